@@ -1,0 +1,54 @@
+# make help lists what there is.
+SHELL := /bin/bash
+GO ?= go
+# The newest golangci-lint that the pinned Go builds.
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-push demo-stop test unit e2e e2e-drupal lint verify generate fmt
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## the one binary, bin/hefring
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hefring ./cmd/hefring
+
+demo: ## install what is missing, build, start the demo fleet and print its addresses
+	@.ci/install demo
+	@$(MAKE) --no-print-directory build
+	@bin/hefring demo up
+
+demo-push: ## push the demo distribution's next version
+	@bin/hefring demo push
+
+demo-stop: ## stop the demo: dashboard, sites, git server
+	@bin/hefring demo down
+
+test: ## install what the tests need, check the code, run every test
+	@.ci/install test
+	@$(MAKE) --no-print-directory verify unit e2e
+
+verify: ## vet, formatting, generated code in step with its source
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l . | grep -v _templ.go)" || { gofmt -l .; echo "run make fmt"; exit 1; }
+	$(GO) tool templ generate -path . -log-level error
+	@git diff --exit-code --stat -- '*_templ.go' || { echo "generated code is stale: run make generate and commit"; exit 1; }
+
+unit: ## every package's tests, with the race detector
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /e2e)
+
+e2e: build ## the real binary with real git, PHP, nginx and a real browser
+	$(GO) test -count=1 -timeout 25m ./e2e/...
+
+e2e-drupal: build ## the same upgrade on real Drupal: HEFRING_DRUPAL_REPO=<git URL or path>
+	@test -n "$$HEFRING_DRUPAL_REPO" || { echo "say where Drupal is: HEFRING_DRUPAL_REPO=<git URL or path> make e2e-drupal"; exit 1; }
+	$(GO) test -count=1 -timeout 40m -run TestDrupal -tags drupal ./e2e/...
+
+lint: ## golangci-lint with .golangci.yml
+	$(GO) run $(GOLANGCI) run ./...
+
+generate: ## templates to Go
+	$(GO) tool templ generate -path . -log-level error
+
+fmt: ## gofmt
+	gofmt -w $$(git ls-files '*.go')

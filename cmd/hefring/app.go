@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"hefring/internal/config"
+	"hefring/internal/egress"
+	"hefring/internal/fleet"
+	"hefring/internal/platforms"
+	"hefring/internal/run"
+	"hefring/internal/sites"
+	"hefring/internal/sites/database/sqlite"
+	"hefring/internal/sites/drupal"
+	"hefring/internal/sites/host"
+	"hefring/internal/sites/webserver"
+	"hefring/internal/store"
+	"hefring/internal/tasks"
+	"hefring/plugins"
+	"hefring/plugins/builtin"
+	"hefring/web"
+)
+
+// app is the program with all its parts.
+type app struct {
+	cfg    config.Config
+	logger *slog.Logger
+	store  *store.Store
+	fleet  *fleet.Fleet
+	tasks  *tasks.Runner
+	web    *webserver.Server
+}
+
+// folders are the parts of the data folder.
+type folders struct{ control, platforms, sites, web, cache, scratch string }
+
+func layout(data string) folders {
+	in := func(name string) string { return filepath.Join(data, name) }
+	return folders{in("control"), in("platforms"), in("sites"), in("web"), in("cache"), in("tmp")}
+}
+
+// make creates the folders. Everybody may walk through the data folder, since
+// PHP is another user; the control plane's own part is closed.
+func (f folders) make(data string) error {
+	for dir, mode := range map[string]fs.FileMode{
+		data: 0o711, f.control: 0o700, f.platforms: 0o755, f.sites: 0o755, f.web: 0o755, f.cache: 0o755, f.scratch: 0o711,
+	} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return fmt.Errorf("make data folder: %w", err)
+		}
+		if err := os.Chmod(dir, mode); err != nil {
+			return fmt.Errorf("make data folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// newApp puts the parts together and starts none of them.
+func newApp(ctx context.Context, cfg config.Config) (*app, error) {
+	a := &app{cfg: cfg, logger: newLogger(cfg.LogLevel)}
+	dirs := layout(cfg.Data)
+	if err := dirs.make(cfg.Data); err != nil {
+		return nil, err
+	}
+	runner, err := newRunner(cfg, dirs)
+	if err != nil {
+		return nil, err
+	}
+	if err := runner.Chown(dirs.cache); err != nil {
+		return nil, fmt.Errorf("hand over cache folder: %w", err)
+	}
+	allowed, err := cfg.Allowed()
+	if err != nil {
+		return nil, err
+	}
+	types, err := plugins.NewRegistry(builtin.All()...)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := toolVersions(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	a.web = webserver.New(webserver.Config{Dir: dirs.web, Listen: cfg.SitesListen, Port: cfg.SitesPort, ProbePort: cfg.ProbePort}, runner)
+	if a.store, err = store.Open(ctx, cfg.Database, a.logger); err != nil {
+		return nil, err
+	}
+	a.fleet = fleet.New(fleet.Config{
+		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, runner),
+		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
+		Run:       runner, Egress: egress.New(egress.Config{Allow: allowed}),
+		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
+		Tools: versions, PHP: versions["php"], Logger: a.logger,
+	})
+	if a.tasks, err = a.newTasks(ctx); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	return a, nil
+}
+
+func newRunner(cfg config.Config, dirs folders) (*run.Runner, error) {
+	settings := run.Config{Hide: []string{dirs.control}}
+	if os.Geteuid() == 0 {
+		identity, err := run.LookupIdentity(cfg.WebUser)
+		if err != nil {
+			return nil, fmt.Errorf("%w; name another with --web-user", err)
+		}
+		settings.Identity = identity
+	}
+	return run.New(settings), nil
+}
+
+func newHost(server *webserver.Server, dirs folders, runner *run.Runner) *host.Host {
+	where := sites.Layout{Root: dirs.sites}
+	engine := sqlite.New(where, runner)
+	return &host.Host{
+		Layout: where, Databases: engine, Drupal: drupal.New(where, runner, engine), Web: server,
+		Abandoned: func(cause error) bool { return errors.Is(cause, fleet.ErrLost) },
+		Cancelled: func(cause error) bool { return errors.Is(cause, fleet.ErrCancelled) },
+	}
+}
+
+func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
+	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
+		ID: "local", Workers: tasks.Workers(), Logger: a.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.store.SetEnqueuer(runner)
+	runner.HandleAll(a.fleet.Handlers())
+	return runner, nil
+}
+
+func (a *app) close() {
+	if err := a.store.Close(); err != nil {
+		a.logger.Error("close database", "error", err)
+	}
+}
+
+var versionPattern = regexp.MustCompile(`\d+\.\d+\.\d+`)
+
+// toolVersions asks the tools that shape a build for their versions.
+func toolVersions(ctx context.Context, runner *run.Runner) (map[string]string, error) {
+	versions := map[string]string{}
+	for tool, args := range map[string][]string{"php": {"-r", "echo PHP_VERSION;"}, "composer": {"--version", "--no-ansi"}} {
+		result, err := runner.Run(ctx, run.Cmd{Name: tool, Args: args, Dir: "/", Env: []string{"HOME=/nonexistent"}, Timeout: time.Minute})
+		if err != nil {
+			return nil, fmt.Errorf("ask %s for its version: %w", tool, err)
+		}
+		versions[tool] = versionPattern.FindString(string(result.Stdout))
+	}
+	// A patch release of PHP changes no build.
+	if parts := strings.SplitN(versions["php"], ".", 3); len(parts) == 3 {
+		versions["php"] = parts[0] + "." + parts[1]
+	}
+	return versions, nil
+}
+
+func newLogger(level string) *slog.Logger {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		least = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: least}))
+}
+
+// tickEvery is how often due checks are looked for; tidyEvery how often what is
+// no longer needed is removed.
+const (
+	tickEvery = time.Second
+	tidyEvery = time.Hour
+)
+
+// serve runs everything until ctx ends.
+func (a *app) serve(ctx context.Context) error {
+	if err := a.fleet.EnsureQueues(ctx); err != nil {
+		return err
+	}
+	if err := a.web.Start(ctx); err != nil {
+		return fmt.Errorf("start web server for sites: %w", err)
+	}
+	if err := a.fleet.Tidy(ctx); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", a.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
+	}
+	if err := a.tasks.Start(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	scheduler, err := tasks.NewScheduler(a.logger,
+		tasks.Timed{Name: "due checks", Every: tickEvery, Run: a.fleet.DispatchChecks},
+		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.fleet.Tidy})
+	if err != nil {
+		return err
+	}
+	scheduler.Start()
+	a.logger.InfoContext(ctx, "hefring serves", "url", a.cfg.URL)
+	failed := a.serveHTTP(ctx, listener)
+	ending := context.WithoutCancel(ctx)
+	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))
+}
+
+// serveHTTP answers until ctx ends; then requests get a moment to finish.
+func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler: web.New(web.Config{
+			Fleet: a.fleet, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
+			SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
+		}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
+		ErrorLog:    slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve pages: %w", err)
+	case <-ctx.Done():
+	}
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	if err := server.Shutdown(last); err != nil {
+		return server.Close()
+	}
+	return nil
+}
+
+// loginLink makes the address that signs a user in once.
+func (a *app) loginLink(ctx context.Context, name string) (string, error) {
+	token, err := a.fleet.LoginLink(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(a.cfg.URL, "/") + "/login/link/" + token, nil
+}

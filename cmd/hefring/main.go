@@ -1,0 +1,76 @@
+// Command hefring keeps a fleet of Drupal sites up to date.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"hefring/internal/config"
+	"hefring/internal/run"
+)
+
+// version is set by the linker of a release.
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+// cli is every command with its flags.
+type cli struct {
+	Serve     serveCmd     `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	User      userCmd      `cmd:"" help:"People who may sign in."`
+	LoginLink loginLinkCmd `cmd:"" help:"Print a one-time link that signs a user in."`
+	Demo      demoCmd      `cmd:"" help:"A demo fleet on this machine."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	if code, isBridge := run.Bridge(os.Args); isBridge {
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	command := kong.Parse(&c,
+		kong.Name("hefring"),
+		kong.Description("Hefring keeps a fleet of Drupal sites up to date."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "hefring:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run() error {
+	_, err := fmt.Println(version) //nolint:forbidigo // it is what the command is for
+	return err
+}
+
+type serveCmd struct {
+	config.Config
+}
+
+// Run serves until it is told to stop.
+func (c *serveCmd) Run(ctx context.Context) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	return serve(ctx, c.Config)
+}
+
+func serve(ctx context.Context, cfg config.Config) error {
+	a, err := newApp(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	return a.serve(ctx)
+}

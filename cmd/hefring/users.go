@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"hefring/internal/config"
+)
+
+type userCmd struct {
+	Add      userAddCmd      `cmd:"" help:"Add a user. The password is read from standard input; an empty one allows one-time links only."`
+	Password userPasswordCmd `cmd:"" help:"Set a user's password, read from standard input."`
+}
+
+type userAddCmd struct {
+	config.Config
+	Name string `arg:"" help:"The user's name."`
+}
+
+// Run adds the user.
+func (c *userAddCmd) Run(ctx context.Context) error {
+	return withApp(ctx, &c.Config, func(a *app) error {
+		password, err := readPassword(os.Stdin)
+		if err != nil {
+			return err
+		}
+		_, err = a.fleet.CreateUser(ctx, c.Name, password)
+		return err
+	})
+}
+
+type userPasswordCmd struct {
+	config.Config
+	Name string `arg:"" help:"The user's name."`
+}
+
+// Run sets the password.
+func (c *userPasswordCmd) Run(ctx context.Context) error {
+	return withApp(ctx, &c.Config, func(a *app) error {
+		password, err := readPassword(os.Stdin)
+		if err != nil {
+			return err
+		}
+		return a.fleet.SetPassword(ctx, c.Name, password)
+	})
+}
+
+type loginLinkCmd struct {
+	config.Config
+	Name string `arg:"" default:"admin" help:"The user's name."`
+}
+
+// Run prints the link.
+func (c *loginLinkCmd) Run(ctx context.Context) error {
+	return withApp(ctx, &c.Config, func(a *app) error {
+		link, err := a.loginLink(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(os.Stdout, link)
+		return err
+	})
+}
+
+// withApp runs one use case beside a dashboard that may be running.
+func withApp(ctx context.Context, cfg *config.Config, use func(*app) error) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	a, err := newApp(ctx, *cfg)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	return use(a)
+}
+
+// readPassword reads one line; secrets never stand in arguments.
+func readPassword(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}

@@ -1,0 +1,257 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"hefring/models"
+	"hefring/plugins"
+)
+
+func platformSubject(id int64) models.Subject {
+	return models.Subject{Kind: models.SubjectPlatform, ID: id}
+}
+
+func buildTask(by string, p models.Platform) *models.Task {
+	return &models.Task{Kind: models.TaskBuild, Subject: platformSubject(p.ID), Title: "Build " + p.Name, Actor: by}
+}
+
+// RunBuild is the task that builds a platform: the code is put into a staging
+// folder, inspected, sealed, published by one rename and recorded. Killed at
+// any point it leaves a ready platform or nothing.
+func (f *Fleet) RunBuild(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	p, err := f.store.Platform(ctx, t.Subject.ID)
+	if err != nil {
+		return "", "", err
+	}
+	if p.State == models.PlatformReady { // it was recorded, and then the worker died
+		return readyMessage(p), "", nil
+	}
+	d, err := f.store.Distribution(ctx, p.DistributionID)
+	if err != nil {
+		return "", "", err
+	}
+	if p.State == models.PlatformQueued {
+		if err := f.store.MovePlatform(ctx, t.Actor, p, models.PlatformBuilding, ""); err != nil {
+			return "", "", err
+		}
+		p.State = models.PlatformBuilding
+	}
+	if err := f.build(ctx, t, d, &p, log); err != nil {
+		return f.buildFailed(ctx, t, d, p, log, err)
+	}
+	return readyMessage(p), "", nil
+}
+
+func readyMessage(p models.Platform) string { return p.Name + " is ready, Drupal " + p.DrupalVersion }
+
+// ErrStopping is the cause of a context that ended because this process stops;
+// the task is taken up again by another or after the restart.
+var ErrStopping = errors.New("hefring is stopping")
+
+// ErrLost is the cause of a context whose task another worker took over:
+// nothing may be touched any more.
+var ErrLost = errors.New("another worker took this task over")
+
+// ErrCancelled is the cause of a context whose task somebody cancelled.
+var ErrCancelled = errors.New("cancelled")
+
+// handedOn tells whether the task goes on elsewhere, so that its failure here
+// means nothing.
+func handedOn(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return errors.Is(cause, ErrStopping) || errors.Is(cause, ErrLost)
+}
+
+func (f *Fleet) buildFailed(ctx context.Context, t models.Task, d models.Distribution, p models.Platform, log Log, cause error) (string, models.TaskState, error) {
+	if handedOn(ctx) {
+		return "", "", context.Cause(ctx)
+	}
+	reason, state := models.Explain(cause), models.TaskFailed
+	if errors.Is(context.Cause(ctx), ErrCancelled) {
+		reason, state = "The build was cancelled. Build it again when you want it.", models.TaskCancelled
+	}
+	ctx = context.WithoutCancel(ctx)
+	log.Printf(models.LevelError, "%s", reason)
+	err := f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		if err := tx.MovePlatform(ctx, t.Actor, p, models.PlatformFailed, reason); err != nil {
+			return err
+		}
+		return tx.SetCondition(ctx, d.ID, models.ConditionFailing, reason)
+	})
+	if err != nil {
+		return "", "", errors.Join(cause, err)
+	}
+	return reason, state, cause
+}
+
+func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, log Log) error {
+	source, err := f.open(d)
+	if err != nil {
+		return err
+	}
+	staged, err := f.cfg.Platforms.Stage(ctx, p.ID, t.Attempt)
+	if err != nil {
+		return fmt.Errorf("make staging folder: %w", err)
+	}
+	defer func() {
+		if err := f.cfg.Platforms.Discard(context.WithoutCancel(ctx), p.ID); err != nil {
+			f.logger.Warn("remove staging folder", "platform", p.Name, "error", err)
+		}
+	}()
+	if err := f.materialise(ctx, d, source, p, staged, log); err != nil {
+		return err
+	}
+	if err := f.inspect(ctx, d, p, staged, log); err != nil {
+		return err
+	}
+	log.Step("seal")
+	if err := f.cfg.Platforms.Prepare(ctx, staged, p.Docroot); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	sealed, err := f.cfg.Platforms.Seal(ctx, staged, p.Docroot)
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	p.ManifestDigest, p.Files, p.Bytes = sealed.Digest, sealed.Files, sealed.Bytes
+	log.Printf(models.LevelInfo, "%d files, %d MB, manifest sha256:%.12s", p.Files, p.Bytes>>20, p.ManifestDigest)
+	return f.publish(ctx, t, d, p, source, staged, log)
+}
+
+func (f *Fleet) materialise(ctx context.Context, d models.Distribution, source plugins.Source, p *models.Platform, dst string, log Log) error {
+	log.Step("fetch")
+	env, done, err := f.env(log.Out())
+	if err != nil {
+		return err
+	}
+	defer done()
+	version := plugins.Version{Revision: p.Revision, Content: p.Content, Label: p.Label, Note: p.Note}
+	if registrar, byHand := source.(plugins.Registrar); byHand {
+		version, err = registrar.Register(ctx, env, p.Provenance["path"])
+		if err != nil {
+			return err
+		}
+		p.Revision, p.Content, p.Note = version.Revision, version.Content, version.Note
+		p.BuildKey = f.buildKey(d, p.Content)
+	}
+	log.Printf(models.LevelInfo, "Building %s", version.Revision)
+	if err := f.cfg.Run.Chown(dst); err != nil {
+		return fmt.Errorf("hand over staging folder: %w", err)
+	}
+	return source.Build(ctx, env, version, dst)
+}
+
+func (f *Fleet) inspect(ctx context.Context, d models.Distribution, p *models.Platform, dir string, log Log) error {
+	log.Step("inspect")
+	found, err := f.cfg.Platforms.Inspect(ctx, dir, d.Settings["docroot"])
+	if err != nil {
+		return err
+	}
+	p.Docroot, p.DrupalVersion, p.PHPVersion = found.Docroot, found.DrupalVersion, f.cfg.PHP
+	p.Packages, p.Profiles = found.Packages, found.Profiles
+	provenance := models.Settings{}
+	maps.Copy(provenance, p.Provenance)
+	for tool, version := range f.cfg.Tools {
+		provenance["tool "+tool] = version
+	}
+	p.Provenance = provenance
+	log.Printf(models.LevelInfo, "Drupal %s in %q, %d packages, profiles %v", p.DrupalVersion, p.Docroot, len(p.Packages), p.Profiles)
+	return nil
+}
+
+// publish makes the sealed tree a ready platform and, unless it is kept by hand,
+// the upgrade target.
+func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, source plugins.Source, staged string, log Log) error {
+	log.Step("publish")
+	// A worker that was killed before it recorded its platform left a folder of
+	// the attempt before; Tidy removes it.
+	root, err := f.cfg.Platforms.Publish(staged, fmt.Sprintf("%s-%d-%d", p.Name, p.ID, t.Attempt))
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	p.Root = root
+	findings, err := f.cfg.Platforms.Verify(ctx, root, p.ManifestDigest)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if len(findings) > 0 {
+		return models.Errorf(models.Unavailable, "The platform changed while it was being published (%s). Check the disk, then build it again.", findings[0])
+	}
+	_, byHand := source.(plugins.Registrar)
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		now := f.cfg.Now()
+		p.BuiltAt = &now
+		if err := tx.SavePlatformBuild(ctx, *p); err != nil {
+			return err
+		}
+		if err := tx.MovePlatform(ctx, t.Actor, *p, models.PlatformReady, ""); err != nil {
+			return err
+		}
+		p.State = models.PlatformReady
+		if byHand {
+			return tx.SetLocked(ctx, t.Actor, p.ID, d.TargetID != nil)
+		}
+		return f.promoteIfNewest(ctx, tx, t.Actor, d.ID, *p)
+	})
+	if err != nil {
+		return err
+	}
+	log.Printf(models.LevelInfo, "%s is ready", p.Name)
+	return nil
+}
+
+// promoteIfNewest makes p the target unless a platform that was asked for later
+// already is.
+func (f *Fleet) promoteIfNewest(ctx context.Context, tx Tx, by string, distributionID int64, p models.Platform) error {
+	d, err := tx.Distribution(ctx, distributionID)
+	if err != nil {
+		return err
+	}
+	if d.TargetID != nil && *d.TargetID > p.ID {
+		return tx.SetLocked(ctx, by, p.ID, true)
+	}
+	if err := f.promote(ctx, tx, by, d, p); err != nil {
+		return err
+	}
+	if d.Observed != p.Revision {
+		return nil // the source moved on meanwhile; a newer platform is on its way
+	}
+	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "")
+}
+
+// promote makes a ready platform the upgrade target, locks its siblings, and has
+// Drush asked about the sites that are now behind.
+func (f *Fleet) promote(ctx context.Context, tx Tx, by string, d models.Distribution, p models.Platform) error {
+	if err := tx.SetTarget(ctx, by, d.ID, d.TargetID, p); err != nil {
+		return err
+	}
+	behind := Filter{DistributionID: d.ID, Behind: true, Limit: 1}
+	if _, count, err := tx.Sites(ctx, behind); err != nil || count == 0 {
+		return err
+	}
+	return f.queueComparison(ctx, tx, by, d, nil)
+}
+
+// RetryBuild builds a failed platform once more.
+func (f *Fleet) RetryBuild(ctx context.Context, by string, id int64) (models.Task, error) {
+	p, err := f.store.Platform(ctx, id)
+	if err != nil {
+		return models.Task{}, err
+	}
+	task := buildTask(by, p)
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.MovePlatform(ctx, by, p, models.PlatformQueued, ""); err != nil {
+			return err
+		}
+		return tx.CreateTask(ctx, task)
+	})
+	return *task, err
+}

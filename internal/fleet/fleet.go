@@ -1,0 +1,141 @@
+// Package fleet holds the use cases: check a distribution, promote a platform,
+// upgrade a site. Every door (web, CLI, tasks) calls these and nothing beside
+// them.
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hefring/internal/egress"
+	"hefring/internal/platforms"
+	"hefring/internal/run"
+	"hefring/internal/sites/upgrade"
+	"hefring/models"
+	"hefring/plugins"
+)
+
+// Actors that are not people.
+const (
+	ActorQueue  = "queue"  // the schedule of checks
+	ActorSystem = "system" // Hefring itself, after something it did
+)
+
+// LocalServer is the name of the server that Hefring runs on.
+const LocalServer = "local"
+
+// Hosting is what happens to sites on a server. All of it is safe to repeat
+// after a kill at any point.
+type Hosting interface {
+	// Install makes the site's folders and database, installs Drupal and opens
+	// the site in the web server. It gives the database.
+	Install(ctx context.Context, site models.Site, platform models.Platform, log Log) (models.Database, error)
+	// Compare asks Drush, on a copy of the site's database, what moving it
+	// would do.
+	Compare(ctx context.Context, site models.Site, from, to models.Platform, log Log) (models.Comparison, error)
+	// Upgrade moves the site, or puts everything back.
+	Upgrade(ctx context.Context, move upgrade.Move, journal upgrade.Journal, log Log) upgrade.Outcome
+	// Forget removes what an upgrade kept of the old version: the site's release
+	// on the old platform and the old database, if one is named.
+	Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error
+	// URL is where visitors find a site.
+	URL(uri string) string
+}
+
+// Config is what the use cases work with.
+type Config struct {
+	Store     Store
+	Types     *plugins.Registry
+	Platforms *platforms.Store
+	Hosting   Hosting
+	Run       *run.Runner
+	Egress    *egress.Guard
+	Cache     string            // folder for the update types' mirrors; safe to lose
+	Scratch   string            // folder for their temporary files
+	Forbidden []string          // folders of our own that nobody may register as a platform
+	Tools     map[string]string // versions of tools that change what a build gives; part of the build key
+	PHP       string            // version of PHP that the sites run on
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// Fleet is the set of use cases.
+type Fleet struct {
+	Pages // the questions of pages go straight to the store
+
+	cfg    Config
+	store  Store
+	logger *slog.Logger
+	hashes chan struct{} // bounds how many password hashes are computed at once
+}
+
+// New makes the use cases.
+func New(cfg Config) *Fleet {
+	if cfg.Now == nil {
+		cfg.Now = func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+	}
+	return &Fleet{Pages: cfg.Store, cfg: cfg, store: cfg.Store, logger: cfg.Logger, hashes: make(chan struct{}, 2)}
+}
+
+// UpdateTypes lists the update types that a distribution can have.
+func (f *Fleet) UpdateTypes() []plugins.Plugin { return f.cfg.Types.All() }
+
+// SiteURL is where visitors find a site.
+func (f *Fleet) SiteURL(uri string) string { return f.cfg.Hosting.URL(uri) }
+
+// open gives the source of a distribution.
+func (f *Fleet) open(d models.Distribution) (plugins.Source, error) {
+	plugin, err := f.cfg.Types.Get(d.UpdateType)
+	if err != nil {
+		return nil, err
+	}
+	return plugin.Open(d.Settings)
+}
+
+// env lends a source what it may use; done gives the scratch folder back.
+func (f *Fleet) env(log io.Writer) (env plugins.Env, done func(), err error) {
+	scratch, err := os.MkdirTemp(f.cfg.Scratch, "source-")
+	if err != nil {
+		return plugins.Env{}, nil, fmt.Errorf("make scratch folder: %w", err)
+	}
+	if err := f.cfg.Run.Chown(scratch); err != nil {
+		return plugins.Env{}, nil, fmt.Errorf("hand over scratch folder: %w", err)
+	}
+	env = plugins.Env{
+		Run: f.cfg.Run, Egress: f.cfg.Egress, Log: log,
+		Scratch: scratch, Cache: f.cfg.Cache, Forbidden: f.cfg.Forbidden,
+	}
+	return env, func() {
+		if err := os.RemoveAll(scratch); err != nil {
+			f.logger.Warn("remove scratch folder", "folder", filepath.Base(scratch), "error", err)
+		}
+	}, nil
+}
+
+// buildKey is the key of what a version would build to.
+func (f *Fleet) buildKey(d models.Distribution, content string) string {
+	return models.BuildKey(d.UpdateType, d.Settings, content, f.cfg.Tools)
+}
+
+// jitter spreads an interval by a tenth, so that sources that were added
+// together are not asked together for ever.
+func jitter(every time.Duration) time.Duration {
+	return time.Duration((0.95 + 0.1*rand.Float64()) * float64(every))
+}
+
+// start stores a task, or gives the one that works on the subject already.
+func (f *Fleet) start(ctx context.Context, t models.Task) (models.Task, error) {
+	err := f.store.InTx(ctx, func(tx Tx) error { return tx.CreateTask(ctx, &t) })
+	if models.CodeOf(err) == models.Conflict {
+		if running, lookup := f.store.RunningTask(ctx, t.Subject); lookup == nil {
+			return running, err
+		}
+	}
+	return t, err
+}

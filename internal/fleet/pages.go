@@ -1,0 +1,126 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"hefring/models"
+)
+
+// Pages are the questions that pages ask. Each is a handful of queries at most,
+// whatever the number of rows.
+type Pages interface {
+	Fleet(ctx context.Context) (FleetCounts, error)
+	Decisions(ctx context.Context, limit int) ([]Decision, error) // what needs a decision, most urgent first
+	RunningTasks(ctx context.Context, limit int) ([]models.Task, error)
+	RecentTasks(ctx context.Context, limit int) ([]models.Task, error) // ended, newest first
+	Distributions(ctx context.Context, f Filter) ([]DistributionRow, int, error)
+	DistributionPlatforms(ctx context.Context, distributionID int64) ([]PlatformRow, error)
+	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
+	Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, error)
+	PlatformRow(ctx context.Context, id int64) (PlatformRow, error)
+	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
+	SiteRow(ctx context.Context, id int64) (SiteRow, error)
+	SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error)
+	Tasks(ctx context.Context, f Filter) ([]models.Task, int, error)
+	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error) // newest first
+	QueueRows(ctx context.Context, now time.Time) ([]QueueRow, error)
+	// OpenPlatforms lists the ready, unlocked platforms that may take new sites.
+	OpenPlatforms(ctx context.Context) ([]models.Platform, error)
+}
+
+// Filter narrows a list. Zero values do not narrow.
+type Filter struct {
+	Query          string // part of a name
+	State          string
+	DistributionID int64
+	PlatformID     int64
+	Behind         bool // sites only: those that an upgrade waits for
+	Limit, Offset  int  // Limit 0 means 50
+}
+
+// FleetCounts is the state of the fleet in figures.
+type FleetCounts struct {
+	Current, Behind, Held, Broken, Disabled, Busy int // sites
+	Distributions, Platforms                      int
+}
+
+// DecisionKind says what kind of decision waits.
+type DecisionKind string
+
+// Kinds of decisions.
+const (
+	DecideUpgrade   DecisionKind = "upgrade"   // sites of a distribution are behind
+	DecideBuild     DecisionKind = "build"     // a platform did not build
+	DecideRecovered DecisionKind = "recovered" // the last upgrade of a site was recovered
+	DecideBroken    DecisionKind = "broken"    // a site is broken or an upgrade ended fatal
+	DecideSource    DecisionKind = "source"    // a source fails or is held
+)
+
+// Decision is one line of the first page.
+type Decision struct {
+	Kind         DecisionKind
+	Subject      models.Subject
+	Title        string // name of the distribution, platform or site
+	Why          string // what happened and what it means
+	TaskID       int64  // whose log tells more; 0 for none
+	PlatformID   int64  // for DecideUpgrade the target
+	PlatformName string
+	Sites        int
+	At           time.Time
+}
+
+// DistributionRow is one line of the list of distributions.
+type DistributionRow struct {
+	models.Distribution
+	TargetName               string
+	TargetVersion            string
+	Platforms, Sites, Behind int
+}
+
+// PlatformRow is a platform with what its line and page show beside it.
+type PlatformRow struct {
+	models.Platform
+	DistributionName string
+	UpdateType       string
+	TargetID         *int64 // of the distribution
+	TargetName       string
+	TargetVersion    string
+	TargetLabel      string
+	Sites            int // that live here
+	Upgradable       int // of them, how many an Upgrade button would move
+}
+
+// IsTarget tells whether it is its distribution's upgrade target.
+func (p PlatformRow) IsTarget() bool { return p.TargetID != nil && *p.TargetID == p.ID }
+
+// Outdated tells whether an Upgrade button belongs on it.
+func (p PlatformRow) Outdated() bool {
+	return p.State == models.PlatformReady && p.TargetID != nil && *p.TargetID != p.ID && p.Upgradable > 0
+}
+
+// SiteRow is a site with what its line and page show beside it.
+type SiteRow struct {
+	models.Site
+	DistributionID   int64
+	DistributionName string
+	Platform         models.Platform
+	Target           *models.Platform // the distribution's upgrade target
+	LastUpgrade      *models.Upgrade
+	RunningTaskID    int64 // 0: none
+}
+
+// Behind tells whether an Upgrade button belongs on it.
+func (s SiteRow) Behind() bool {
+	return s.State == models.SiteEnabled && s.Target != nil && s.Target.ID != s.PlatformID && !s.Held
+}
+
+// QueueRow is one line of the Queues page.
+type QueueRow struct {
+	models.Queue
+	Sources   int // distributions that are checked by themselves
+	Waiting   int // due or queued
+	Running   int
+	NextRunAt *time.Time
+	Lag       time.Duration // how long the oldest due check waits
+}

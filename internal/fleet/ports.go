@@ -1,0 +1,134 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"hefring/internal/sites/upgrade"
+	"hefring/models"
+)
+
+// Store is the database as the use cases see it. Its Tx methods work outside of
+// a transaction too, each for itself.
+type Store interface {
+	Tx
+	Pages
+	// InTx runs fn in one transaction: all of it or nothing. fn must use only tx
+	// and do no work outside of the database.
+	InTx(ctx context.Context, fn func(tx Tx) error) error
+	// AppendLines adds lines to a task's log, in order, and wakes those who
+	// follow it.
+	AppendLines(ctx context.Context, lines []models.TaskLine) error
+	// Follow wakes its reader when a task's log or state may have changed; a
+	// reader looks by itself each second all the same. stop ends it.
+	Follow(taskID int64) (wake <-chan struct{}, stop func())
+	// Lines gives at most limit lines of a task's log that come after the line
+	// with id after, oldest first.
+	Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error)
+}
+
+// Tx is what may happen inside a transaction. Get methods answer
+// models.NotFound for what is not there. Move methods check the transition
+// table, write only if the row is still in state from (else models.Conflict),
+// and record an event in the same transaction.
+type Tx interface {
+	// Sites is the list of Pages, for decisions about a distribution's sites.
+	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
+
+	CreateDistribution(ctx context.Context, d *models.Distribution) error // Conflict: slug or name taken
+	SaveDistribution(ctx context.Context, d *models.Distribution) error   // name, settings, interval
+	Distribution(ctx context.Context, id int64) (models.Distribution, error)
+	// RecordCheck stores what a check found: the check's row (joined to the row
+	// before where both are unchanged) and the distribution's condition,
+	// reason, observed revision and last check.
+	RecordCheck(ctx context.Context, c *models.Check, condition models.Condition, reason string) error
+	SetCondition(ctx context.Context, distributionID int64, condition models.Condition, reason string) error
+	// SetTarget makes a ready platform the upgrade target, unlocks it, locks
+	// its siblings and sets the distribution's signature, if the target is
+	// still the one given as old (nil: none).
+	SetTarget(ctx context.Context, by string, distributionID int64, old *int64, platform models.Platform) error
+
+	CreatePlatform(ctx context.Context, p *models.Platform) error // Conflict: name taken
+	Platform(ctx context.Context, id int64) (models.Platform, error)
+	PlatformsOf(ctx context.Context, distributionID int64) ([]models.Platform, error)           // newest first, without deleted
+	PlatformsIn(ctx context.Context, states ...models.PlatformState) ([]models.Platform, error) // without packages
+	MovePlatform(ctx context.Context, by string, p models.Platform, to models.PlatformState, reason string) error
+	// SavePlatformBuild stores what a build found (everything but name, state,
+	// lock and reason) while the platform is still building.
+	SavePlatformBuild(ctx context.Context, p models.Platform) error
+	SetLocked(ctx context.Context, by string, platformID int64, locked bool) error
+
+	CreateSite(ctx context.Context, s *models.Site) error // Conflict: URI taken
+	Site(ctx context.Context, id int64) (models.Site, error)
+	SitesOn(ctx context.Context, platformID int64) ([]models.Site, error) // by URI, without deleted
+	MoveSite(ctx context.Context, by string, s models.Site, to models.SiteState, reason string) error
+	// PlaceSite records where a site runs now: its platform and database, if it
+	// is still on the platform that s says.
+	PlaceSite(ctx context.Context, s models.Site, platformID int64, db models.Database) error
+	SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string) error
+
+	SaveComparison(ctx context.Context, c *models.Comparison) error // replaces the site's older one
+	Comparison(ctx context.Context, siteID int64) (models.Comparison, error)
+
+	// ComparisonsOn lists the comparisons of a platform's sites with a target.
+	ComparisonsOn(ctx context.Context, platformID, targetID int64) ([]models.Comparison, error)
+
+	CreateUpgrade(ctx context.Context, u *models.Upgrade) error // with one pending step for each of models.Steps
+	Upgrade(ctx context.Context, id int64) (models.Upgrade, error)
+	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
+	MoveUpgrade(ctx context.Context, u models.Upgrade, to models.UpgradeState, reason string) error
+	SaveUpgrade(ctx context.Context, u models.Upgrade) error // everything but its state
+	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
+	SaveStep(ctx context.Context, s models.UpgradeStep) error
+	// RetiredUpgrades lists succeeded upgrades ended before the time whose old
+	// database is still kept.
+	RetiredUpgrades(ctx context.Context, before time.Time, limit int) ([]models.Upgrade, error)
+
+	// CreateTask stores a task and hands it to the queue in the same
+	// transaction. Conflict: the subject has a queued or running task already;
+	// RunningTask finds it.
+	CreateTask(ctx context.Context, t *models.Task) error
+	Task(ctx context.Context, id int64) (models.Task, error)
+	RunningTask(ctx context.Context, subject models.Subject) (models.Task, error)
+	Children(ctx context.Context, parentID int64) ([]models.Task, error)
+	// TakeTask moves a queued or running task to running under a new attempt.
+	TakeTask(ctx context.Context, id int64) (models.Task, error)
+	// FinishTask ends a running task if its attempt is still the current one.
+	FinishTask(ctx context.Context, t models.Task, to models.TaskState, message string) error
+	// HoldsTask answers Conflict when another worker took the task over.
+	HoldsTask(ctx context.Context, t models.Task) error
+	// SaveTaskArgs stores what a task must remember between calls, if its
+	// attempt is still the current one.
+	SaveTaskArgs(ctx context.Context, t models.Task) error
+	// CancelTask ends a queued task and marks a running one.
+	CancelTask(ctx context.Context, by string, id int64) error
+
+	Queues(ctx context.Context) ([]models.Queue, error)
+	SaveQueue(ctx context.Context, q models.Queue) error                     // creates or replaces
+	MarkQueueRun(ctx context.Context, updateType string, at time.Time) error // sets only LastRunAt
+	// DueDistributions lists distributions of a type whose next check is due.
+	DueDistributions(ctx context.Context, updateType string, now time.Time, limit int) ([]models.Distribution, error)
+	DistributionsOfType(ctx context.Context, updateType string) ([]models.Distribution, error)
+	RunningChecks(ctx context.Context, updateType string) (int, error) // queued or running
+	// ClaimCheck moves next_check_at from d's to next; false when another
+	// replica was quicker.
+	ClaimCheck(ctx context.Context, d models.Distribution, next *time.Time) (bool, error)
+
+	RecordEvent(ctx context.Context, e models.Event) error
+	// Once claims the token of a form that makes something. If the token was
+	// claimed before, fresh is false and id is what the form made. Two claims
+	// at the same time wait for each other.
+	Once(ctx context.Context, token string) (id int64, fresh bool, err error)
+	// UseOnce stores what the form with a claimed token made.
+	UseOnce(ctx context.Context, token string, id int64) error
+
+	CreateUser(ctx context.Context, u *models.User) error // Conflict: name taken
+	User(ctx context.Context, id int64) (models.User, error)
+	UserByName(ctx context.Context, name string) (models.User, error)
+	SetPassword(ctx context.Context, userID int64, hash string) error
+	CreateLoginLink(ctx context.Context, l models.LoginLink) error
+	UseLoginLink(ctx context.Context, tokenHash string, now time.Time) (models.User, error) // NotFound: unknown, used or expired
+}
+
+// Log is a task's live log. Its writers take child programs' output.
+type Log = upgrade.Log

@@ -1,0 +1,126 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hefring/models"
+	"hefring/plugins"
+)
+
+// How a queue starts out.
+const (
+	defaultEvery  = 5 * time.Minute
+	defaultAtOnce = 8
+)
+
+// EnsureQueues makes the queue of every update type that has none.
+func (f *Fleet) EnsureQueues(ctx context.Context) error {
+	existing, err := f.store.Queues(ctx)
+	if err != nil {
+		return fmt.Errorf("read queues: %w", err)
+	}
+	known := map[string]bool{}
+	for _, q := range existing {
+		known[q.UpdateType] = true
+	}
+	for _, plugin := range f.UpdateTypes() {
+		id := plugin.Info().ID
+		if known[id] || !hasQueue(plugin) {
+			continue
+		}
+		if err := f.store.SaveQueue(ctx, models.Queue{UpdateType: id, Every: defaultEvery, AtOnce: defaultAtOnce}); err != nil {
+			return fmt.Errorf("make queue %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// hasQueue tells whether sources of this type are looked at by themselves.
+func hasQueue(p plugins.Plugin) bool {
+	return !p.Info().ByHand
+}
+
+func queueOf(ctx context.Context, tx Tx, updateType string) (models.Queue, error) {
+	list, err := tx.Queues(ctx)
+	if err != nil {
+		return models.Queue{}, err
+	}
+	for _, q := range list {
+		if q.UpdateType == updateType {
+			return q, nil
+		}
+	}
+	return models.Queue{}, models.Errorf(models.NotFound, "There is no queue for the update type %q.", updateType)
+}
+
+// SaveQueue changes a queue's interval and how many checks run at once. What is
+// due later than the new interval allows comes forward.
+func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error {
+	if wrong := in.Validate(); len(wrong) > 0 {
+		return invalid(wrong)
+	}
+	return f.store.InTx(ctx, func(tx Tx) error {
+		q, err := queueOf(ctx, tx, in.UpdateType)
+		if err != nil {
+			return err
+		}
+		q.Every, q.AtOnce = in.Every, in.AtOnce
+		if err := tx.SaveQueue(ctx, q); err != nil {
+			return err
+		}
+		list, err := tx.DistributionsOfType(ctx, q.UpdateType)
+		if err != nil {
+			return err
+		}
+		for _, d := range list {
+			if d.CheckEvery != nil || d.NextCheckAt == nil {
+				continue
+			}
+			if _, err := tx.ClaimCheck(ctx, d, f.nextCheck(d, q)); err != nil {
+				return err
+			}
+		}
+		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
+			fmt.Sprintf("Queue %s: every %s, %d at once.", q.UpdateType, q.Every, q.AtOnce)))
+	})
+}
+
+// PauseQueue stops or resumes the checks that a queue makes by itself.
+func (f *Fleet) PauseQueue(ctx context.Context, by, updateType string, paused bool) error {
+	verb := map[bool]string{true: "pause", false: "resume"}[paused]
+	return f.store.InTx(ctx, func(tx Tx) error {
+		q, err := queueOf(ctx, tx, updateType)
+		if err != nil {
+			return err
+		}
+		q.Paused = paused
+		if err := tx.SaveQueue(ctx, q); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(by, verb, models.Subject{Kind: models.SubjectQueue}, "Queue "+updateType+": "+verb+"d."))
+	})
+}
+
+// RunQueueNow has every distribution of a type looked at, also when its queue is
+// paused. It tells how many checks that started.
+func (f *Fleet) RunQueueNow(ctx context.Context, by, updateType string) (int, error) {
+	if _, err := queueOf(ctx, f.store, updateType); err != nil {
+		return 0, err
+	}
+	list, err := f.store.DistributionsOfType(ctx, updateType)
+	if err != nil {
+		return 0, err
+	}
+	started := 0
+	for _, d := range list {
+		_, err := f.start(ctx, *checkTask(by, d, models.TriggerButton))
+		if err == nil {
+			started++
+		} else if models.CodeOf(err) != models.Conflict { // one that is being looked at needs no second look
+			return started, err
+		}
+	}
+	return started, f.store.MarkQueueRun(ctx, updateType, f.cfg.Now())
+}

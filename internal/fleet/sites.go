@@ -1,0 +1,144 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hefring/models"
+)
+
+func siteSubject(id int64) models.Subject { return models.Subject{Kind: models.SubjectSite, ID: id} }
+
+// CreateSite stores a site and has it installed. Only a ready, unlocked platform
+// takes new sites.
+func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.Site, error) {
+	s := models.Site{
+		URI: strings.ToLower(strings.TrimSpace(in.URI)), Title: strings.TrimSpace(in.Title), Profile: in.Profile,
+		PlatformID: in.PlatformID, Server: LocalServer, State: models.SiteInstalling,
+	}
+	if s.Title == "" {
+		s.Title = s.URI
+	}
+	wrong := s.Validate()
+	var first int64
+	err := f.store.InTx(ctx, func(tx Tx) error {
+		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
+			return err
+		}
+		p, err := tx.Platform(ctx, s.PlatformID)
+		switch {
+		case models.CodeOf(err) == models.NotFound:
+			wrong["platform"] = "Choose a platform."
+		case err != nil:
+			return err
+		default:
+			if why := refusesSites(p); why != "" {
+				wrong["platform"] = why
+			}
+			if wrong["profile"] == "" && !slices.Contains(p.Profiles, s.Profile) {
+				wrong["profile"] = "This platform has no profile " + s.Profile + ". It has: " + strings.Join(p.Profiles, ", ") + "."
+			}
+		}
+		if len(wrong) > 0 {
+			return invalid(wrong)
+		}
+		if err := tx.CreateSite(ctx, &s); err != nil {
+			return err
+		}
+		if err := useForm(ctx, tx, in.Once, s.ID); err != nil {
+			return err
+		}
+		return tx.CreateTask(ctx, installTask(by, s))
+	})
+	if errors.Is(err, errTwin) {
+		return f.store.Site(ctx, first)
+	}
+	return s, err
+}
+
+// refusesSites says why a platform takes no new sites, or "".
+func refusesSites(p models.Platform) string {
+	switch {
+	case p.State != models.PlatformReady:
+		return fmt.Sprintf("%s is %s. Choose a ready platform.", p.Name, p.State)
+	case p.Locked:
+		return p.Name + " is locked and takes no new sites. Choose the upgrade target."
+	}
+	return ""
+}
+
+func installTask(by string, s models.Site) *models.Task {
+	return &models.Task{Kind: models.TaskInstall, Subject: siteSubject(s.ID), Title: "Install " + s.URI, Actor: by}
+}
+
+// RetryInstall installs a site once more whose installation failed.
+func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.Task, error) {
+	s, err := f.store.Site(ctx, id)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if s.Database != (models.Database{}) {
+		return models.Task{}, models.Errorf(models.Conflict, "%s was installed before; installing it anew would delete its content.", s.URI)
+	}
+	task := installTask(by, s)
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.MoveSite(ctx, by, s, models.SiteInstalling, ""); err != nil {
+			return err
+		}
+		return tx.CreateTask(ctx, task)
+	})
+	return *task, err
+}
+
+// RunInstall is the task that installs a site.
+func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	s, err := f.store.Site(ctx, t.Subject.ID)
+	if err != nil {
+		return "", "", err
+	}
+	if s.State == models.SiteEnabled { // it was recorded, and then the worker died
+		return s.URI + " is installed", "", nil
+	}
+	p, err := f.store.Platform(ctx, s.PlatformID)
+	if err != nil {
+		return "", "", err
+	}
+	db, cause := f.cfg.Hosting.Install(ctx, s, p, log)
+	if cause != nil && handedOn(ctx) {
+		return "", "", context.Cause(ctx)
+	}
+	ctx = context.WithoutCancel(ctx)
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		if cause != nil {
+			return tx.MoveSite(ctx, t.Actor, s, models.SiteBroken, models.Explain(cause))
+		}
+		if err := tx.PlaceSite(ctx, s, s.PlatformID, db); err != nil {
+			return err
+		}
+		return tx.MoveSite(ctx, t.Actor, s, models.SiteEnabled, "")
+	})
+	if err = errors.Join(cause, err); err != nil {
+		return "", "", err
+	}
+	return s.URI + " is installed", "", nil
+}
+
+// HoldSite keeps a site where it is: no upgrade moves it until it is released.
+func (f *Fleet) HoldSite(ctx context.Context, by string, id int64, reason string) error {
+	reason = strings.TrimSpace(reason)
+	if reason == "" || len(reason) > 500 {
+		return models.InvalidField("reason", "Say in up to 500 characters why it stays, so that others know.")
+	}
+	return f.store.SetHeld(ctx, by, id, true, reason)
+}
+
+// ReleaseSite ends a hold.
+func (f *Fleet) ReleaseSite(ctx context.Context, by string, id int64) error {
+	return f.store.SetHeld(ctx, by, id, false, "")
+}

@@ -1,0 +1,70 @@
+// Package database says what Hefring asks of the place that holds a site's
+// content. Each kind of database has a sub-package: sqlite keeps a file for each
+// database; servers keep one database with one user for each.
+package database
+
+import (
+	"context"
+	"slices"
+
+	"hefring/models"
+)
+
+// Engine handles the databases of one kind. All its methods may be repeated
+// after a kill at any point. A path or name that is not a site's own is refused
+// with models.Invalid.
+type Engine interface {
+	// Create makes an empty database for the site, named after label, and gives
+	// it to the web user. A database that is there already is kept.
+	Create(ctx context.Context, site models.Site, label string) (models.Database, error)
+	// Copy makes to an exact copy of from at one moment, while from goes on
+	// being read and written; from is not changed by a byte. What to held before
+	// is replaced, and only once the copy is complete. Both belong to one site.
+	Copy(ctx context.Context, from, to models.Database) (CopyInfo, error)
+	// Drop removes a database and all that belongs to it. One that is not there
+	// is no error.
+	Drop(ctx context.Context, db models.Database) error
+	// Check tells why the site could not use the database; nil means that it can
+	// be read, and written by the web user.
+	Check(ctx context.Context, db models.Database) error
+	// PHP is the array that settings.php assigns to
+	// $databases['default']['default'].
+	PHP(db models.Database) (Settings, error)
+}
+
+// CopyInfo says what was copied.
+type CopyInfo struct {
+	Bytes  int64 // size of the copy
+	Tables int
+}
+
+// Settings is a PHP array with string keys, in order.
+type Settings []Setting
+
+// Setting is one entry of Settings. Its value is a string, a bool, an int, a
+// []string or Settings.
+type Setting struct {
+	Key   string
+	Value any
+}
+
+// Get finds the value of a key; nil when there is none.
+func (s Settings) Get(key string) any {
+	for _, entry := range s {
+		if entry.Key == key {
+			return entry.Value
+		}
+	}
+	return nil
+}
+
+// Without gives the settings without some keys.
+func (s Settings) Without(keys ...string) Settings {
+	var rest Settings
+	for _, entry := range s {
+		if !slices.Contains(keys, entry.Key) {
+			rest = append(rest, entry)
+		}
+	}
+	return rest
+}

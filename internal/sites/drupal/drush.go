@@ -1,0 +1,195 @@
+package drupal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hefring/internal/run"
+	"hefring/models"
+)
+
+// Times are the limits of Drush's commands.
+type Times struct {
+	Ask     time.Duration // every question: status, lists, php:eval
+	Install time.Duration
+	Update  time.Duration
+	Rebuild time.Duration
+}
+
+// DefaultTimes suit large sites.
+func DefaultTimes() Times {
+	return Times{Ask: 2 * time.Minute, Install: 15 * time.Minute, Update: 30 * time.Minute, Rebuild: 10 * time.Minute}
+}
+
+// answerBytes bounds what Drush may answer to one question.
+const answerBytes = 8 << 20
+
+// Drush speaks with one site on one platform. It sees the platform and the
+// site's folder, and changes nothing but the site's content.
+type Drush struct {
+	Times Times
+
+	drupal  *Drupal
+	release Release
+	program string
+	out     io.Writer
+	err     io.Writer
+}
+
+// Drush finds the platform's Drush for a release that WriteRelease made. What
+// long commands print goes to out and err as it comes.
+func (d *Drupal) Drush(r Release, out, err io.Writer) (*Drush, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	program, failed := findDrush(r.Platform)
+	if failed != nil {
+		return nil, failed
+	}
+	return &Drush{Times: DefaultTimes(), drupal: d, release: r, program: program, out: out, err: err}, nil
+}
+
+// findDrush looks beside the docroot and above it, as far as the platform goes.
+func findDrush(p models.Platform) (string, error) {
+	root, err := filepath.EvalSymlinks(p.Root)
+	if err != nil {
+		return "", models.Wrapf(models.Unavailable, err, "The code of the platform %s is not where it was. Build it again.", p.Name)
+	}
+	for dir := filepath.Clean(p.Docroot); ; dir = filepath.Dir(dir) {
+		file := filepath.Join(p.Root, dir, "vendor", "bin", "drush")
+		real, err := filepath.EvalSymlinks(file)
+		if err == nil && strings.HasPrefix(real, root+"/") {
+			return file, executable(file)
+		}
+		if dir == "." {
+			return "", models.Errorf(models.Unavailable,
+				"The platform %s has no vendor/bin/drush. Add drush/drush to its composer.json (composer require drush/drush), and let Hefring build the change.", p.Name)
+		}
+	}
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return models.Errorf(models.Unavailable, "%s may not be executed. Give it its execute bit in the source (chmod +x) and build the platform again.", file)
+	}
+	return nil
+}
+
+// call is one command. Options come before "--", values from outside after it
+// or joined to their option by "=".
+type call struct {
+	command string
+	options []string
+	values  []string
+	uri     string // instead of the release's own
+	limit   time.Duration
+	out     io.Writer // nil: kept, not streamed
+	err     io.Writer
+}
+
+func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
+	if c.uri == "" {
+		c.uri = d.release.URI()
+	}
+	args := append([]string{c.command, "--root=" + d.release.Docroot(), "--uri=" + c.uri, "--no-interaction"}, c.options...)
+	if len(c.values) > 0 {
+		args = append(append(args, "--"), c.values...)
+	}
+	res, err := d.drupal.programs.Run(ctx, run.Cmd{
+		Name: d.program,
+		Args: args,
+		Dir:  d.release.Docroot(),
+		Env: []string{
+			// Drush does not start without a home.
+			"HOME=" + d.drupal.layout.Temp(d.release.Site.ID),
+			// It breaks lines at 80 columns otherwise, and words with them.
+			"COLUMNS=500",
+		},
+		Stdout:  c.out,
+		Stderr:  c.err,
+		Timeout: c.limit,
+		Limits:  run.Limits{OutputBytes: answerBytes},
+		Sandbox: d.sandbox(),
+	})
+	if err != nil {
+		return res, d.explain(ctx, c, res, err)
+	}
+	return res, nil
+}
+
+// sandbox shows the platform and the site. In the site's folder only content
+// can be changed: neither the settings nor the links that say what is served.
+func (d *Drush) sandbox() *run.Sandbox {
+	l, id := d.drupal.layout, d.release.Site.ID
+	writable := []string{l.Temp(id), l.Databases(id), d.release.compiled(l)}
+	if d.release.Aside == "" {
+		writable = append(writable, l.Files(id), l.Private(id), l.Config(id))
+	}
+	return &run.Sandbox{
+		ReadOnly: []string{d.release.Platform.Root, l.Dir(id)},
+		Writable: writable,
+		Network:  run.NetworkHost,
+	}
+}
+
+// explain makes an error that says what Drush complained about.
+func (d *Drush) explain(ctx context.Context, c call, res run.Result, err error) error {
+	exit, exited := errors.AsType[*run.ExitError](err)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !exited:
+		return fmt.Errorf("run drush %s for %s: %w", c.command, d.release.URI(), err)
+	}
+	return models.Wrapf(models.Unavailable, err, "drush %s failed on %s (exit code %d): %s",
+		c.command, d.release.URI(), exit.Code, complaint(res))
+}
+
+// ask runs a command that answers one JSON value, and decodes it. It tells
+// whether there was an answer at all.
+func (d *Drush) ask(ctx context.Context, c call, into any) (found bool, res run.Result, err error) {
+	c.limit = d.Times.Ask
+	if res, err = d.run(ctx, c); err != nil {
+		return false, res, err
+	}
+	raw, err := findJSON(res.Stdout)
+	if err != nil {
+		return false, res, d.unreadable(c.command, res, err)
+	}
+	if raw == nil {
+		return false, res, nil
+	}
+	if err := decode(raw, into); err != nil {
+		return false, res, d.unreadable(c.command, res, err)
+	}
+	return true, res, nil
+}
+
+// must is ask for commands that always answer.
+func (d *Drush) must(ctx context.Context, c call, into any) error {
+	found, res, err := d.ask(ctx, c, into)
+	if err == nil && !found {
+		err = d.unreadable(c.command, res, errors.New("it answered nothing"))
+	}
+	return err
+}
+
+func (d *Drush) unreadable(command string, res run.Result, err error) error {
+	return models.Wrapf(models.Unavailable, err, "drush %s gave no usable answer for %s: %s",
+		command, d.release.URI(), complaint(res))
+}
+
+// eval runs PHP in the fully booted site. The code prints one JSON value.
+func (d *Drush) eval(ctx context.Context, code string, into any) error {
+	return d.must(ctx, call{command: "php:eval", values: []string{code}}, into)
+}

@@ -1,0 +1,80 @@
+package drupal
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+func ownerOf(info fs.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return -1
+}
+
+// tempName is a free name beside path.
+func tempName(path string) (string, error) {
+	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-"+rand.Text())
+	if len(filepath.Base(name)) > 255 {
+		name = filepath.Join(filepath.Dir(path), "."+rand.Text())
+	}
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return "", errors.Join(fs.ErrExist, err)
+	}
+	return name, nil
+}
+
+// writeTemp writes a complete file beside path, on the disk and readable by the
+// web user, and gives its name.
+func (d *Drupal) writeTemp(path, text string, mode fs.FileMode) (string, error) {
+	name, err := tempName(path)
+	if err != nil {
+		return "", err
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.WriteString(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = d.protect(name, mode)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(name))
+	}
+	return name, nil
+}
+
+// protect lets the web user read a file by its group, but never write it.
+func (d *Drupal) protect(path string, mode fs.FileMode) error {
+	if web := d.programs.Identity(); web != nil {
+		if err := os.Lchown(path, os.Geteuid(), int(web.GID)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
+}
+
+// replace writes a file in one step: readers see the old one or the new one.
+func (d *Drupal) replace(path, text string, mode fs.FileMode) error {
+	temp, err := d.writeTemp(path, text, mode)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}

@@ -1,0 +1,205 @@
+// Package host is the server that Hefring runs on: it installs sites, asks Drush
+// about them, and carries out the steps of an upgrade and their undo.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"hefring/internal/sites"
+	"hefring/internal/sites/database"
+	"hefring/internal/sites/drupal"
+	"hefring/internal/sites/upgrade"
+	"hefring/internal/sites/webserver"
+	"hefring/models"
+)
+
+// Host handles the sites of this server.
+type Host struct {
+	Layout    sites.Layout
+	Databases database.Engine
+	Drupal    *drupal.Drupal
+	Web       *webserver.Server
+	// Abandoned and Cancelled tell from a context's cause that work goes on
+	// elsewhere, or that a person stopped it.
+	Abandoned func(cause error) bool
+	Cancelled func(cause error) bool
+}
+
+// adminName is the name of every new site's first user; people come in by
+// one-time links.
+const adminName = "admin"
+
+// URL is where visitors find a site.
+func (h *Host) URL(uri string) string { return h.Web.URL(uri) }
+
+// Install makes the site's folders and database, installs Drupal and opens the
+// site in the web server. An attempt before it that was cut short is replaced.
+func (h *Host) Install(ctx context.Context, site models.Site, platform models.Platform, log upgrade.Log) (models.Database, error) {
+	unlock, err := h.lock(ctx, site)
+	if err != nil {
+		return models.Database{}, err
+	}
+	defer unlock()
+	log.Step("database")
+	r := drupal.Release{Site: site, Platform: platform}
+	if r.Database, err = h.freshDatabase(ctx, site); err != nil {
+		return models.Database{}, err
+	}
+	if err := h.Drupal.WriteRelease(ctx, r); err != nil {
+		return models.Database{}, err
+	}
+	log.Step("install")
+	log.Printf(models.LevelInfo, "Installing the profile %s", site.Profile)
+	drush, err := h.Drupal.Drush(r, log.Out(), log.Err())
+	if err != nil {
+		return models.Database{}, err
+	}
+	if err := drush.Install(ctx, site.Profile, site.Title, adminName); err != nil {
+		return models.Database{}, err
+	}
+	log.Step("open")
+	if err := point(h.Layout.Current(site.ID), r.Docroot()); err != nil {
+		return models.Database{}, err
+	}
+	if err := h.Web.AddSite(ctx, webserver.Vhost{SiteID: site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID)}); err != nil {
+		return models.Database{}, err
+	}
+	fact, err := h.probe(ctx, site, "current", r.Docroot(), sound())
+	if err != nil {
+		return models.Database{}, err
+	}
+	log.Printf(models.LevelInfo, "%s answers %s", h.URL(site.URI), fact)
+	return r.Database, nil
+}
+
+func (h *Host) freshDatabase(ctx context.Context, site models.Site) (models.Database, error) {
+	db, err := h.Databases.Create(ctx, site, "site")
+	if err != nil {
+		return db, err
+	}
+	if err := h.Databases.Drop(ctx, db); err != nil {
+		return db, err
+	}
+	return h.Databases.Create(ctx, site, "site")
+}
+
+// Compare asks Drush, with the target's code on a copy of the site's database,
+// what moving the site would do. The site and its platform are left alone.
+func (h *Host) Compare(ctx context.Context, site models.Site, from, to models.Platform, log upgrade.Log) (models.Comparison, error) {
+	unlock, err := h.lock(ctx, site)
+	if err != nil {
+		return models.Comparison{}, err
+	}
+	defer unlock()
+	return h.compare(ctx, site, from, to, log)
+}
+
+func (h *Host) compare(ctx context.Context, site models.Site, from, to models.Platform, log upgrade.Log) (result models.Comparison, err error) {
+	begin := time.Now()
+	result = models.Comparison{SiteID: site.ID, FromPlatformID: from.ID, PlatformID: to.ID}
+	trial, err := h.trial(ctx, site, to)
+	if err != nil {
+		return result, err
+	}
+	defer func() {
+		err = errors.Join(err, h.dropTrial(context.WithoutCancel(ctx), trial))
+	}()
+	if _, err := h.Databases.Copy(ctx, site.Database, trial.Database); err != nil {
+		return result, err
+	}
+	if err := h.Drupal.WriteRelease(ctx, trial); err != nil {
+		return result, err
+	}
+	now, err := h.Drupal.Drush(drupal.Release{Site: site, Platform: from, Database: site.Database}, log.Out(), log.Err())
+	if err != nil {
+		return result, err
+	}
+	then, err := h.Drupal.Drush(trial, log.Out(), log.Err())
+	if err != nil {
+		return result, err
+	}
+	result.Updates, result.Blockers, err = drupal.Compare(ctx, now, then)
+	result.Took = time.Since(begin)
+	return result, err
+}
+
+// trial is the site on the target, beside the site itself, with a database of
+// its own.
+func (h *Host) trial(ctx context.Context, site models.Site, to models.Platform) (drupal.Release, error) {
+	db, err := h.Databases.Create(ctx, site, "compare")
+	return drupal.Release{Site: site, Platform: to, Database: db, Aside: "compare"}, err
+}
+
+func (h *Host) dropTrial(ctx context.Context, trial drupal.Release) error {
+	return errors.Join(h.Drupal.RemoveRelease(ctx, trial), h.Databases.Drop(ctx, trial.Database))
+}
+
+// Forget removes the site's release on a platform that it left, and the database
+// that it had there, if one is named.
+func (h *Host) Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error {
+	unlock, err := h.lock(ctx, site)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := h.Drupal.RemoveRelease(ctx, drupal.Release{Site: site, Platform: from, Database: db}); err != nil {
+		return err
+	}
+	if db == (models.Database{}) {
+		return nil
+	}
+	return h.Databases.Drop(ctx, db)
+}
+
+// lock keeps other work off the site's folder, in this process and in others. A
+// killed process gives it back.
+func (h *Host) lock(ctx context.Context, site models.Site) (unlock func(), err error) {
+	dir := h.Layout.Dir(site.ID)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make site folder: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open site lock: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock site: %w", err), file.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), file.Close())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// point makes a link point to a target, in one step, and waits until that is on
+// the disk.
+func point(link, target string) error {
+	temp := link + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("clear link: %w", err)
+	}
+	if err := os.Symlink(target, temp); err != nil {
+		return fmt.Errorf("make link: %w", err)
+	}
+	if err := os.Rename(temp, link); err != nil {
+		return fmt.Errorf("switch link: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(link))
+	if err != nil {
+		return fmt.Errorf("open link's folder: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

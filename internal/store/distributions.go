@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"hefring/models"
+)
+
+// CreateDistribution stores a distribution. Its condition is new when none is
+// given. Conflict: slug or name taken.
+func (s *Store) CreateDistribution(ctx context.Context, d *models.Distribution) error {
+	if d.Condition == "" {
+		d.Condition = models.ConditionNew
+	}
+	taken := fmt.Sprintf("There is a distribution with the name %s or the short name %s already. Choose others.", d.Name, d.Slug)
+	return s.atomic(ctx, func(tx *Store) error { return create(ctx, tx, "distribution", d, taken) })
+}
+
+// SaveDistribution stores the name, settings and interval of d, and when it is
+// checked next.
+func (s *Store) SaveDistribution(ctx context.Context, d *models.Distribution) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.Distribution{}).Where("id = ?", d.ID).
+			Select("name", "settings", "check_every", "next_check_at").Updates(d)
+		switch {
+		case errors.Is(done.Error, gorm.ErrDuplicatedKey):
+			return models.Wrapf(models.Conflict, done.Error, "There is a distribution with the name %s already. Choose another.", d.Name)
+		case done.Error != nil:
+			return fmt.Errorf("save distribution %d: %w", d.ID, done.Error)
+		case done.RowsAffected == 0:
+			return missing("distribution", d.ID)
+		}
+		return nil
+	})
+}
+
+// Distribution loads one.
+func (s *Store) Distribution(ctx context.Context, id int64) (models.Distribution, error) {
+	return get[models.Distribution](ctx, s, "distribution", id)
+}
+
+// RecordCheck stores what a check found: its row, joined to the row before
+// where both are unchanged, and the distribution's condition, reason, observed
+// revision and last check. c.ID becomes the row's id.
+func (s *Store) RecordCheck(ctx context.Context, c *models.Check, condition models.Condition, reason string) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.setCondition(ctx, c.DistributionID, condition, reason, observation(c)); err != nil {
+			return err
+		}
+		joined, err := tx.joinCheck(ctx, c)
+		if err != nil || joined {
+			return err
+		}
+		c.Times = max(c.Times, 1)
+		return create(ctx, tx, "check", c, "This check is recorded already.")
+	})
+}
+
+// observation is what a check changes of its distribution. A check that saw
+// nothing leaves what the one before saw.
+func observation(c *models.Check) map[string]any {
+	set := map[string]any{"last_check_at": c.EndedAt}
+	if c.NewRevision != "" {
+		set["observed"] = c.NewRevision
+	}
+	return set
+}
+
+// joinCheck adds an unchanged check to the newest row if that is unchanged too.
+func (s *Store) joinCheck(ctx context.Context, c *models.Check) (bool, error) {
+	if c.Outcome != models.CheckUnchanged {
+		return false, nil
+	}
+	var newest []models.Check
+	err := s.with(ctx).Where("distribution_id = ?", c.DistributionID).Order("id DESC").Limit(1).Find(&newest).Error
+	if err != nil {
+		return false, fmt.Errorf("load newest check: %w", err)
+	}
+	if len(newest) == 0 || newest[0].Outcome != models.CheckUnchanged {
+		return false, nil
+	}
+	err = s.with(ctx).Model(&models.Check{}).Where("id = ?", newest[0].ID).Updates(map[string]any{
+		"times": gorm.Expr("times + 1"), "ended_at": c.EndedAt, "took": c.Took, "task_id": c.TaskID, "trigger": c.Trigger,
+	}).Error
+	if err != nil {
+		return false, fmt.Errorf("join check: %w", err)
+	}
+	c.ID, c.Times, c.StartedAt = newest[0].ID, newest[0].Times+1, newest[0].StartedAt
+	return true, nil
+}
+
+// SetCondition stores how a distribution stands to its source.
+func (s *Store) SetCondition(ctx context.Context, distributionID int64, condition models.Condition, reason string) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		return tx.setCondition(ctx, distributionID, condition, reason, nil)
+	})
+}
+
+func (s *Store) setCondition(ctx context.Context, id int64, condition models.Condition, reason string, set map[string]any) error {
+	d, err := s.Distribution(ctx, id)
+	if err != nil {
+		return err
+	}
+	columns := map[string]any{"condition": condition, "reason": reason}
+	for column, value := range set {
+		columns[column] = value
+	}
+	if err := s.with(ctx).Model(&models.Distribution{}).Where("id = ?", id).Updates(columns).Error; err != nil {
+		return fmt.Errorf("set condition of distribution %d: %w", id, err)
+	}
+	if d.Condition == condition {
+		return nil
+	}
+	subject := models.Subject{Kind: models.SubjectDistribution, ID: id}
+	return s.event(ctx, machine, string(condition), subject, reason)
+}
+
+// SetTarget makes a ready platform the upgrade target, unlocks it, locks its
+// siblings and sets the distribution's signature, if the target is still old
+// (nil: none).
+func (s *Store) SetTarget(ctx context.Context, by string, distributionID int64, old *int64, platform models.Platform) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.claimTarget(ctx, distributionID, old, platform); err != nil {
+			return err
+		}
+		unlocked := tx.with(ctx).Model(&models.Platform{}).
+			Where("id = ? AND distribution_id = ? AND state = ?", platform.ID, distributionID, models.PlatformReady).
+			Update("locked", false)
+		if unlocked.Error != nil {
+			return fmt.Errorf("unlock platform %d: %w", platform.ID, unlocked.Error)
+		}
+		if unlocked.RowsAffected == 0 {
+			return models.Errorf(models.Conflict,
+				"The platform %s is not a ready platform of this distribution. Only those can be the upgrade target.", platform.Name)
+		}
+		err := tx.with(ctx).Model(&models.Platform{}).
+			Where("distribution_id = ? AND id <> ? AND state <> ? AND NOT locked", distributionID, platform.ID, models.PlatformDeleted).
+			Update("locked", true).Error
+		if err != nil {
+			return fmt.Errorf("lock the other platforms of distribution %d: %w", distributionID, err)
+		}
+		subject := models.Subject{Kind: models.SubjectDistribution, ID: distributionID}
+		return tx.event(ctx, by, "promote", subject, platform.Name+" is the upgrade target; the other platforms are locked.")
+	})
+}
+
+func (s *Store) claimTarget(ctx context.Context, distributionID int64, old *int64, platform models.Platform) error {
+	// A map's nil becomes IS NULL.
+	done := s.with(ctx).Model(&models.Distribution{}).Where(map[string]any{"id": distributionID, "target_id": nilOr(old)}).
+		Updates(map[string]any{"target_id": platform.ID, "signature": platform.Revision})
+	if done.Error != nil {
+		return fmt.Errorf("set target of distribution %d: %w", distributionID, done.Error)
+	}
+	if done.RowsAffected == 1 {
+		return nil
+	}
+	if _, err := s.Distribution(ctx, distributionID); err != nil {
+		return err
+	}
+	return models.Errorf(models.Conflict,
+		"Another platform was made the upgrade target meanwhile. Reload the page and look whether %s should still be it.", platform.Name)
+}
+
+// nilOr gives an untyped nil for a nil pointer, which GORM writes as IS NULL.
+func nilOr[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+// DueDistributions lists distributions of a type whose next check is due, the
+// longest waiting first.
+func (s *Store) DueDistributions(ctx context.Context, updateType string, at time.Time, limit int) ([]models.Distribution, error) {
+	var due []models.Distribution
+	err := s.with(ctx).Where("update_type = ? AND next_check_at <= ?", updateType, at).
+		Order("next_check_at, id").Limit(limit).Find(&due).Error
+	if err != nil {
+		return nil, fmt.Errorf("list due distributions: %w", err)
+	}
+	return due, nil
+}
+
+// DistributionsOfType lists all distributions of an update type by name.
+func (s *Store) DistributionsOfType(ctx context.Context, updateType string) ([]models.Distribution, error) {
+	var all []models.Distribution
+	if err := s.with(ctx).Where("update_type = ?", updateType).Order("name, id").Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("list distributions of type %s: %w", updateType, err)
+	}
+	return all, nil
+}
+
+// ClaimCheck moves next_check_at from d's to next; false when another replica
+// was quicker.
+func (s *Store) ClaimCheck(ctx context.Context, d models.Distribution, next *time.Time) (bool, error) {
+	if next != nil {
+		rounded := next.UTC().Truncate(time.Microsecond)
+		next = &rounded
+	}
+	done := s.with(ctx).Model(&models.Distribution{}).
+		Where(map[string]any{"id": d.ID, "next_check_at": nilOr(d.NextCheckAt)}).
+		Updates(map[string]any{"next_check_at": next})
+	if done.Error != nil {
+		return false, fmt.Errorf("claim check of distribution %d: %w", d.ID, done.Error)
+	}
+	return done.RowsAffected == 1, nil
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pressly/goose/v3"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// engine is one of the two kinds of databases.
+type engine interface {
+	sql() *sql.DB
+	pool() *pgxpool.Pool // nil on SQLite
+	dialector() gorm.Dialector
+	begin(ctx context.Context) (*txn, error)
+	exclusive(ctx context.Context, fn func(ctx context.Context) error) error
+	provider() (*goose.Provider, error)
+	Close() error
+}
+
+// txn is a transaction that GORM and the queue share.
+type txn struct {
+	conn   gorm.ConnPool // GORM's side
+	native any           // the queue's side: *sql.Tx or pgx.Tx
+	commit func() error
+	end    func() // rolls back what is not committed
+}
+
+func connect(ctx context.Context, dsn string) (engine, error) {
+	switch {
+	case strings.HasPrefix(dsn, "sqlite:"):
+		return openSQLite(ctx, strings.TrimPrefix(dsn, "sqlite:"))
+	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
+		return openPostgres(ctx, dsn)
+	}
+	return nil, errors.New("the database must be given as sqlite:/path/to/file.db or postgres://user:password@host/database")
+}
+
+// migrate applies what is missing of the schema. One process does it, the
+// others wait.
+func migrate(ctx context.Context, e engine) error {
+	return e.exclusive(ctx, func(ctx context.Context) error {
+		p, err := e.provider()
+		if err != nil {
+			return fmt.Errorf("read migrations: %w", err)
+		}
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("migrate database: %w", err)
+		}
+		return nil
+	})
+}
+
+// openGORM makes GORM work on an open database. Transactions are ours, because
+// the queue writes in them too.
+func openGORM(e engine, log *slog.Logger) (*gorm.DB, error) {
+	db, err := gorm.Open(e.dialector(), &gorm.Config{
+		Logger: slowLog{logger.Discard, log}, TranslateError: true, NowFunc: now, SkipDefaultTransaction: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.Statement.ConnPool = tidy{db.Statement.ConnPool}
+	return db, nil
+}
+
+// tidy takes out of every text what PostgreSQL refuses: bytes that are not
+// UTF-8, and NUL. Output of programs and repositories may hold both.
+type tidy struct{ gorm.ConnPool }
+
+// ExecContext runs a statement.
+func (t tidy) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return t.ConnPool.ExecContext(ctx, query, tidied(args)...)
+}
+
+// QueryContext runs a query.
+func (t tidy) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.ConnPool.QueryContext(ctx, query, tidied(args)...)
+}
+
+// QueryRowContext runs a query for one row.
+func (t tidy) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.ConnPool.QueryRowContext(ctx, query, tidied(args)...)
+}
+
+func tidied(args []any) []any {
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			args[i] = tidyText(v)
+		case driver.Valuer: // values of serializers, which are valid already
+		}
+	}
+	return args
+}
+
+func tidyText(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// slowQuery is how long a query may take before it is worth a line in the log.
+const slowQuery = 500 * time.Millisecond
+
+// slowLog logs slow queries and nothing else: errors are logged where they end
+// up, and values may be secret.
+type slowLog struct {
+	logger.Interface
+	log *slog.Logger
+}
+
+// LogMode keeps the one mode there is.
+func (l slowLog) LogMode(logger.LogLevel) logger.Interface { return l }
+
+// ParamsFilter keeps values out of the log.
+func (l slowLog) ParamsFilter(_ context.Context, query string, _ ...any) (string, []any) {
+	return query, nil
+}
+
+// Trace is called after every query.
+func (l slowLog) Trace(ctx context.Context, begin time.Time, query func() (string, int64), _ error) {
+	if took := time.Since(begin); took > slowQuery {
+		text, rows := query()
+		l.log.WarnContext(ctx, "slow query", "query", text, "rows", rows, "took", took)
+	}
+}

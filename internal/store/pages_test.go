@@ -1,0 +1,187 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+func TestStore_Pages_CountAndList(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		museum, library, park := w.site(t, "museum.example.org"), w.site(t, "library.example.org"), w.site(t, "park.example.org")
+		w.promote(t)
+		ok(t, w.SetHeld(w.ctx, "ada", park.ID, true, "A fair is on."))
+		counts, err := w.Fleet(w.ctx)
+		ok(t, err)
+		want(t, "counts", counts, fleet.FleetCounts{Behind: 2, Held: 1, Distributions: 1, Platforms: 2})
+
+		sites, total, err := w.Sites(w.ctx, fleet.Filter{Behind: true, Limit: 1, Offset: 1, PlatformID: w.old.ID, DistributionID: w.d.ID})
+		ok(t, err)
+		want(t, "total", total, 2)
+		want(t, "site", sites[0].URI, museum.URI)
+		want(t, "behind", sites[0].Behind(), true)
+		want(t, "platform", sites[0].Platform.Name, "thunder-1")
+		want(t, "target", sites[0].Target.Name, "thunder-2")
+		want(t, "packages are not loaded", len(sites[0].Platform.Packages), 0)
+		_, total, err = w.Sites(w.ctx, fleet.Filter{Query: "_useum"})
+		ok(t, err)
+		want(t, "an underscore is only itself", total, 0)
+		_, total, err = w.Sites(w.ctx, fleet.Filter{Query: "MUSEUM", State: "enabled"})
+		ok(t, err)
+		want(t, "found", total, 1)
+
+		task := w.task(t, models.TaskUpgrade, models.Subject{Kind: models.SubjectSite, ID: museum.ID})
+		row, err := w.SiteRow(w.ctx, museum.ID)
+		ok(t, err)
+		want(t, "running task", row.RunningTaskID, task.ID)
+		want(t, "packages of the target", len(row.Target.Packages), 1)
+		_, err = w.SiteRow(w.ctx, 999)
+		wantCode(t, err, models.NotFound)
+
+		platforms, total, err := w.Platforms(w.ctx, fleet.Filter{Query: "Thunder"})
+		ok(t, err)
+		want(t, "platforms", total, 2)
+		want(t, "newest", platforms[0].IsTarget() && !platforms[0].Outdated(), true)
+		want(t, "outdated", platforms[1].Outdated(), true)
+		want(t, "sites", platforms[1].Sites, 3)
+		want(t, "upgradable", platforms[1].Upgradable, 2)
+		platform, err := w.PlatformRow(w.ctx, w.old.ID)
+		ok(t, err)
+		want(t, "target", platform.TargetName, "thunder-2")
+		want(t, "packages", len(platform.Packages), 1)
+		of, err := w.DistributionPlatforms(w.ctx, w.d.ID)
+		ok(t, err)
+		want(t, "platforms of the distribution", len(of), 2)
+
+		distributions, total, err := w.Distributions(w.ctx, fleet.Filter{Query: "thun", State: "new"})
+		ok(t, err)
+		want(t, "distributions", total, 1)
+		d := distributions[0]
+		want(t, "figures", [3]int{d.Platforms, d.Sites, d.Behind}, [3]int{2, 3, 2})
+		want(t, "target", d.TargetName+" "+d.TargetVersion, "thunder-2 10.6.2")
+
+		subjects := []models.Subject{{Kind: models.SubjectSite, ID: museum.ID}, {Kind: models.SubjectSite, ID: library.ID}}
+		tasks, err := w.SubjectTasks(w.ctx, subjects, 10)
+		ok(t, err)
+		want(t, "tasks of the sites", len(tasks), 1)
+		running, err := w.RunningTasks(w.ctx, 10)
+		ok(t, err)
+		want(t, "running tasks", len(running), 1)
+		w.finish(t, task.ID, models.TaskRecovered)
+		recent, err := w.RecentTasks(w.ctx, 10)
+		ok(t, err)
+		want(t, "ended tasks", len(recent), 1)
+		_, total, err = w.Tasks(w.ctx, fleet.Filter{State: "recovered", Query: "upg"})
+		ok(t, err)
+		want(t, "tasks", total, 1)
+		upgrades, err := w.SiteUpgrades(w.ctx, museum.ID, 10)
+		ok(t, err)
+		want(t, "upgrades", len(upgrades), 0)
+	})
+}
+
+func TestStore_Pages_EmptyFleet(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		s := open(t, dsn)
+		counts, err := s.Fleet(t.Context())
+		ok(t, err)
+		want(t, "counts", counts, fleet.FleetCounts{})
+		decisions, err := s.Decisions(t.Context(), 10)
+		ok(t, err)
+		want(t, "decisions", len(decisions), 0)
+		_, _, err = s.Sites(t.Context(), fleet.Filter{})
+		ok(t, err)
+		_, _, err = s.Platforms(t.Context(), fleet.Filter{})
+		ok(t, err)
+		_, _, err = s.Distributions(t.Context(), fleet.Filter{})
+		ok(t, err)
+		rows, err := s.QueueRows(t.Context(), time.Now())
+		ok(t, err)
+		want(t, "queues", len(rows), 0)
+	})
+}
+
+func TestStore_QueueRows_Figures(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		at := time.Now().UTC().Truncate(time.Microsecond)
+		for range 2 {
+			ok(t, w.SaveQueue(w.ctx, models.Queue{UpdateType: "git", Every: time.Minute, AtOnce: 3}))
+		}
+		ok(t, w.SaveQueue(w.ctx, models.Queue{UpdateType: "stock", Every: time.Hour, AtOnce: 1, Paused: true}))
+		ok(t, w.MarkQueueRun(w.ctx, "git", at))
+		due := at.Add(-time.Minute)
+		_, err := w.ClaimCheck(w.ctx, w.d, &due)
+		ok(t, err)
+		task := w.task(t, models.TaskCheck, models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID})
+		_, err = w.TakeTask(w.ctx, task.ID)
+		ok(t, err)
+		n, err := w.RunningChecks(w.ctx, "git")
+		ok(t, err)
+		want(t, "running checks", n, 1)
+		rows, err := w.QueueRows(w.ctx, at)
+		ok(t, err)
+		want(t, "queues", len(rows), 2)
+		git := rows[0]
+		want(t, "figures", [3]int{git.Sources, git.Waiting, git.Running}, [3]int{1, 1, 1})
+		want(t, "lag", git.Lag, time.Minute)
+		want(t, "last run", git.LastRunAt.Equal(at), true)
+		want(t, "next run", git.NextRunAt.Equal(due), true)
+		want(t, "paused", rows[1].Paused && rows[1].Sources == 0, true)
+		all, err := w.DistributionsOfType(w.ctx, "git")
+		ok(t, err)
+		want(t, "distributions of the type", len(all), 1)
+	})
+}
+
+func TestStore_Decisions_ComeAndGo(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		museum, library := w.site(t, "museum.example.org"), w.site(t, "library.example.org")
+		kinds := func() (list string) {
+			decisions, err := w.Decisions(w.ctx, 20)
+			ok(t, err)
+			for _, d := range decisions {
+				list += string(d.Kind) + ":" + d.Title + " "
+				if d.Why == "" || d.At.IsZero() {
+					t.Errorf("%+v does not say why and when", d)
+				}
+			}
+			return list
+		}
+		want(t, "nothing waits", kinds(), "")
+		w.promote(t)
+		want(t, "two are behind", kinds(), "upgrade:Thunder ")
+
+		batch := w.task(t, models.TaskUpgradePlatform, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
+		want(t, "a batch is under way", kinds(), "")
+		w.finish(t, batch.ID, models.TaskSucceeded)
+
+		w.upgrade(t, museum, models.UpgradeRecovered)
+		want(t, "one recovered", kinds(), "recovered:museum.example.org upgrade:Thunder ")
+		ok(t, w.SetHeld(w.ctx, "ada", museum.ID, true, "Wait."))
+		want(t, "it is held", kinds(), "upgrade:Thunder ")
+		ok(t, w.SetHeld(w.ctx, "ada", museum.ID, false, ""))
+		u := w.upgrade(t, museum, models.UpgradeSucceeded)
+		ok(t, w.PlaceSite(w.ctx, museum, w.new.ID, u.NewDatabase))
+		want(t, "it succeeded later", kinds(), "upgrade:Thunder ")
+
+		ok(t, w.MoveSite(w.ctx, "ada", library, models.SiteBroken, "It does not answer."))
+		want(t, "one is broken", kinds(), "broken:library.example.org ")
+		failed := models.Platform{DistributionID: w.d.ID, Name: "thunder-3"}
+		ok(t, w.CreatePlatform(w.ctx, &failed))
+		ok(t, w.MovePlatform(w.ctx, "ada", failed, models.PlatformFailed, "composer failed."))
+		ok(t, w.SetCondition(w.ctx, w.d.ID, models.ConditionFailing, "The build failed."))
+		want(t, "a build failed", kinds(), "broken:library.example.org build:thunder-3 ")
+		ok(t, w.SetCondition(w.ctx, w.d.ID, models.ConditionHeld, "The tag moved."))
+		want(t, "the source is held", kinds(), "broken:library.example.org build:thunder-3 source:Thunder ")
+		w.platform(t, "thunder-4")
+		want(t, "a newer one was built", kinds(), "broken:library.example.org source:Thunder ")
+		decisions, err := w.Decisions(w.ctx, 1)
+		ok(t, err)
+		want(t, "limit", len(decisions), 1)
+	})
+}

@@ -1,0 +1,37 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hefring/models"
+)
+
+// How long what is of no use any more is kept.
+const (
+	keepForms  = 24 * time.Hour
+	keepChecks = 7 * 24 * time.Hour
+)
+
+// Prune deletes what is of no use any more: expired sessions and login links,
+// old form tokens, and the tasks and logs of old checks that went well. What the
+// checks found stays.
+func (s *Store) Prune(ctx context.Context, at time.Time) error {
+	at = at.UTC()
+	for _, one := range []struct {
+		model any
+		where string
+		args  []any
+	}{
+		{&session{}, "expiry <= ?", []any{at}},
+		{&models.LoginLink{}, "expires_at <= ?", []any{at}},
+		{&formToken{}, "created_at <= ?", []any{at.Add(-keepForms)}},
+		{&models.Task{}, "kind = ? AND state = ? AND ended_at <= ?", []any{models.TaskCheck, models.TaskSucceeded, at.Add(-keepChecks)}},
+	} {
+		if err := s.with(ctx).Where(one.where, one.args...).Delete(one.model).Error; err != nil {
+			return fmt.Errorf("prune database: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"hefring/models"
+)
+
+// CreateSite stores a site, installing unless it says otherwise. Conflict: URI
+// taken, or its platform takes no new sites any more.
+func (s *Store) CreateSite(ctx context.Context, site *models.Site) error {
+	if site.State == "" {
+		site.State = models.SiteInstalling
+	}
+	taken := fmt.Sprintf("There is a site with the address %s already. Choose another.", site.URI)
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.takesSites(ctx, site.PlatformID); err != nil {
+			return err
+		}
+		return create(ctx, tx, "site", site, taken)
+	})
+}
+
+// takesSites answers Conflict unless the platform is ready and unlocked. It
+// writes, so that nobody can lock or delete the platform before the end of the
+// transaction.
+func (s *Store) takesSites(ctx context.Context, platformID int64) error {
+	done := s.with(ctx).Model(&models.Platform{}).Where("id = ? AND state = ? AND NOT locked", platformID, models.PlatformReady).
+		UpdateColumn("locked", false)
+	if done.Error != nil {
+		return fmt.Errorf("reserve platform %d: %w", platformID, done.Error)
+	}
+	if done.RowsAffected == 1 {
+		return nil
+	}
+	p, err := s.Platform(ctx, platformID)
+	if err != nil {
+		return err
+	}
+	if p.State == models.PlatformReady {
+		return models.Errorf(models.Conflict, "The platform %s is locked and takes no new sites. Choose an unlocked one.", p.Name)
+	}
+	return models.Errorf(models.Conflict, "The platform %s is %s. Choose one that is ready.", p.Name, p.State)
+}
+
+func siteSubject(id int64) models.Subject { return models.Subject{Kind: models.SubjectSite, ID: id} }
+
+// Site loads one.
+func (s *Store) Site(ctx context.Context, id int64) (models.Site, error) {
+	return get[models.Site](ctx, s, "site", id)
+}
+
+// SitesOn lists the sites of a platform by URI, without deleted ones.
+func (s *Store) SitesOn(ctx context.Context, platformID int64) ([]models.Site, error) {
+	var list []models.Site
+	err := s.with(ctx).Where("platform_id = ? AND state <> ?", platformID, models.SiteDeleted).Order("uri").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list sites on platform %d: %w", platformID, err)
+	}
+	return list, nil
+}
+
+// MoveSite takes a site from its state to another. The reason is kept with it.
+func (s *Store) MoveSite(ctx context.Context, by string, site models.Site, to models.SiteState, reason string) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		err := move[models.SiteState]{
+			allowed: models.SiteTransitions(), model: &models.Site{}, what: "site", name: site.URI,
+			id: site.ID, from: site.State, to: to, set: map[string]any{"reason": reason},
+		}.apply(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return tx.event(ctx, by, string(to), siteSubject(site.ID), reason)
+	})
+}
+
+// PlaceSite records where a site runs now, if it is still on the platform that
+// site says.
+func (s *Store) PlaceSite(ctx context.Context, site models.Site, platformID int64, db models.Database) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.Site{}).
+			Where("id = ? AND platform_id = ? AND state <> ?", site.ID, site.PlatformID, models.SiteDeleted).
+			Select("platform_id", "database").Updates(models.Site{PlatformID: platformID, Database: db})
+		if done.Error != nil {
+			return fmt.Errorf("place site %d: %w", site.ID, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			if _, err := tx.Site(ctx, site.ID); err != nil {
+				return err
+			}
+			return models.Errorf(models.Conflict, "The site %s was moved or deleted meanwhile. Reload the page and look again.", site.URI)
+		}
+		if platformID == site.PlatformID {
+			return nil
+		}
+		return tx.event(ctx, machine, "place", siteSubject(site.ID), fmt.Sprintf("From platform %d to platform %d.", site.PlatformID, platformID))
+	})
+}
+
+// SetHeld pins a site to its platform, or lets it go.
+func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string) error {
+	verb := "release"
+	if held {
+		verb = "hold"
+	} else {
+		reason = ""
+	}
+	return s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).
+			Updates(map[string]any{"held": held, "held_reason": reason})
+		if done.Error != nil {
+			return fmt.Errorf("hold site %d: %w", siteID, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			return missing("site", siteID)
+		}
+		return tx.event(ctx, by, verb, siteSubject(siteID), reason)
+	})
+}
+
+// SaveComparison stores what Drush said about moving a site; it replaces the
+// site's older one.
+func (s *Store) SaveComparison(ctx context.Context, c *models.Comparison) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.with(ctx).Where("site_id = ?", c.SiteID).Delete(&models.Comparison{}).Error; err != nil {
+			return fmt.Errorf("replace comparison of site %d: %w", c.SiteID, err)
+		}
+		c.ID = 0
+		return create(ctx, tx, "comparison", c, "Another comparison of this site was stored at the same moment. Ask again.")
+	})
+}
+
+// Comparison loads the newest comparison of a site.
+func (s *Store) Comparison(ctx context.Context, siteID int64) (models.Comparison, error) {
+	return first[models.Comparison](s.with(ctx).Where("site_id = ?", siteID), "comparison of site", siteID)
+}
+
+// ComparisonsOn lists the comparisons of a platform's sites with a target.
+func (s *Store) ComparisonsOn(ctx context.Context, platformID, targetID int64) ([]models.Comparison, error) {
+	var list []models.Comparison
+	// The comparison must still speak of where the site is.
+	err := s.with(ctx).Joins("JOIN sites ON sites.id = comparisons.site_id AND sites.platform_id = comparisons.from_platform_id").
+		Where("comparisons.from_platform_id = ? AND comparisons.platform_id = ? AND sites.state <> ?", platformID, targetID, models.SiteDeleted).
+		Order("sites.uri").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list comparisons on platform %d: %w", platformID, err)
+	}
+	return list, nil
+}
+
+// wakeUpgrade wakes those who follow the upgrade's task.
+func (s *Store) wakeUpgrade(ctx context.Context, query *gorm.DB) error {
+	var tasks []int64
+	if err := query.Pluck("task_id", &tasks).Error; err != nil {
+		return fmt.Errorf("find the upgrade's task: %w", err)
+	}
+	for _, id := range tasks {
+		if err := s.wake(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

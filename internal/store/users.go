@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm/clause"
+
+	"hefring/models"
+)
+
+// CreateUser stores a user. Conflict: name taken, in capitals or not.
+func (s *Store) CreateUser(ctx context.Context, u *models.User) error {
+	taken := fmt.Sprintf("There is a user with the name %s already. Choose another.", u.Name)
+	return s.atomic(ctx, func(tx *Store) error { return create(ctx, tx, "user", u, taken) })
+}
+
+// User loads one.
+func (s *Store) User(ctx context.Context, id int64) (models.User, error) {
+	return get[models.User](ctx, s, "user", id)
+}
+
+// UserByName finds a user by name, in capitals or not.
+func (s *Store) UserByName(ctx context.Context, name string) (models.User, error) {
+	return first[models.User](s.with(ctx).Where("lower(name) = lower(?)", name), "user", name)
+}
+
+// SetPassword stores the hash of a user's password.
+func (s *Store) SetPassword(ctx context.Context, userID int64, hash string) error {
+	done := s.with(ctx).Model(&models.User{}).Where("id = ?", userID).Update("password_hash", hash)
+	if done.Error != nil {
+		return fmt.Errorf("set password of user %d: %w", userID, done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return missing("user", userID)
+	}
+	return nil
+}
+
+// CreateLoginLink stores a one-time way in.
+func (s *Store) CreateLoginLink(ctx context.Context, l models.LoginLink) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		return create(ctx, tx, "login link", &l, "This login link exists already. Ask for another.")
+	})
+}
+
+// UseLoginLink uses a link up and gives its user. NotFound: unknown, used or
+// expired.
+func (s *Store) UseLoginLink(ctx context.Context, tokenHash string, at time.Time) (models.User, error) {
+	var user models.User
+	err := s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.LoginLink{}).
+			Where("token_hash = ? AND used_at IS NULL AND expires_at > ?", tokenHash, at).Update("used_at", at)
+		if done.Error != nil {
+			return fmt.Errorf("use login link: %w", done.Error)
+		}
+		if done.RowsAffected == 0 {
+			return models.Errorf(models.NotFound, "This login link was used already or has expired. Ask for a new one.")
+		}
+		var link models.LoginLink
+		if err := tx.with(ctx).Where("token_hash = ?", tokenHash).Take(&link).Error; err != nil {
+			return fmt.Errorf("load login link: %w", err)
+		}
+		var err error
+		user, err = tx.User(ctx, link.UserID)
+		return err
+	})
+	return user, err
+}
+
+// formToken remembers what a form made, so that sending it twice makes it once.
+type formToken struct {
+	Token     string `gorm:"primaryKey"`
+	ThingID   int64
+	CreatedAt time.Time
+}
+
+// Once claims the token of a form that makes something. If the token was
+// claimed before, fresh is false and id is what the form made. A claim waits for
+// another one at the same time to end.
+func (s *Store) Once(ctx context.Context, token string) (id int64, fresh bool, err error) {
+	if token == "" {
+		return 0, false, errors.New("claim form: it has no token")
+	}
+	err = s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&formToken{Token: token})
+		if done.Error != nil {
+			return fmt.Errorf("claim form: %w", done.Error)
+		}
+		if fresh = done.RowsAffected == 1; fresh {
+			return nil
+		}
+		var seen formToken
+		if err := tx.with(ctx).Where("token = ?", token).Take(&seen).Error; err != nil {
+			return fmt.Errorf("find what the form made: %w", err)
+		}
+		id = seen.ThingID
+		return nil
+	})
+	return id, fresh, err
+}
+
+// UseOnce stores what the form with a claimed token made.
+func (s *Store) UseOnce(ctx context.Context, token string, id int64) error {
+	done := s.with(ctx).Model(&formToken{}).Where("token = ?", token).Update("thing_id", id)
+	if done.Error != nil {
+		return fmt.Errorf("remember what the form made: %w", done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return missing("form", token)
+	}
+	return nil
+}

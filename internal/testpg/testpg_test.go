@@ -1,0 +1,33 @@
+package testpg_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"hefring/internal/testpg"
+)
+
+func TestTemplate_Open_CopiesForEachTest(t *testing.T) {
+	run := func(dsn, sql string) error {
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is about the statement
+		_, err = conn.Exec(t.Context(), sql)
+		return err
+	}
+	template := testpg.NewTemplate(func(_ context.Context, dsn string) error {
+		return run(dsn, "CREATE TABLE things (id int PRIMARY KEY)")
+	})
+	for range 2 {
+		if err := run(template.Open(t), "INSERT INTO things VALUES (1)"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run(testpg.Empty(t), "INSERT INTO things VALUES (1)"); err == nil {
+		t.Fatal("an empty database has a table")
+	}
+}

@@ -1,0 +1,157 @@
+package tree
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Line is one entry of a manifest.
+type Line struct {
+	Kind byte // d folder, f file, l symbolic link
+	Mode fs.FileMode
+	Size int64
+	Sum  string // SHA-256 of a file, in hex; "-" for others
+	Path string
+	Link string
+}
+
+// Manifest lists a whole tree: every entry's kind, permissions, size, hash and
+// link target, by path.
+type Manifest []Line
+
+// Scan reads a tree into a manifest. With uniform the permission bits say only
+// who may execute, so that two copies of one tree are equal whatever the umask.
+func Scan(ctx context.Context, dir string, o Options, uniform bool) (Manifest, error) {
+	var m Manifest
+	buffer := make([]byte, 256<<10)
+	err := Walk(ctx, dir, o, func(e Entry) error {
+		line := Line{Kind: 'd', Mode: e.Info.Mode().Perm(), Sum: "-", Path: e.Path, Link: e.Link}
+		switch {
+		case e.Link != "":
+			line.Kind, line.Mode = 'l', 0o777
+		case e.Info.Mode().IsRegular():
+			var err error
+			if line.Sum, err = sum(ctx, e, buffer); err != nil {
+				return err
+			}
+			line.Kind, line.Size = 'f', e.Info.Size()
+		}
+		if uniform && line.Kind != 'l' {
+			line.Mode = Sealed(e.Info.Mode())
+		}
+		m = append(m, line)
+		return nil
+	})
+	return m, err
+}
+
+// Sealed gives the read-only permissions that fit a file or folder.
+func Sealed(mode fs.FileMode) fs.FileMode {
+	if mode.IsDir() || mode&0o111 != 0 {
+		return 0o555
+	}
+	return 0o444
+}
+
+func sum(ctx context.Context, e Entry, buffer []byte) (string, error) {
+	file, err := e.Open()
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	// The struct hides ReadFrom and WriteTo, which would ignore the buffer.
+	n, err := io.CopyBuffer(hash, struct{ io.Reader }{reader{ctx, file}}, buffer)
+	if err != nil {
+		return "", err
+	}
+	if n != e.Info.Size() {
+		return "", changed(e.Path)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// reader ends a long read when the context does.
+type reader struct {
+	ctx context.Context //nolint:containedctx // lives for one read loop
+	r   io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
+
+// Totals gives the number of files and the sum of their sizes in bytes.
+func (m Manifest) Totals() (files, bytes int64) {
+	for _, line := range m {
+		if line.Kind == 'f' {
+			files++
+			bytes += line.Size
+		}
+	}
+	return files, bytes
+}
+
+// Text is the manifest as it is kept on disk: one line for each entry.
+func (m Manifest) Text() []byte {
+	var b bytes.Buffer
+	for _, l := range m {
+		fmt.Fprintf(&b, "%c %04o %d %s %s %s\n", l.Kind, l.Mode.Perm(), l.Size, l.Sum, strconv.Quote(l.Path), strconv.Quote(l.Link))
+	}
+	return b.Bytes()
+}
+
+// Digest is the SHA-256 of Text, in hex.
+func (m Manifest) Digest() string {
+	hash := sha256.Sum256(m.Text())
+	return hex.EncodeToString(hash[:])
+}
+
+// Parse reads what Text wrote.
+func Parse(text []byte) (Manifest, error) {
+	var m Manifest
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		line, err := parseLine(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("parse manifest line %d: %w", len(m)+1, err)
+		}
+		m = append(m, line)
+	}
+	return m, lines.Err()
+}
+
+func parseLine(text string) (Line, error) {
+	var l Line
+	var mode uint32
+	var rest string
+	fields := strings.SplitN(text, " ", 5)
+	if len(fields) != 5 {
+		return l, fmt.Errorf("%d fields instead of 5", len(fields))
+	}
+	if _, err := fmt.Sscanf(strings.Join(fields[:4], " "), "%c %o %d %s", &l.Kind, &mode, &l.Size, &l.Sum); err != nil {
+		return l, err
+	}
+	l.Mode, rest = fs.FileMode(mode), fields[4]
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return l, err
+	}
+	if l.Path, err = strconv.Unquote(quoted); err != nil {
+		return l, err
+	}
+	l.Link, err = strconv.Unquote(strings.TrimPrefix(rest[len(quoted):], " "))
+	return l, err
+}

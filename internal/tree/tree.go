@@ -1,0 +1,217 @@
+// Package tree reads folder trees that somebody else wrote: it walks them inside
+// os.Root handles, so that no link leads out, holds them to limits, hashes them
+// into manifests and copies them.
+package tree
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"hefring/models"
+)
+
+// Limits of a tree when Options name none.
+const (
+	DefaultFiles = 500_000
+	DefaultBytes = 20 << 30
+	maxDepth     = 128 // folders inside folders; each level holds one file handle
+)
+
+// Options say what a walk accepts.
+type Options struct {
+	Files int64 // entries of all kinds; 0 means DefaultFiles
+	Bytes int64 // sizes of all files together; 0 means DefaultBytes
+	// Skip leaves an entry, and what is below it, out of the walk unchecked.
+	Skip func(e Entry) bool
+	// NoSetuid refuses files and folders that carry setuid or setgid bits.
+	NoSetuid bool
+}
+
+// Entry is one file, folder or symbolic link of a tree.
+type Entry struct {
+	Path string // relative, with slashes
+	Info fs.FileInfo
+	Link string // target of a symbolic link
+	dir  *os.Root
+}
+
+// Open opens a regular file for reading. It fails if the entry became something
+// else since it was seen.
+func (e Entry) Open() (*os.File, error) {
+	// Without O_NONBLOCK a file that was swapped for a pipe would hang us.
+	file, err := e.dir.OpenFile(path.Base(e.Path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !os.SameFile(info, e.Info) {
+		err = changed(e.Path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Chmod sets the permission bits of a file or folder.
+func (e Entry) Chmod(mode fs.FileMode) error { return e.dir.Chmod(path.Base(e.Path), mode) }
+
+// Chown gives the entry itself, never what it links to, to another owner.
+func (e Entry) Chown(uid, gid int) error { return e.dir.Lchown(path.Base(e.Path), uid, gid) }
+
+// Walk calls visit for every entry below dir, folders before what they hold and
+// names in order. A link that leads out of dir, a special file, or more than the
+// limits allow ends it with a models.Error.
+func Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) error {
+	top, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	if o.Files == 0 {
+		o.Files = DefaultFiles
+	}
+	if o.Bytes == 0 {
+		o.Bytes = DefaultBytes
+	}
+	w := &walker{ctx: ctx, top: top, options: o, visit: visit}
+	return w.folder(top, "", 0)
+}
+
+type walker struct {
+	ctx     context.Context //nolint:containedctx // lives for one Walk
+	top     *os.Root
+	options Options
+	visit   func(Entry) error
+	files   int64
+	bytes   int64
+}
+
+func (w *walker) folder(dir *os.Root, at string, depth int) error {
+	if depth > maxDepth {
+		return models.Errorf(models.Invalid, "Folders are nested more than %d deep at %q. Flatten them in the source.", maxDepth, shorten(at))
+	}
+	names, err := w.names(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := w.entry(dir, name, path.Join(at, name), depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names reads a folder in pieces, so that a folder of a billion names meets the
+// limit and not the machine's memory.
+func (w *walker) names(dir *os.Root) ([]string, error) {
+	file, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var names []string
+	for {
+		if err := w.ctx.Err(); err != nil {
+			return nil, context.Cause(w.ctx)
+		}
+		some, err := file.Readdirnames(4096)
+		names = append(names, some...)
+		if w.files += int64(len(some)); w.files > w.options.Files {
+			return nil, models.Errorf(models.Invalid, "There are more than %d files. Point at a smaller folder, or leave generated files out of the source.", w.options.Files)
+		}
+		if errors.Is(err, io.EOF) {
+			slices.Sort(names)
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *walker) entry(dir *os.Root, name, at string, depth int) error {
+	if err := w.ctx.Err(); err != nil {
+		return context.Cause(w.ctx)
+	}
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return err
+	}
+	e := Entry{Path: at, Info: info, dir: dir}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if e.Link, err = dir.Readlink(name); err != nil {
+			return err
+		}
+	}
+	if w.options.Skip != nil && w.options.Skip(e) {
+		return nil
+	}
+	if err := w.check(e); err != nil {
+		return err
+	}
+	if err := w.visit(e); err != nil || !info.IsDir() {
+		return err
+	}
+	sub, err := dir.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	return w.folder(sub, at, depth+1)
+}
+
+func (w *walker) check(e Entry) error {
+	mode := e.Info.Mode()
+	if w.options.NoSetuid && mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+		return models.Errorf(models.Invalid, "%q carries a setuid or setgid bit. Take it away with chmod ug-s.", e.Path)
+	}
+	switch {
+	case mode.IsDir():
+		return nil
+	case mode&fs.ModeSymlink != 0:
+		return w.checkLink(e)
+	case !mode.IsRegular():
+		return models.Errorf(models.Invalid, "%q is a device, socket or pipe. A platform holds only files, folders and links: remove it.", e.Path)
+	}
+	if w.bytes += e.Info.Size(); w.bytes > w.options.Bytes {
+		return models.Errorf(models.Invalid, "The files are larger than %s together. Leave large files out of the source.", Size(w.options.Bytes))
+	}
+	return nil
+}
+
+// checkLink follows the link both as text and through the file system: each way
+// alone can be fooled by a link to a folder above or to a name that is not there
+// yet.
+func (w *walker) checkLink(e Entry) error {
+	leaves := models.Errorf(models.Invalid, "The symbolic link %q leads out of the tree, to %q. Remove it, or make it point inside.", e.Path, shorten(e.Link))
+	if path.IsAbs(e.Link) || !within(path.Join(path.Dir(e.Path), e.Link)) {
+		return leaves
+	}
+	if _, err := w.top.Stat(e.Path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		leaves.Err = err
+		return leaves
+	}
+	return nil
+}
+
+func within(clean string) bool { return clean != ".." && !strings.HasPrefix(clean, "../") }
+
+func shorten(text string) string {
+	if len(text) > 200 {
+		return text[:200] + "…"
+	}
+	return text
+}
+
+func changed(name string) error {
+	return models.Errorf(models.Conflict, "%q changed while it was read. Wait until nothing writes to the folder, then try again.", name)
+}

@@ -1,0 +1,78 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Code says what kind of failure an Error is. The doors (web, CLI, API)
+// translate it once each.
+type Code string
+
+// The codes that a person or a program can act on.
+const (
+	Invalid     Code = "invalid"     // what was sent is wrong; Fields says where
+	NotFound    Code = "not_found"   // no such thing
+	Conflict    Code = "conflict"    // it is in another state than the request supposes
+	Forbidden   Code = "forbidden"   // not for this person
+	Unavailable Code = "unavailable" // something outside does not answer; trying again may help
+)
+
+// Error is a failure that a person can act on. Its Message says what happened
+// and what to do next; every other error is shown as an internal one and logged.
+type Error struct {
+	Code    Code
+	Message string
+	Fields  map[string]string // field name -> what is wrong with it and what would be right
+	Err     error             // the cause, for the log
+}
+
+func (e *Error) Error() string {
+	text := e.Message
+	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
+		text += "; " + name + ": " + e.Fields[name]
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return strings.TrimPrefix(text, "; ")
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error from a format.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrapf makes an Error from a format and keeps its cause for the log.
+func Wrapf(code Code, cause error, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+// InvalidField is the Error for one wrong field of a form.
+func InvalidField(name, message string) *Error {
+	return &Error{Code: Invalid, Message: "Please check the marked field.", Fields: map[string]string{name: message}}
+}
+
+// CodeOf finds the code of the first Error in err's chain; "" means that the
+// error is internal and its text is not for users.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// Explain gives the message of the first Error in err's chain, or a sentence
+// that sends the reader to the log.
+func Explain(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Message
+	}
+	return "Something went wrong inside Hefring. Its log has the details."
+}

@@ -1,0 +1,105 @@
+package models
+
+import "time"
+
+// TaskKind names what a task does.
+type TaskKind string
+
+// Kinds of tasks.
+const (
+	TaskCheck           TaskKind = "check"            // look at a distribution's source
+	TaskBuild           TaskKind = "build"            // build a platform
+	TaskVerify          TaskKind = "verify"           // compare a platform with its manifest
+	TaskInstall         TaskKind = "install"          // install a site
+	TaskCompare         TaskKind = "compare"          // ask Drush about moving a distribution's outdated sites
+	TaskUpgrade         TaskKind = "upgrade"          // move one site
+	TaskUpgradePlatform TaskKind = "upgrade-platform" // move every site of a platform
+)
+
+// SubjectKind names what a task works on.
+type SubjectKind string
+
+// Subjects of tasks and events.
+const (
+	SubjectDistribution SubjectKind = "distribution"
+	SubjectPlatform     SubjectKind = "platform"
+	SubjectSite         SubjectKind = "site"
+	SubjectQueue        SubjectKind = "queue"
+	SubjectUser         SubjectKind = "user"
+	// SubjectTarget is a distribution seen as the place where comparisons are
+	// made; it has its own kind so that comparing does not hinder checking.
+	SubjectTarget SubjectKind = "target"
+)
+
+// Subject is what a task works on or an event speaks of.
+type Subject struct {
+	Kind SubjectKind `gorm:"column:subject_kind"`
+	ID   int64       `gorm:"column:subject_id"`
+}
+
+// Task is one durable piece of work. At most one task for a subject is queued
+// or running at any time.
+type Task struct {
+	ID        int64
+	Kind      TaskKind
+	Subject   `gorm:"embedded"`
+	Title     string // what people call it: Upgrade museum.example.org to 10.6.2
+	State     TaskState
+	ParentID  *int64
+	Attempt   int      // how many workers have taken it up; a worker whose number is old has lost it
+	Actor     string   // who asked for it: a user's name, or queue
+	Args      Settings `gorm:"serializer:json"`
+	Message   string   // the result or the failure in one sentence
+	Cancel    bool     // somebody asked for it to stop
+	CreatedAt time.Time
+	StartedAt *time.Time
+	EndedAt   *time.Time
+}
+
+// TaskLine is one line of a task's log.
+type TaskLine struct {
+	ID     int64
+	TaskID int64
+	At     time.Time
+	Step   string // name of the step that wrote it; "" outside of steps
+	Level  Level
+	Text   string
+}
+
+// Level says how a line of a log is meant.
+type Level string
+
+// Levels of a line.
+const (
+	LevelOut   Level = "out"   // a child program's standard output
+	LevelErr   Level = "err"   // a child program's standard error
+	LevelInfo  Level = "info"  // what Hefring does
+	LevelWarn  Level = "warn"  // it goes on, but look
+	LevelError Level = "error" // it failed
+)
+
+// Event is one line of the append-only record of changes.
+type Event struct {
+	ID      int64
+	At      time.Time
+	Actor   string
+	Verb    string // create promote lock upgrade pause …, or a state
+	Subject `gorm:"embedded"`
+	Text    string // what changed, in one sentence
+}
+
+// User is a person who may sign in.
+type User struct {
+	ID           int64
+	Name         string
+	PasswordHash string // argon2id; "" allows login links only
+	CreatedAt    time.Time
+}
+
+// LoginLink is a one-time way in for a user. Only the hash of its token is kept.
+type LoginLink struct {
+	TokenHash string `gorm:"primaryKey"`
+	UserID    int64
+	ExpiresAt time.Time
+	UsedAt    *time.Time
+}

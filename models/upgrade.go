@@ -1,0 +1,88 @@
+package models
+
+import "time"
+
+// Mode says how a site is moved.
+type Mode string
+
+// Modes of an upgrade. It is unknown until preflight asked Drush.
+const (
+	ModeUnknown  Mode = ""
+	ModeCode     Mode = "code"     // no pending database updates: a pointer switch, no write is refused
+	ModeDatabase Mode = "database" // updates run on a copy while the site is read-only
+)
+
+// Upgrade is one move of a site to another platform.
+type Upgrade struct {
+	ID     int64
+	TaskID int64
+	SiteID int64
+	FromID int64 // platform
+	ToID   int64 // platform
+	Mode   Mode
+	State  UpgradeState
+
+	OldDatabase Database `gorm:"serializer:json"` // what it served before
+	NewDatabase Database `gorm:"serializer:json"` // the copy; the same as the old one in code mode
+
+	Switched     bool            // the point of no return was passed
+	FailedStep   StepName        // the step at which it failed
+	Reason       string          // what failed, and what to do
+	ReadOnly     time.Duration   // how long writes were refused
+	Updates      []PendingUpdate `gorm:"serializer:json"` // that it ran
+	DroppedOldAt *time.Time      // when the kept old database was deleted
+	StartedAt    *time.Time
+	EndedAt      *time.Time
+	CreatedAt    time.Time
+}
+
+// StepName names one step of an upgrade.
+type StepName string
+
+// The steps of an upgrade in their order.
+const (
+	StepPreflight StepName = "preflight"
+	StepReadOnly  StepName = "read-only"
+	StepCopy      StepName = "copy"
+	StepDeploy    StepName = "deploy"
+	StepUpdate    StepName = "updatedb"
+	StepRebuild   StepName = "rebuild"
+	StepProbe     StepName = "probe"
+	StepSwitch    StepName = "switch"
+	StepConfirm   StepName = "confirm" // probe again, now from outside
+	StepReopen    StepName = "reopen"
+	StepRetire    StepName = "retire"
+)
+
+// Steps lists the steps of an upgrade in their order.
+func Steps() []StepName {
+	return []StepName{
+		StepPreflight, StepReadOnly, StepCopy, StepDeploy, StepUpdate, StepRebuild, StepProbe,
+		StepSwitch, StepConfirm, StepReopen, StepRetire,
+	}
+}
+
+// StepState is how far one step is.
+type StepState string
+
+// States of a step.
+const (
+	StepPending StepState = "pending"
+	StepRunning StepState = "running"
+	StepDone    StepState = "done"
+	StepSkipped StepState = "skipped" // not needed in this mode
+	StepFailed  StepState = "failed"
+	StepUndone  StepState = "undone"
+)
+
+// UpgradeStep is the journal's line for one step of one upgrade.
+type UpgradeStep struct {
+	ID        int64
+	UpgradeID int64
+	Name      StepName
+	State     StepState
+	Message   string // one fact about it: 214 MB, 3 updates, 200 in 84 ms
+	StartedAt *time.Time
+	EndedAt   *time.Time
+	UndoneAt  *time.Time
+}

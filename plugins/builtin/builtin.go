@@ -1,0 +1,17 @@
+// Package builtin lists the update types that come with Hefring. A new type adds
+// its folder and one line here, and nothing else.
+package builtin
+
+import (
+	"hefring/plugins"
+	"hefring/plugins/git"
+	"hefring/plugins/manual"
+)
+
+// All gives every update type, in the order in which forms offer them.
+func All() []plugins.Plugin {
+	return []plugins.Plugin{
+		manual.New(),
+		git.New(),
+	}
+}

@@ -1,0 +1,52 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hefring/internal/egress"
+	"hefring/internal/run"
+	"hefring/internal/tree"
+)
+
+// OpenProxy starts the guarded way out for the programs of one call; close it
+// when they are done. allow may narrow it to certain hosts, nil does not.
+func OpenProxy(ctx context.Context, env Env, allow func(host string, port int) bool) (*egress.Proxy, error) {
+	// Every local user may talk to the socket; the folder keeps them out.
+	dir, err := os.MkdirTemp(env.Scratch, "proxy-")
+	if err != nil {
+		return nil, fmt.Errorf("make folder for proxy: %w", tree.Explain(err, env.Scratch))
+	}
+	return env.Egress.ServeProxy(ctx, filepath.Join(dir, "egress.sock"), allow, nil)
+}
+
+// MakeDir makes a folder that sandboxed programs may write to; one that is there
+// is kept as it is.
+func MakeDir(env Env, dir string) error {
+	if _, err := os.Lstat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", tree.Explain(err, filepath.Dir(dir)))
+	}
+	return env.Run.Chown(dir)
+}
+
+// FullDisk turns the failure of a program that ran out of disk into a
+// models.Error; nil when it failed for another reason. dir is where it wrote.
+func FullDisk(err error, dir string) error {
+	exit, ok := errors.AsType[*run.ExitError](err)
+	if !ok {
+		return nil
+	}
+	for _, sign := range []string{"No space left on device", "Disk quota exceeded", "disk full"} {
+		if strings.Contains(exit.Tail, sign) {
+			return tree.Full(err, dir)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+// Package layouts holds the frame around every page.
+package layouts
+
+import (
+	"hefring/templates/components"
+)
+
+// Page is what the frame shows.
+type Page struct {
+	Title     string // of the window
+	Section   string // of the main navigation: decisions distributions platforms sites tasks queues
+	User      string // "" when nobody is signed in
+	CSRF      string
+	Theme     string // light, dark, or "" to follow the system
+	Here      string // path and query of this page, to come back to
+	Query     string // what the search box holds
+	Decisions int    // how many wait; -1 when it was not asked
+	Version   string // of Hefring, may be ""
+	Notice    *components.Notice
+}
+
+// Form gives the tokens of a form that may be posted twice without harm.
+func (p Page) Form() components.Form { return components.Form{CSRF: p.CSRF} }
+
+// OnceForm gives the tokens of a form that makes something.
+func (p Page) OnceForm(once string) components.Form {
+	return components.Form{CSRF: p.CSRF, Once: once}
+}
+
+// section is one entry of the main navigation.
+type section struct{ key, label, url string }
+
+func sections() []section {
+	return []section{
+		{"decisions", "Decisions", "/"},
+		{"distributions", "Distributions", "/distributions"},
+		{"platforms", "Platforms", "/platforms"},
+		{"sites", "Sites", "/sites"},
+		{"tasks", "Tasks", "/tasks"},
+		{"queues", "Queues", "/queues"},
+	}
+}
+
+// htmxConfig forbids what the content security policy forbids, keeps no pages in
+// the browser's storage, and lets forms that were refused be shown.
+const htmxConfig = `{"allowEval":false,"includeIndicatorStyles":false,"selfRequestsOnly":true,"historyCacheSize":0,` +
+	`"responseHandling":[{"code":"204","swap":false},{"code":"[23]..","swap":true},{"code":"422","swap":true},` +
+	`{"code":"[45]..","swap":false,"error":true}]}`
+
+// Crumb is one step of the way to a page; the last one has no address.
+type Crumb struct{ Label, URL string }

@@ -1,0 +1,107 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"hefring/models"
+	"hefring/templates/pages"
+)
+
+// fail is the one place where an error becomes an answer.
+func (s *server) fail(err error, c echo.Context) {
+	if c.Response().Committed || errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+		return
+	}
+	status, head, text := explain(err)
+	if status >= http.StatusInternalServerError {
+		s.logger.ErrorContext(c.Request().Context(), "request failed",
+			"method", c.Request().Method, "path", c.Path(), "status", status, "error", err)
+	}
+	if isStatic(c) || isStream(c) {
+		s.plain(c, status, head)
+		return
+	}
+	p := s.page(c, "", head)
+	view := pages.Problem{Page: p, Status: status, Head: head, Text: text, SignedIn: p.User != ""}
+	if renderErr := render(c, status, pages.ProblemPage(view)); renderErr != nil {
+		s.logger.ErrorContext(c.Request().Context(), "draw error page", "error", renderErr)
+		s.plain(c, http.StatusInternalServerError, "Something went wrong inside Hefring.")
+	}
+}
+
+func (s *server) plain(c echo.Context, status int, text string) {
+	if err := c.String(status, text+"\n"); err != nil {
+		s.logger.DebugContext(c.Request().Context(), "answer", "error", err)
+	}
+}
+
+// explain gives the status, heading and text for an error.
+func explain(err error) (status int, head, text string) {
+	if code := models.CodeOf(err); code != "" {
+		status = statusOf(code)
+		return status, headOf(status), models.Explain(err)
+	}
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		return he.Code, headOf(he.Code), textOf(he.Code)
+	}
+	return http.StatusInternalServerError, headOf(http.StatusInternalServerError), models.Explain(err)
+}
+
+func statusOf(code models.Code) int {
+	switch code {
+	case models.Invalid:
+		return http.StatusUnprocessableEntity
+	case models.NotFound:
+		return http.StatusNotFound
+	case models.Conflict:
+		return http.StatusConflict
+	case models.Forbidden:
+		return http.StatusForbidden
+	case models.Unavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+func headOf(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "There is nothing here"
+	case http.StatusForbidden:
+		return "That was refused"
+	case http.StatusConflict:
+		return "It has changed meanwhile"
+	case http.StatusUnprocessableEntity:
+		return "That was not understood"
+	case http.StatusRequestEntityTooLarge:
+		return "That was too much at once"
+	case http.StatusTooManyRequests:
+		return "Too many attempts"
+	case http.StatusServiceUnavailable:
+		return "Something outside does not answer"
+	case http.StatusMethodNotAllowed:
+		return "That cannot be done here"
+	case http.StatusInternalServerError:
+		return "Something went wrong"
+	default:
+		return http.StatusText(status)
+	}
+}
+
+func textOf(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "There is no such page. It may have been deleted, or the address is wrong."
+	case http.StatusMethodNotAllowed:
+		return "This address is for a button, not for a link. Go back and use the page."
+	case http.StatusRequestEntityTooLarge:
+		return "A form may hold one megabyte. Send less."
+	default:
+		return "Go back and try again. Hefring’s log has the details."
+	}
+}

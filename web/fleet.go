@@ -1,0 +1,63 @@
+package web
+
+import (
+	"context"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/plugins"
+)
+
+// Fleet is what the pages need of the use cases. by is the name of the person
+// who asks.
+type Fleet interface {
+	fleet.Pages
+
+	Distribution(ctx context.Context, id int64) (models.Distribution, error)
+	CreateDistribution(ctx context.Context, by string, in fleet.NewDistribution) (models.Distribution, error)
+	UpdateDistribution(ctx context.Context, by string, id int64, in fleet.NewDistribution) (models.Distribution, error)
+	CheckNow(ctx context.Context, by string, distributionID int64) (models.Task, error)
+
+	Platform(ctx context.Context, id int64) (models.Platform, error)
+	RegisterPlatform(ctx context.Context, by string, distributionID int64, path, once string) (models.Platform, error)
+	SetTarget(ctx context.Context, by string, platformID int64) error
+	LockPlatform(ctx context.Context, by string, platformID int64) error
+	UnlockPlatform(ctx context.Context, by string, platformID int64) error
+	VerifyPlatform(ctx context.Context, by string, id int64) (models.Task, error)
+	RetryBuild(ctx context.Context, by string, platformID int64) (models.Task, error)
+	ComparePlatforms(ctx context.Context, fromID, toID int64) ([]models.PackageChange, error)
+
+	CreateSite(ctx context.Context, by string, in fleet.NewSite) (models.Site, error)
+	RetryInstall(ctx context.Context, by string, siteID int64) (models.Task, error)
+	HoldSite(ctx context.Context, by string, id int64, reason string) error
+	ReleaseSite(ctx context.Context, by string, id int64) error
+
+	UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error)
+	PlatformPlan(ctx context.Context, platformID int64) (fleet.PlatformPlan, error)
+	CompareNow(ctx context.Context, by string, siteID int64) (models.Task, error)
+	// UpgradeSite moves a site to the target that the person was shown; Conflict
+	// when the target moved on meanwhile or a task works on the site.
+	UpgradeSite(ctx context.Context, by string, siteID, targetID int64) (models.Task, error)
+	UpgradePlatform(ctx context.Context, by string, platformID, targetID int64) (models.Task, error)
+
+	Task(ctx context.Context, id int64) (models.Task, error)
+	Children(ctx context.Context, parentID int64) ([]models.Task, error)
+	Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error)
+	// Follow gives a channel that gets a value when a task's log grew, and a
+	// function that ends this.
+	Follow(taskID int64) (<-chan struct{}, func())
+	CancelTask(ctx context.Context, by string, id int64) error
+	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
+	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
+
+	SaveQueue(ctx context.Context, by string, q models.Queue) error
+	PauseQueue(ctx context.Context, by, updateType string, paused bool) error
+	// RunQueueNow tells how many checks it started.
+	RunQueueNow(ctx context.Context, by, updateType string) (int, error)
+
+	Login(ctx context.Context, name, password string) (models.User, error)
+	UseLoginLink(ctx context.Context, token string) (models.User, error)
+
+	UpdateTypes() []plugins.Plugin
+	SiteURL(uri string) string
+}

@@ -1,0 +1,147 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"hefring/models"
+	"hefring/static"
+)
+
+// policy lets a page load from Hefring alone, and nothing inline.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// use puts on every request what protects it.
+func (s *server) use(e *echo.Echo) {
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{DisablePrintStack: true, LogErrorFunc: s.panicked}))
+	e.Use(s.headers)
+	e.Use(middleware.BodyLimit("1M"))
+	e.Use(middleware.GzipWithConfig(middleware.GzipConfig{Skipper: isStream, MinLength: 1024}))
+	e.Use(s.sameOrigin)
+	e.Use(s.csrf())
+}
+
+func (s *server) panicked(c echo.Context, err error, stack []byte) error {
+	s.logger.ErrorContext(c.Request().Context(), "handler panicked", "path", c.Path(), "error", err, "stack", string(stack))
+	return err
+}
+
+// headers sets the security headers; pages are kept by nobody.
+func (s *server) headers(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		// same-origin and not no-referrer: the latter makes browsers send
+		// "Origin: null" with our own forms.
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		if s.secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		if !isStatic(c) {
+			h.Set("Cache-Control", "no-store")
+		}
+		return next(c)
+	}
+}
+
+func isStatic(c echo.Context) bool { return strings.HasPrefix(c.Request().URL.Path, static.Prefix) }
+
+func isStream(c echo.Context) bool { return strings.HasSuffix(c.Request().URL.Path, "/stream") }
+
+// csrf refuses forged forms. Sites that Hefring hosts may share its host name on
+// another port, which browsers call same-site, and could plant a cookie for it;
+// so same-site is refused as well as cross-site.
+func (s *server) csrf() echo.MiddlewareFunc {
+	return middleware.CSRFWithConfig(middleware.CSRFConfig{
+		Skipper:               isStatic,
+		TokenLookup:           "header:X-CSRF-Token,form:_csrf",
+		CookieName:            "hefring_csrf",
+		CookiePath:            "/",
+		CookieHTTPOnly:        true,
+		CookieSecure:          s.secure,
+		CookieSameSite:        http.SameSiteLaxMode,
+		ErrorHandler:          func(error, echo.Context) error { return errForged() },
+		AllowSecFetchSiteFunc: func(echo.Context) (bool, error) { return false, errForged() },
+	})
+}
+
+func errForged() error {
+	return models.Errorf(models.Forbidden, "This form was not sent from a page of Hefring, or the page was open for too long. Reload the page and send the form again.")
+}
+
+// sameOrigin refuses what a browser sends from a page of somebody else, also
+// where the browser does not say Sec-Fetch-Site.
+func (s *server) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		origin := c.Request().Header.Get(echo.HeaderOrigin)
+		if c.Request().Method != http.MethodPost || origin == "" {
+			return next(c)
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Host != c.Request().Host && !slices.Contains(s.hosts, u.Host) {
+			return errForged()
+		}
+		return next(c)
+	}
+}
+
+// Keys of the session.
+const (
+	keyUser   = "user"
+	keyNotice = "notice"
+	keyKind   = "notice kind"
+)
+
+// user is the name of the person who is signed in, or "".
+func (s *server) user(c echo.Context) string {
+	return s.sessions.GetString(c.Request().Context(), keyUser)
+}
+
+func (s *server) requireLogin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.user(c) != "" {
+			return next(c)
+		}
+		if isPart(c) {
+			// A part of a page cannot show a login form: have the browser go there.
+			c.Response().Header().Set("HX-Redirect", loginURL(currentPath(c)))
+			return c.NoContent(http.StatusUnauthorized)
+		}
+		if isStream(c) {
+			return c.NoContent(http.StatusUnauthorized)
+		}
+		back := "/"
+		if c.Request().Method == http.MethodGet {
+			back = c.Request().URL.RequestURI()
+		}
+		return c.Redirect(http.StatusSeeOther, loginURL(back))
+	}
+}
+
+func loginURL(next string) string {
+	if next == "/" || safePath(next) != next {
+		return "/login"
+	}
+	return "/login?next=" + url.QueryEscape(next)
+}
+
+// safePath gives path if it is a path on this server, and "/" otherwise, so that
+// a link to Hefring cannot lead elsewhere.
+func safePath(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(path, "/") ||
+		strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\x00\r\n\t") || strings.HasPrefix(u.Path, "//") {
+		return "/"
+	}
+	return path
+}

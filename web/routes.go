@@ -1,0 +1,75 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"hefring/static"
+)
+
+// route is one address. What is not public needs a person who is signed in.
+type route struct {
+	method, path string
+	handler      echo.HandlerFunc
+	public       bool
+}
+
+func (s *server) routes() []route {
+	get, post := http.MethodGet, http.MethodPost
+	return []route{
+		{get, static.Prefix + "*", echo.WrapHandler(static.Handler()), true},
+		{get, "/healthz", healthz, true},
+		{get, "/login", s.loginPage, true},
+		{post, "/login", s.login, true},
+		{get, "/login/link/:token", s.loginLinkPage, true},
+		{post, "/login/link/:token", s.loginLink, true},
+		{post, "/theme", s.theme, true},
+		{post, "/logout", s.logout, false},
+
+		{get, "/", s.dashboard, false},
+
+		{get, "/distributions", s.distributions, false},
+		{post, "/distributions", s.createDistribution, false},
+		{get, "/distributions/new", s.newDistribution, false},
+		{get, "/distributions/:id", s.distribution, false},
+		{post, "/distributions/:id", s.updateDistribution, false},
+		{get, "/distributions/:id/edit", s.editDistribution, false},
+		{post, "/distributions/:id/check", s.checkDistribution, false},
+		{get, "/distributions/:id/platforms/new", s.newPlatform, false},
+		{post, "/distributions/:id/platforms", s.registerPlatform, false},
+
+		{get, "/platforms", s.platforms, false},
+		{get, "/platforms/:id", s.platform, false},
+		{post, "/platforms/:id/lock", s.lockPlatform, false},
+		{post, "/platforms/:id/unlock", s.unlockPlatform, false},
+		{post, "/platforms/:id/verify", s.verifyPlatform, false},
+		{post, "/platforms/:id/target", s.setTarget, false},
+		{post, "/platforms/:id/build", s.retryBuild, false},
+		{get, "/platforms/:id/upgrade", s.planPlatform, false},
+		{post, "/platforms/:id/upgrade", s.upgradePlatform, false},
+
+		{get, "/sites", s.sites, false},
+		{post, "/sites", s.createSite, false},
+		{get, "/sites/new", s.newSite, false},
+		{get, "/sites/:id", s.site, false},
+		{post, "/sites/:id/hold", s.holdSite, false},
+		{post, "/sites/:id/release", s.releaseSite, false},
+		{post, "/sites/:id/install", s.retryInstall, false},
+		{get, "/sites/:id/upgrade", s.planSite, false},
+		{post, "/sites/:id/upgrade", s.upgradeSite, false},
+		{post, "/sites/:id/compare", s.compareSite, false},
+
+		{get, "/tasks", s.tasks, false},
+		{get, "/tasks/:id", s.task, false},
+		{get, "/tasks/:id/log", s.taskLog, false},
+		{get, "/tasks/:id/stream", s.stream, false},
+		{post, "/tasks/:id/cancel", s.cancelTask, false},
+
+		{get, "/queues", s.queues, false},
+		{post, "/queues/:type", s.saveQueue, false},
+		{post, "/queues/:type/run", s.runQueue, false},
+		{post, "/queues/:type/pause", s.pauseQueue, false},
+		{post, "/queues/:type/resume", s.resumeQueue, false},
+	}
+}

@@ -1,0 +1,176 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/templates/components"
+	"hefring/templates/pages"
+)
+
+func (s *server) sites(c echo.Context) error {
+	ctx := c.Request().Context()
+	filter, page := listing(c)
+	rows, total, err := s.fleet.Sites(ctx, filter)
+	if err != nil {
+		return fmt.Errorf("list sites: %w", err)
+	}
+	counts, err := s.fleet.Fleet(ctx)
+	if err != nil {
+		return fmt.Errorf("count fleet: %w", err)
+	}
+	distributions, _, err := s.fleet.Distributions(ctx, fleet.Filter{Limit: 200})
+	if err != nil {
+		return fmt.Errorf("list distributions: %w", err)
+	}
+	view := pages.Sites{
+		Page: s.page(c, "sites", "Sites"), Rows: rows, Pages: pager(c, page, total), Segments: siteSegments(c, filter, counts),
+		Query: filter.Query, State: filter.State, Behind: filter.Behind, Distribution: filter.DistributionID,
+		Distributions: distributions, Busy: anyBusy(rows), Filtered: c.Request().URL.RawQuery != "",
+	}
+	view.Page.Query = filter.Query
+	return render(c, http.StatusOK, pages.SitesPage(view))
+}
+
+func anyBusy(rows []fleet.SiteRow) bool {
+	for _, row := range rows {
+		if row.RunningTaskID != 0 || row.State == models.SiteInstalling || row.State == models.SiteUpgrading {
+			return true
+		}
+	}
+	return false
+}
+
+func siteSegments(c echo.Context, f fleet.Filter, n fleet.FleetCounts) []components.Option {
+	all := n.Current + n.Behind + n.Held + n.Broken + n.Disabled + n.Busy
+	choice := func(label, state string, behind bool, count int) components.Option {
+		change := map[string]string{"state": state, "behind": ""}
+		if behind {
+			change["behind"] = "1"
+		}
+		return components.Option{Label: label, URL: link(c, change), Count: count, Current: f.State == state && f.Behind == behind}
+	}
+	return []components.Option{
+		choice("All", "", false, all), choice("Behind", "", true, n.Behind),
+		choice("Upgrading", string(models.SiteUpgrading), false, -1), choice("Installing", string(models.SiteInstalling), false, -1),
+		choice("Broken", string(models.SiteBroken), false, n.Broken), choice("Disabled", string(models.SiteDisabled), false, n.Disabled),
+	}
+}
+
+func (s *server) newSite(c echo.Context) error {
+	view := pages.SiteForm{Once: newOnce(), Platform: number(c.QueryParam("platform")), Profile: "standard"}
+	return s.siteForm(c, http.StatusOK, view)
+}
+
+func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error {
+	platforms, err := s.fleet.OpenPlatforms(c.Request().Context())
+	if err != nil {
+		return fmt.Errorf("list open platforms: %w", err)
+	}
+	view.Platforms = platforms
+	view.First = firstOf(view.Errors, "uri", "title", "platform", "profile")
+	view.Page = s.page(c, "sites", "Install a site")
+	return render(c, status, pages.SiteFormPage(view))
+}
+
+func (s *server) createSite(c echo.Context) error {
+	in := fleet.NewSite{
+		URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), Title: strings.TrimSpace(c.FormValue("title")),
+		Profile: c.FormValue("profile"), PlatformID: number(c.FormValue("platform")), Once: once(c),
+	}
+	site, err := s.fleet.CreateSite(c.Request().Context(), s.user(c), in)
+	if refused(err) {
+		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID}
+		view.Error, view.Errors = formErrors(err)
+		return s.siteForm(c, http.StatusUnprocessableEntity, view)
+	}
+	if err != nil {
+		return err
+	}
+	s.say(c, "succeeded", "%s is being installed.", site.URI)
+	return redirect(c, fmt.Sprintf("/sites/%d", site.ID))
+}
+
+func (s *server) site(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	view, err := s.siteView(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	view.Page = s.page(c, "sites", view.Row.URI)
+	return render(c, http.StatusOK, pages.SitePage(view))
+}
+
+func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err error) {
+	if view.Row, err = s.fleet.SiteRow(ctx, id); err != nil {
+		return view, err
+	}
+	if view.Upgrades, err = s.fleet.SiteUpgrades(ctx, id, shownTasks); err != nil {
+		return view, fmt.Errorf("list upgrades: %w", err)
+	}
+	subjects := []models.Subject{{Kind: models.SubjectSite, ID: id}}
+	if view.Tasks, err = s.fleet.SubjectTasks(ctx, subjects, shownTasks); err != nil {
+		return view, fmt.Errorf("list tasks: %w", err)
+	}
+	if view.Live, view.Lines, err = s.live(ctx, view.Tasks); err != nil {
+		return view, err
+	}
+	view.Names = s.platformNames(ctx, view.Upgrades)
+	view.URL = s.fleet.SiteURL(view.Row.URI)
+	return view, nil
+}
+
+// platformNames gives the versions of the platforms that upgrades speak of. One
+// that is gone is named by its number.
+func (s *server) platformNames(ctx context.Context, upgrades []models.Upgrade) map[int64]string {
+	names := map[int64]string{}
+	for _, u := range upgrades {
+		for _, id := range []int64{u.FromID, u.ToID} {
+			if _, ok := names[id]; ok {
+				continue
+			}
+			names[id] = fmt.Sprintf("platform %d", id)
+			if p, err := s.fleet.Platform(ctx, id); err == nil {
+				names[id] = components.Version(p)
+			}
+		}
+	}
+	return names
+}
+
+func (s *server) holdSite(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	reason := strings.TrimSpace(c.FormValue("reason"))
+	err = s.fleet.HoldSite(c.Request().Context(), s.user(c), id, reason)
+	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Held. Nobody can upgrade it until it is released.")
+}
+
+func (s *server) releaseSite(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	err = s.fleet.ReleaseSite(c.Request().Context(), s.user(c), id)
+	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Released. It can be upgraded again.")
+}
+
+func (s *server) retryInstall(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	_, err = s.fleet.RetryInstall(c.Request().Context(), s.user(c), id)
+	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "It is being installed again.")
+}
