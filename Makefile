@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 GO ?= go
 # The newest golangci-lint that the pinned Go builds.
-GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-push demo-stop test unit e2e e2e-drupal lint verify generate fmt

@@ -30,22 +30,32 @@ func MakeDir(env Env, dir string) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // its parents are passed through by another user
 		return fmt.Errorf("make folder: %w", tree.Explain(err, filepath.Dir(dir)))
 	}
 	return env.Run.Chown(dir)
 }
 
+// nearlyFull is the free space in bytes at which a failure is put down to the
+// disk; programs do not always say why they could not write.
+const nearlyFull = 16 << 20
+
 // FullDisk turns the failure of a program that ran out of disk into a
-// models.Error; nil when it failed for another reason. dir is where it wrote.
-func FullDisk(err error, dir string) error {
+// models.Error; nil when it failed for another reason. dirs are where it wrote.
+func FullDisk(err error, dirs ...string) error {
 	exit, ok := errors.AsType[*run.ExitError](err)
 	if !ok {
 		return nil
 	}
-	for _, sign := range []string{"No space left on device", "Disk quota exceeded", "disk full"} {
-		if strings.Contains(exit.Tail, sign) {
+	for _, dir := range dirs {
+		free, statErr := tree.Free(dir)
+		if statErr == nil && free < nearlyFull {
 			return tree.Full(err, dir)
+		}
+	}
+	for _, sign := range []string{"No space left on device", "Disk quota exceeded"} {
+		if strings.Contains(exit.Tail, sign) && len(dirs) > 0 {
+			return tree.Full(err, dirs[0])
 		}
 	}
 	return nil

@@ -154,7 +154,7 @@
     const copy = el.cloneNode(true);
     all("time", copy).forEach((t) => { t.textContent = ""; });
     all("input[type=hidden]", copy).forEach((i) => i.remove());
-    all("[class]", copy).forEach((c) => { c.className = c.className.replace(/\s*htmx-[a-z]+/g, ""); });
+    all("[class]", copy).forEach((c) => c.setAttribute("class", c.getAttribute("class").replace(/\s*htmx-[a-z]+/g, "")));
     copy.removeAttribute("class");
     return copy.outerHTML;
   }

@@ -51,8 +51,9 @@ type server struct {
 
 // New makes the handler of all pages. Streams end when their request's context
 // does: give the HTTP server a BaseContext that ends at shutdown.
-func New(cfg Config) http.Handler {
-	s := newServer(cfg)
+func New(cfg Config) http.Handler { return newServer(cfg).handler() }
+
+func (s *server) handler() http.Handler {
 	pages := s.echo()
 	withSession := s.sessions.LoadAndSave(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

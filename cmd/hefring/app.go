@@ -190,9 +190,6 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.web.Start(ctx); err != nil {
 		return fmt.Errorf("start web server for sites: %w", err)
 	}
-	if err := a.fleet.Tidy(ctx); err != nil {
-		return err
-	}
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
@@ -202,7 +199,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	scheduler, err := tasks.NewScheduler(a.logger,
 		tasks.Timed{Name: "due checks", Every: tickEvery, Run: a.fleet.DispatchChecks},
-		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.fleet.Tidy})
+		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
 	if err != nil {
 		return err
 	}
@@ -211,6 +208,10 @@ func (a *app) serve(ctx context.Context) error {
 	failed := a.serveHTTP(ctx, listener)
 	ending := context.WithoutCancel(ctx)
 	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))
+}
+
+func (a *app) tidy(ctx context.Context) error {
+	return errors.Join(a.fleet.Tidy(ctx), a.store.Prune(ctx, time.Now()))
 }
 
 // serveHTTP answers until ctx ends; then requests get a moment to finish.

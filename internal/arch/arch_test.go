@@ -31,6 +31,7 @@ func layers() []layer {
 		{"internal/egress", []string{"models"}},
 		{"internal/config", []string{"models"}},
 		{"internal/gitserver", nil},
+		{"internal/tree", []string{"models"}},
 		{"internal/tidepool", []string{"testdata/tidepool"}},
 		{"internal/testpg", []string{"internal/run"}},
 		{"plugins", []string{"models", "internal/run", "internal/egress", "internal/tree"}},

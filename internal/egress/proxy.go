@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +134,7 @@ func (p *Proxy) shutDown() {
 		err = errors.Join(err, rm)
 	}
 	if err != nil {
-		p.log.Warn("close egress proxy", "error", err)
+		p.log.Warn("close egress proxy", slog.Any("error", err))
 	}
 	p.served.Wait()
 	close(p.done)
@@ -252,7 +253,13 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
 	}
-	p.tunnel(r.Context(), conn, buffered.Reader, target)
+	// The server's own reader would end r's context at the first end of file,
+	// though the other direction may still be running.
+	early, err := buffered.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return
+	}
+	p.tunnel(r.Context(), conn, io.MultiReader(bytes.NewReader(early), conn), target)
 }
 
 // tunnel copies both ways until both sides have ended, nothing has come for a
@@ -306,7 +313,7 @@ func (p *Proxy) spend(n int) bool {
 }
 
 func (p *Proxy) record(err error) {
-	p.log.Warn("egress refused", "reason", models.Explain(err))
+	p.log.Warn("egress refused", slog.String("reason", models.Explain(err)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refused = err
@@ -325,7 +332,7 @@ func (p *Proxy) fail(w http.ResponseWriter, host string, err error) {
 		p.refuse(w, http.StatusForbidden, err)
 		return
 	}
-	p.log.Info("egress failed", "host", host, "error", err)
+	p.log.Info("egress failed", slog.String("host", host), slog.Any("error", err))
 	p.mu.Lock()
 	p.failed = err
 	p.mu.Unlock()

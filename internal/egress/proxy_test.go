@@ -303,11 +303,44 @@ func openTunnel(t *testing.T, proxy *egress.Proxy, target string) net.Conn {
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodConnect})
-	if err != nil || resp.StatusCode != 200 {
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the tunnel
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %v, %v", resp, err)
 	}
 	return conn
+}
+
+func TestProxy_TunnelKeepsHalfOpen(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // answers only when everything was sent
+		defer close(done)
+		for range 20 {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			text, _ := io.ReadAll(conn)
+			_, _ = conn.Write(bytes.Repeat(text, 100_000))
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		<-done
+	})
+	proxy := startProxy(t, egress.Config{Allow: loopback()}, nil)
+	for range 20 {
+		conn := openTunnel(t, proxy, ln.Addr().String())
+		_, _ = io.WriteString(conn, "hello")
+		_ = conn.(*net.UnixConn).CloseWrite()
+		if text, err := io.ReadAll(conn); err != nil || len(text) != 500_000 {
+			t.Fatalf("got %d bytes, %v", len(text), err)
+		}
+	}
 }
 
 func TestProxy_TunnelEnds(t *testing.T) {

@@ -22,19 +22,23 @@ func buildTask(by string, p models.Platform) *models.Task {
 // folder, inspected, sealed, published by one rename and recorded. Killed at
 // any point it leaves a ready platform or nothing.
 func (f *Fleet) RunBuild(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
-	p, err := f.store.Platform(ctx, t.Subject.ID)
+	lasting := context.WithoutCancel(ctx) // a cancelled build must still be recorded as such
+	p, err := f.store.Platform(lasting, t.Subject.ID)
 	if err != nil {
 		return "", "", err
 	}
-	if p.State == models.PlatformReady { // it was recorded, and then the worker died
+	switch p.State { // when it is an end, it was recorded, and then the worker died
+	case models.PlatformReady:
 		return readyMessage(p), "", nil
+	case models.PlatformFailed:
+		return p.Reason, models.TaskFailed, nil
 	}
-	d, err := f.store.Distribution(ctx, p.DistributionID)
+	d, err := f.store.Distribution(lasting, p.DistributionID)
 	if err != nil {
 		return "", "", err
 	}
 	if p.State == models.PlatformQueued {
-		if err := f.store.MovePlatform(ctx, t.Actor, p, models.PlatformBuilding, ""); err != nil {
+		if err := f.store.MovePlatform(lasting, t.Actor, p, models.PlatformBuilding, ""); err != nil {
 			return "", "", err
 		}
 		p.State = models.PlatformBuilding
@@ -82,6 +86,10 @@ func (f *Fleet) buildFailed(ctx context.Context, t models.Task, d models.Distrib
 		if err := tx.MovePlatform(ctx, t.Actor, p, models.PlatformFailed, reason); err != nil {
 			return err
 		}
+		newest, err := tx.PlatformsOf(ctx, d.ID)
+		if err != nil || newest[0].ID != p.ID { // its successor says how the distribution is
+			return err
+		}
 		return tx.SetCondition(ctx, d.ID, models.ConditionFailing, reason)
 	})
 	if err != nil {
@@ -91,6 +99,9 @@ func (f *Fleet) buildFailed(ctx context.Context, t models.Task, d models.Distrib
 }
 
 func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, log Log) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
 	source, err := f.open(d)
 	if err != nil {
 		return err
@@ -197,7 +208,7 @@ func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distributio
 		}
 		p.State = models.PlatformReady
 		if byHand {
-			return tx.SetLocked(ctx, t.Actor, p.ID, d.TargetID != nil)
+			return f.offer(ctx, tx, t.Actor, d.ID, *p)
 		}
 		return f.promoteIfNewest(ctx, tx, t.Actor, d.ID, *p)
 	})
@@ -208,14 +219,28 @@ func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distributio
 	return nil
 }
 
+// offer puts a platform that was registered by hand beside the others. It is
+// locked as long as another one is the target.
+func (f *Fleet) offer(ctx context.Context, tx Tx, by string, distributionID int64, p models.Platform) error {
+	d, err := tx.Distribution(ctx, distributionID)
+	if err != nil {
+		return err
+	}
+	if err := tx.SetLocked(ctx, by, p.ID, d.TargetID != nil); err != nil {
+		return err
+	}
+	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "")
+}
+
 // promoteIfNewest makes p the target unless a platform that was asked for later
-// already is.
+// already is, or the source went back to what the target holds.
 func (f *Fleet) promoteIfNewest(ctx context.Context, tx Tx, by string, distributionID int64, p models.Platform) error {
 	d, err := tx.Distribution(ctx, distributionID)
 	if err != nil {
 		return err
 	}
-	if d.TargetID != nil && *d.TargetID > p.ID {
+	wentBack := d.Signature == d.Observed && p.Revision != d.Observed
+	if d.TargetID != nil && (*d.TargetID > p.ID || wentBack) {
 		return tx.SetLocked(ctx, by, p.ID, true)
 	}
 	if err := f.promote(ctx, tx, by, d, p); err != nil {

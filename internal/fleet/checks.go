@@ -27,10 +27,10 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 	check.EndedAt = f.cfg.Now()
 	check.Took = check.EndedAt.Sub(check.StartedAt)
 	if err != nil {
-		return f.checkFailed(ctx, d, check, log, err)
+		return f.checkFailed(ctx, t, d, check, log, err)
 	}
 	check.NewRevision = version.Revision
-	return f.checked(ctx, d, check, version, log)
+	return f.checked(ctx, t, d, check, version, log)
 }
 
 func (f *Fleet) look(ctx context.Context, d models.Distribution, log Log) (plugins.Version, error) {
@@ -46,32 +46,45 @@ func (f *Fleet) look(ctx context.Context, d models.Distribution, log Log) (plugi
 	return source.Check(ctx, env, plugins.Version{Revision: d.Observed})
 }
 
-func (f *Fleet) checkFailed(ctx context.Context, d models.Distribution, check models.Check, log Log, cause error) (string, models.TaskState, error) {
+func (f *Fleet) checkFailed(ctx context.Context, t models.Task, d models.Distribution, check models.Check, log Log, cause error) (string, models.TaskState, error) {
 	if ctx.Err() != nil {
 		return "", "", context.Cause(ctx) // stopped or cancelled: it says nothing about the source
 	}
 	check.Outcome, check.NewRevision, check.Message = models.CheckFailed, d.Observed, models.Explain(cause)
-	if err := f.store.RecordCheck(ctx, &check, models.ConditionFailing, check.Message); err != nil {
+	if err := f.recordCheck(ctx, t, &check, models.ConditionFailing, check.Message); err != nil {
 		return "", "", errors.Join(cause, err)
 	}
 	log.Printf(models.LevelError, "%s", check.Message)
 	return "", "", cause
 }
 
+// recordCheck stores what a check found, as long as its task is ours.
+func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Check, condition models.Condition, reason string) error {
+	return f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		return tx.RecordCheck(ctx, check, condition, reason)
+	})
+}
+
 // checked decides what a look at the source leads to.
-func (f *Fleet) checked(ctx context.Context, d models.Distribution, check models.Check, v plugins.Version, log Log) (string, models.TaskState, error) {
+func (f *Fleet) checked(ctx context.Context, t models.Task, d models.Distribution, check models.Check, v plugins.Version, log Log) (string, models.TaskState, error) {
 	log.Printf(models.LevelInfo, "The source holds %s", v.Revision)
 	key := f.buildKey(d, v.Content)
 	known, err := f.builtAs(ctx, d, key)
 	if err != nil {
 		return "", "", err
 	}
+	moved := check.NewRevision != check.OldRevision
 	switch {
-	case known == nil:
-		return f.changed(ctx, d, check, v, key, log)
-	case known.State == models.PlatformReady && !isTarget(d, *known) && check.NewRevision != check.OldRevision:
+	case known == nil, known.State == models.PlatformFailed && moved:
+		// What failed, or was replaced while it waited, gets a new chance when the
+		// source comes back to it.
+		return f.changed(ctx, t, d, check, v, key, log)
+	case known.State == models.PlatformReady && !isTarget(d, *known) && moved:
 		// The source went back to something that was built before.
-		return f.wentBack(ctx, d, check, *known, log)
+		return f.wentBack(ctx, t, d, check, *known, log)
 	}
 	check.Outcome = models.CheckUnchanged
 	condition, reason := models.ConditionCurrent, ""
@@ -81,7 +94,7 @@ func (f *Fleet) checked(ctx context.Context, d models.Distribution, check models
 	case models.PlatformQueued, models.PlatformBuilding:
 		condition = models.ConditionChanged
 	}
-	if err := f.store.RecordCheck(ctx, &check, condition, reason); err != nil {
+	if err := f.recordCheck(ctx, t, &check, condition, reason); err != nil {
 		return "", "", err
 	}
 	return "Unchanged: " + v.Label, "", nil
@@ -105,7 +118,7 @@ func isTarget(d models.Distribution, p models.Platform) bool {
 	return d.TargetID != nil && *d.TargetID == p.ID
 }
 
-func (f *Fleet) changed(ctx context.Context, d models.Distribution, check models.Check, v plugins.Version, key string, log Log) (string, models.TaskState, error) {
+func (f *Fleet) changed(ctx context.Context, t models.Task, d models.Distribution, check models.Check, v plugins.Version, key string, log Log) (string, models.TaskState, error) {
 	check.Outcome, check.Message = models.CheckChanged, v.Note
 	p := models.Platform{
 		DistributionID: d.ID, Server: LocalServer, State: models.PlatformQueued,
@@ -113,6 +126,9 @@ func (f *Fleet) changed(ctx context.Context, d models.Distribution, check models
 		Provenance: d.Settings,
 	}
 	err := f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
 		if err := tx.RecordCheck(ctx, &check, models.ConditionChanged, ""); err != nil {
 			return err
 		}
@@ -159,29 +175,39 @@ func (f *Fleet) queueBuild(ctx context.Context, tx Tx, by string, d models.Distr
 	if err != nil {
 		return err
 	}
-	p.Name = freeName(d.Slug+"-"+models.Slugify(p.Label), siblings)
-	if err := tx.CreatePlatform(ctx, p); err != nil {
+	if err := createNamed(ctx, tx, p, strings.TrimSuffix(d.Slug+"-"+models.Slugify(p.Label), "-"), siblings); err != nil {
 		return err
 	}
 	return tx.CreateTask(ctx, buildTask(by, *p))
 }
 
-func freeName(base string, siblings []models.Platform) string {
+// createNamed stores a platform under the first name that is free: its siblings'
+// names are known, and a stranger's are met.
+func createNamed(ctx context.Context, tx Tx, p *models.Platform, base string, siblings []models.Platform) error {
+	const strangers = 20
 	taken := map[string]bool{}
-	for _, p := range siblings {
-		taken[p.Name] = true
+	for _, sibling := range siblings {
+		taken[sibling.Name] = true
 	}
-	name := base
-	for n := 2; taken[name]; n++ {
-		name = base + "-" + strconv.Itoa(n)
+	p.Name = base
+	for n := 2; ; n++ {
+		if !taken[p.Name] {
+			err := tx.CreatePlatform(ctx, p)
+			if models.CodeOf(err) != models.Conflict || n > len(siblings)+strangers {
+				return err
+			}
+		}
+		p.Name = base + "-" + strconv.Itoa(n)
 	}
-	return name
 }
 
-func (f *Fleet) wentBack(ctx context.Context, d models.Distribution, check models.Check, p models.Platform, log Log) (string, models.TaskState, error) {
+func (f *Fleet) wentBack(ctx context.Context, t models.Task, d models.Distribution, check models.Check, p models.Platform, log Log) (string, models.TaskState, error) {
 	check.Outcome = models.CheckChanged
 	check.Message = "The source went back to what " + p.Name + " was built from."
 	err := f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
 		if err := tx.RecordCheck(ctx, &check, models.ConditionCurrent, ""); err != nil {
 			return err
 		}
@@ -239,7 +265,11 @@ func (f *Fleet) claim(ctx context.Context, d models.Distribution, q models.Queue
 		if _, err := tx.RunningTask(ctx, distributionSubject(d.ID)); models.CodeOf(err) != models.NotFound {
 			return err // it is being looked at; the next turn comes
 		}
-		return tx.CreateTask(ctx, checkTask(ActorQueue, d, models.TriggerQueue))
+		err = tx.CreateTask(ctx, checkTask(ActorQueue, d, models.TriggerQueue))
+		if models.CodeOf(err) == models.Conflict { // somebody pressed the button in this very moment
+			return nil
+		}
+		return err
 	})
 }
 

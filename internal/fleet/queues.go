@@ -78,7 +78,11 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 			if d.CheckEvery != nil || d.NextCheckAt == nil {
 				continue
 			}
-			if _, err := tx.ClaimCheck(ctx, d, f.nextCheck(d, q)); err != nil {
+			next := f.nextCheck(d, q)
+			if next == nil || !next.Before(*d.NextCheckAt) {
+				continue
+			}
+			if _, err := tx.ClaimCheck(ctx, d, next); err != nil {
 				return err
 			}
 		}

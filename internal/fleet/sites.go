@@ -95,14 +95,18 @@ func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.T
 
 // RunInstall is the task that installs a site.
 func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
-	s, err := f.store.Site(ctx, t.Subject.ID)
+	lasting := context.WithoutCancel(ctx) // a cancelled installation must still be recorded as such
+	s, err := f.store.Site(lasting, t.Subject.ID)
 	if err != nil {
 		return "", "", err
 	}
-	if s.State == models.SiteEnabled { // it was recorded, and then the worker died
+	switch s.State { // when it is an end, it was recorded, and then the worker died
+	case models.SiteEnabled:
 		return s.URI + " is installed", "", nil
+	case models.SiteBroken:
+		return s.Reason, models.TaskFailed, nil
 	}
-	p, err := f.store.Platform(ctx, s.PlatformID)
+	p, err := f.store.Platform(lasting, s.PlatformID)
 	if err != nil {
 		return "", "", err
 	}
@@ -110,21 +114,31 @@ func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string,
 	if cause != nil && handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}
-	ctx = context.WithoutCancel(ctx)
+	reason, state := "", models.TaskState("")
+	if cause != nil {
+		reason, state = models.Explain(cause), models.TaskFailed
+	}
+	if cause != nil && errors.Is(context.Cause(ctx), ErrCancelled) {
+		reason, state = "The installation was cancelled. Install it again when you want it.", models.TaskCancelled
+	}
+	ctx = lasting
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.HoldsTask(ctx, t); err != nil {
 			return err
 		}
 		if cause != nil {
-			return tx.MoveSite(ctx, t.Actor, s, models.SiteBroken, models.Explain(cause))
+			return tx.MoveSite(ctx, t.Actor, s, models.SiteBroken, reason)
 		}
 		if err := tx.PlaceSite(ctx, s, s.PlatformID, db); err != nil {
 			return err
 		}
 		return tx.MoveSite(ctx, t.Actor, s, models.SiteEnabled, "")
 	})
-	if err = errors.Join(cause, err); err != nil {
-		return "", "", err
+	switch {
+	case err != nil:
+		return "", "", errors.Join(cause, err)
+	case cause != nil:
+		return reason, state, cause
 	}
 	return s.URI + " is installed", "", nil
 }

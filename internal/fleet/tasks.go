@@ -51,11 +51,19 @@ func (f *Fleet) CancelTask(ctx context.Context, by string, id int64) error {
 		if err := tx.CancelTask(ctx, by, id); err != nil {
 			return err
 		}
-		return f.putBack(ctx, tx, by, t)
+		now, err := tx.Task(ctx, id)
+		if err != nil || now.State != models.TaskCancelled {
+			return err // it runs, and its own handler puts things back
+		}
+		return f.putBack(ctx, tx, by, now)
 	})
 	if err != nil {
 		return err
 	}
+	return f.cancelChildren(ctx, by, id)
+}
+
+func (f *Fleet) cancelChildren(ctx context.Context, by string, id int64) error {
 	children, err := f.store.Children(ctx, id)
 	if err != nil {
 		return err
@@ -73,9 +81,6 @@ func (f *Fleet) CancelTask(ctx context.Context, by string, id int64) error {
 
 // putBack undoes what queueing a task did, when it is cancelled before it began.
 func (f *Fleet) putBack(ctx context.Context, tx Tx, by string, t models.Task) error {
-	if t.State != models.TaskQueued {
-		return nil // its own handler puts things back
-	}
 	switch t.Kind {
 	case models.TaskBuild:
 		p, err := tx.Platform(ctx, t.Subject.ID)

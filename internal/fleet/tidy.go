@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,40 +24,60 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list old databases: %w", err)
 	}
+	var failed []error
 	for _, u := range list {
-		if err := f.forget(ctx, u); err != nil {
-			return fmt.Errorf("remove what upgrade %d kept: %w", u.ID, err)
+		if err := f.forget(ctx, u); err != nil { // one that cannot go must not keep the others
+			failed = append(failed, fmt.Errorf("remove what upgrade %d kept: %w", u.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (f *Fleet) tidyPlatforms(ctx context.Context) error {
-	list, err := f.store.PlatformsIn(ctx, models.PlatformQueued, models.PlatformBuilding, models.PlatformReady, models.PlatformDeleting)
-	if err != nil {
-		return err
-	}
-	roots, building := map[string]bool{}, map[int64]bool{}
-	for _, p := range list {
-		if p.Root != "" {
-			roots[p.Root] = true
-		}
-		if p.State == models.PlatformBuilding || p.State == models.PlatformQueued {
-			building[p.ID] = true
-		}
-	}
+	// The rows are read once the folders are listed: a build that begins
+	// meanwhile is then in neither or in both.
+	var rows *platformRows
+	var failed error
 	removed, err := f.cfg.Platforms.Reconcile(ctx, func(found platforms.Found) bool {
-		if found.Name == "" {
-			return building[found.PlatformID]
+		if rows == nil && failed == nil {
+			rows, failed = f.platformRows(ctx)
 		}
-		// Between its publication and its record a platform is in no row; while
-		// anything builds, nothing published goes.
-		return roots[found.Root] || len(building) > 0
+		return failed != nil || rows.need(found)
 	})
 	for _, root := range removed {
 		f.logger.InfoContext(ctx, "removed what a build left", "folder", root)
 	}
-	return err
+	return errors.Join(err, failed)
+}
+
+// platformRows is what the database knows of the folders on disk.
+type platformRows struct {
+	roots    map[string]bool
+	building map[int64]bool
+}
+
+func (f *Fleet) platformRows(ctx context.Context) (*platformRows, error) {
+	list, err := f.store.PlatformsIn(ctx, models.PlatformQueued, models.PlatformBuilding, models.PlatformReady, models.PlatformDeleting)
+	if err != nil {
+		return nil, err
+	}
+	rows := &platformRows{roots: map[string]bool{}, building: map[int64]bool{}}
+	for _, p := range list {
+		rows.roots[p.Root] = true
+		if p.State == models.PlatformBuilding || p.State == models.PlatformQueued {
+			rows.building[p.ID] = true
+		}
+	}
+	return rows, nil
+}
+
+// need tells whether a folder stays. Between its publication and its record a
+// platform is in no row: while anything builds, nothing published goes.
+func (r *platformRows) need(found platforms.Found) bool {
+	if found.Name == "" {
+		return r.building[found.PlatformID]
+	}
+	return r.roots[found.Root] || len(r.building) > 0
 }
 
 func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
@@ -73,7 +94,7 @@ func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
 			return err
 		}
 		old := u.OldDatabase
-		if old == site.Database { // code mode
+		if old == u.NewDatabase || old == site.Database { // code mode; the next upgrade may keep it
 			old = models.Database{}
 		}
 		if err := f.cfg.Hosting.Forget(ctx, site, from, old); err != nil {

@@ -104,14 +104,15 @@ func VersionLabel(p models.Platform) string {
 
 // RunUpgrade is the task that moves one site.
 func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
-	u, err := f.store.UpgradeOfTask(ctx, t.ID)
+	lasting := context.WithoutCancel(ctx) // a cancelled upgrade must still be recorded as such
+	u, err := f.store.UpgradeOfTask(lasting, t.ID)
 	if err != nil {
 		return "", "", err
 	}
 	if u.State.Over() { // it was recorded, and then the worker died
-		return f.upgradeEnd(ctx, u, nil)
+		return f.upgradeEnd(lasting, u, nil)
 	}
-	move, err := f.takeUp(ctx, t, u)
+	move, err := f.takeUp(lasting, t, u)
 	if err != nil {
 		return f.notStarted(ctx, t, u, err)
 	}
@@ -119,7 +120,7 @@ func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string,
 	if outcome.State == "" {
 		return "", "", errors.Join(ErrLost, outcome.Err)
 	}
-	return f.recordUpgrade(context.WithoutCancel(ctx), t, move, outcome)
+	return f.recordUpgrade(lasting, t, move, outcome)
 }
 
 // takeUp marks the upgrade and the site as being worked on and reads what the

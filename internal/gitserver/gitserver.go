@@ -11,7 +11,7 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/http/cgi"
+	"net/http/cgi" //nolint:gosec // the flaw was in Go before 1.6.3
 	"os"
 	"path/filepath"
 	"regexp"
@@ -70,16 +70,16 @@ func (s *Server) Create(name, branch string) (string, error) {
 		return "", fmt.Errorf("create repository %q: use letters, digits, dots, hyphens and underscores", name)
 	}
 	dir := s.Dir(name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // the repositories are public
 		return "", fmt.Errorf("create repository: %w", err)
 	}
 	for _, sub := range []string{"objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil { //nolint:gosec // the repositories are public
 			return "", fmt.Errorf("create repository: %w", err)
 		}
 	}
 	config := "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
-	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o644); err != nil { //nolint:gosec // the repositories are public
 		return "", fmt.Errorf("create repository: %w", err)
 	}
 	return dir, s.SetDefault(name, branch)
@@ -88,7 +88,7 @@ func (s *Server) Create(name, branch string) (string, error) {
 // SetDefault makes another branch the default one, whether it exists or not.
 func (s *Server) SetDefault(name, branch string) error {
 	head := filepath.Join(s.Dir(name), "HEAD")
-	if err := os.WriteFile(head, []byte("ref: refs/heads/"+branch+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(head, []byte("ref: refs/heads/"+branch+"\n"), 0o644); err != nil { //nolint:gosec // the repositories are public
 		return fmt.Errorf("set default branch: %w", err)
 	}
 	return nil

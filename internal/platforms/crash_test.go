@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,7 +72,7 @@ func buildUntil(folder, last string) error {
 		}
 	}
 	for i := range 3000 {
-		if err := os.WriteFile(filepath.Join(dir, "vendor", fmt.Sprint(i)), []byte(strings.Repeat("x", 2000)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "vendor", strconv.Itoa(i)), []byte(strings.Repeat("x", 2000)), 0o644); err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Store) Inspect(ctx context.Context, dir, docroot string) (Inspection, e
 	if err != nil {
 		return Inspection{}, fmt.Errorf("open code base: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	b := base{root}
 	found, err := b.docroot(docroot)
 	if err != nil {
@@ -205,7 +205,7 @@ func (b base) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func (b base) list(dir string) string {
 	if err != nil {
 		return "nothing"
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	names, err := file.Readdirnames(200)
 	if err != nil || len(names) == 0 {
 		return "nothing"

@@ -59,7 +59,7 @@ func TestStore_Inspect_Packages(t *testing.T) {
 	want := []models.Package{
 		{Name: "drupal", Type: "core", Version: "10.6.2"},
 		{Name: "twig/twig", Type: "library", Version: "v3.14.0"},
-		{Name: "mine", Type: "module", Version: "1.10"},
+		{Name: "mine", Type: "module", Version: "1.1"}, // a number to YAML, as Drupal reads it
 		{Name: "plain", Type: "module"},
 		{Name: "reef", Type: "module", Version: "2.0.0"},
 		{Name: "token", Type: "module", Version: "8.x-1.15"},

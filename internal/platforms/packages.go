@@ -98,7 +98,7 @@ func (b base) extension(name string) (extension, bool) {
 	}
 	var info struct {
 		Type    string `yaml:"type"`
-		Version string `yaml:"version"` // 1.10 stays text and is no number
+		Version string `yaml:"version"`
 		Hidden  any    `yaml:"hidden"`
 	}
 	if yaml.Unmarshal(text, &info) != nil {

@@ -74,7 +74,7 @@ func (s *Store) refuseForeign(ctx context.Context, dir string) error {
 		}
 		key := inode{stat.Dev, stat.Ino}
 		if shared[key] == nil {
-			shared[key] = &name{path: e.Path, links: uint64(stat.Nlink)}
+			shared[key] = &name{path: e.Path, links: uint64(stat.Nlink)} //nolint:unconvert // 32 bits on other machines
 		}
 		shared[key].seen++
 		return nil
@@ -115,12 +115,12 @@ func (s *Store) lock(ctx context.Context, dir, sites string) error {
 	if err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o555)
+	return os.Chmod(dir, 0o555) //nolint:gosec // PHP reads it as another user
 }
 
 func writeManifest(name string, text []byte) error {
 	temporary := name + ".new"
-	if err := os.WriteFile(temporary, text, 0o444); err != nil {
+	if err := os.WriteFile(temporary, text, 0o444); err != nil { //nolint:gosec // it holds no secrets
 		return errors.Join(err, os.Remove(temporary))
 	}
 	return os.Rename(temporary, name)
@@ -129,11 +129,11 @@ func writeManifest(name string, text []byte) error {
 // syncAll flushes the whole file system. For the tens of thousands of small
 // files of a platform that is many times quicker than asking for each.
 func syncAll(dir string) error {
-	file, err := os.Open(dir)
+	file, err := os.Open(dir) //nolint:gosec // a folder of the store
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if err := unix.Syncfs(int(file.Fd())); err != nil {
 		return fmt.Errorf("sync file system: %w", err)
 	}
@@ -151,7 +151,7 @@ func (s *Store) Prepare(_ context.Context, dir, docroot string) error {
 	if err != nil {
 		return fmt.Errorf("open platform: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	sites := path.Join(filepath.ToSlash(docroot), "sites")
 	if err := root.Mkdir(sites, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return s.explain("make sites folder", err)

@@ -52,7 +52,7 @@ type Store struct {
 // attempts at the same platform left.
 func (s *Store) Stage(ctx context.Context, platformID int64, attempt int) (string, error) {
 	staging := filepath.Join(s.Root, stagingName)
-	if err := os.MkdirAll(staging, 0o755); err != nil {
+	if err := os.MkdirAll(staging, 0o755); err != nil { //nolint:gosec // PHP reads platforms as another user
 		return "", s.explain("make staging folder", err)
 	}
 	if err := s.Discard(ctx, platformID); err != nil {
@@ -62,7 +62,7 @@ func (s *Store) Stage(ctx context.Context, platformID int64, attempt int) (strin
 		return "", err
 	}
 	dir := filepath.Join(staging, fmt.Sprintf("%d-%d", platformID, attempt), codeName)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // PHP reads platforms as another user
 		return "", s.explain("make staging folder", err)
 	}
 	return dir, nil
@@ -200,7 +200,7 @@ func erase(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if err := unlock(ctx, root); err != nil {
 		return fmt.Errorf("delete %s: %w", dir, err)
 	}
@@ -241,7 +241,7 @@ func unlockBelow(ctx context.Context, dir *os.Root, name string) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	return unlock(ctx, sub)
 }
 
@@ -253,7 +253,7 @@ func (s *Store) explain(doing string, err error) error {
 }
 
 func syncDir(dir string) error {
-	file, err := os.Open(dir)
+	file, err := os.Open(dir) //nolint:gosec // a folder of the store
 	if err != nil {
 		return err
 	}

@@ -137,14 +137,14 @@ func checkDir(dir string) error {
 func (r *Runner) hidden() ([]string, error) {
 	var dirs []string
 	for _, dir := range r.hide {
-		real, err := filepath.EvalSymlinks(dir)
+		resolved, err := filepath.EvalSymlinks(dir)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("hide %s: %w", dir, err)
 		}
-		dirs = append(dirs, real)
+		dirs = append(dirs, resolved)
 	}
 	return dirs, nil
 }
@@ -263,13 +263,13 @@ func masksIn(dir string, hidden []string) ([]mount, error) {
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
 		return nil, fmt.Errorf("sandbox folder %q is not an absolute path below /", dir)
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox folder: %w", err)
 	}
 	var masks []mount
 	for _, h := range hidden {
-		rel, err := filepath.Rel(real, h)
+		rel, err := filepath.Rel(resolved, h)
 		switch {
 		case err != nil || rel == ".." || strings.HasPrefix(rel, "../"):
 			continue

@@ -38,16 +38,16 @@ func (e *ExitError) Error() string {
 }
 
 func (e *ExitError) ending() string {
-	switch e.Signal {
-	case 0:
+	if e.Signal == 0 {
 		return fmt.Sprintf("exit status %d", e.Code)
-	case syscall.SIGXFSZ:
-		return "stopped because it wrote a file larger than its limit"
-	case syscall.SIGKILL:
-		return "killed (signal 9; the machine may be out of memory)"
-	default:
-		return fmt.Sprintf("stopped by signal %d (%s)", int(e.Signal), e.Signal)
 	}
+	if e.Signal == syscall.SIGXFSZ {
+		return "stopped because it wrote a file larger than its limit"
+	}
+	if e.Signal == syscall.SIGKILL {
+		return "killed (signal 9; the machine may be out of memory)"
+	}
+	return fmt.Sprintf("stopped by signal %d (%s)", int(e.Signal), e.Signal)
 }
 
 const tailBytes = 4 << 10

@@ -68,11 +68,11 @@ const treeSize = 5
 // ignore polite signals.
 func treeScript(marker string) string {
 	return strings.ReplaceAll(`trap '' TERM HUP INT
-setsid sleep M &
-(setsid sh -c 'trap "" TERM HUP; sleep M & sleep M; :' &)
-(nohup setsid sleep M >/dev/null 2>&1 &)
-sleep M
-:`, "M", marker)
+setsid sleep @ &
+(setsid sh -c 'sleep @ & sleep @; :' &)
+(nohup setsid sleep @ >/dev/null 2>&1 &)
+sleep @
+:`, "@", marker)
 }
 
 var markers atomic.Int64
@@ -127,7 +127,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // publicDir is a temporary folder that every user can reach, unlike t.TempDir.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "run-test-")
+	dir, err := os.MkdirTemp("", "run-test-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -243,6 +243,9 @@ func (p *plan) run(parent context.Context) (Result, error) {
 	copied := pipes.collect(out, p.cmd, func() { abort(ErrOutputLimit) })
 	fed := pipes.feed(p.cmd.Stdin)
 	waitErr := cmd.Wait()
+	if !p.wrapped && stopped.Load() { // the rest of a service that did not come up
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	p.await(ctx, copied, pipes)
 	wait(fed, grace/4)
 
@@ -302,7 +305,7 @@ func children(pid int) []int {
 		return nil
 	}
 	var pids []int
-	for _, field := range strings.Fields(string(text)) {
+	for field := range strings.FieldsSeq(string(text)) {
 		if child, err := strconv.Atoi(field); err == nil {
 			pids = append(pids, child)
 		}

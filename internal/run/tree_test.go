@@ -40,6 +40,7 @@ func wantGone(t *testing.T, marker string) {
 }
 
 func TestRunner_Run_CancelKillsTree(t *testing.T) {
+	t.Parallel()
 	for name, test := range treeModes(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,6 +54,9 @@ func TestRunner_Run_CancelKillsTree(t *testing.T) {
 			}
 			if took := time.Since(start); took > 4*time.Second {
 				t.Errorf("took %s", took)
+			}
+			if took := time.Since(start); took < 1900*time.Millisecond {
+				t.Errorf("took %s, less than the grace", took)
 			}
 			wantGone(t, marker)
 		})
@@ -217,7 +221,7 @@ func TestRunner_Run_TreeDiesWithStarter(t *testing.T) {
 			marker := newMarker()
 			spec := fmt.Sprintf("%s %s %s", mode, marker, socket)
 			if as != nil {
-				spec = fmt.Sprintf("own %s", marker)
+				spec = "own " + marker
 			}
 			cmd := startStarter(t, spec, as)
 			eventually(t, "the tree starts", func() bool { return len(sleepers(marker)) == treeSize })
@@ -255,8 +259,8 @@ func TestRunner_Run_TreeDiesWithStarterEarly(t *testing.T) {
 
 func TestRunner_Run_ServiceLives(t *testing.T) {
 	for name, script := range map[string]string{
-		"polite":       "setsid sleep M >/dev/null 2>&1 </dev/null & echo up",
-		"holds stdout": "setsid sleep M & echo up",
+		"polite":       "setsid sleep @ >/dev/null 2>&1 </dev/null & echo up",
+		"holds stdout": "setsid sleep @ & echo up",
 	} {
 		t.Run(name, func(t *testing.T) {
 			marker := newMarker()
@@ -266,7 +270,7 @@ func TestRunner_Run_ServiceLives(t *testing.T) {
 				}
 				eventually(t, "the service ends", func() bool { return len(sleepers(marker)) == 0 })
 			})
-			c := sh(strings.ReplaceAll(script, "M", marker))
+			c := sh(strings.ReplaceAll(script, "@", marker))
 			c.Service = true
 			start := time.Now()
 			if got := output(t, switched(), c); got != "up" {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,12 +91,11 @@ func (t tidy) QueryRowContext(ctx context.Context, query string, args ...any) *s
 	return t.ConnPool.QueryRowContext(ctx, query, tidied(args)...)
 }
 
+// tidied works in place: GORM builds the arguments for each statement.
 func tidied(args []any) []any {
 	for i, arg := range args {
-		switch v := arg.(type) {
-		case string:
-			args[i] = tidyText(v)
-		case driver.Valuer: // values of serializers, which are valid already
+		if text, ok := arg.(string); ok {
+			args[i] = tidyText(text)
 		}
 	}
 	return args

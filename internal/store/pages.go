@@ -17,7 +17,7 @@ import (
 const behind = "sites.state = 'enabled' AND NOT sites.held AND d.target_id IS NOT NULL AND d.target_id <> sites.platform_id"
 
 // heavy are columns of platforms that lists do not show.
-var heavy = []string{"packages", "provenance"} //nolint:gochecknoglobals // a constant list
+func heavy() []string { return []string{"packages", "provenance"} }
 
 // defaultLimit is how many rows a page shows when it does not say.
 const defaultLimit = 50
@@ -176,7 +176,7 @@ func (s *Store) platformsByID(ctx context.Context, ids []int64) (map[int64]model
 		return byID, nil
 	}
 	var list []models.Platform
-	if err := s.with(ctx).Where("id IN ?", ids).Omit(heavy...).Find(&list).Error; err != nil {
+	if err := s.with(ctx).Where("id IN ?", ids).Omit(heavy()...).Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
 	for _, p := range list {
@@ -204,7 +204,7 @@ func (s *Store) distributionsByID(ctx context.Context, ids []int64) (map[int64]m
 func (s *Store) DistributionPlatforms(ctx context.Context, distributionID int64) ([]fleet.PlatformRow, error) {
 	var list []models.Platform
 	err := s.with(ctx).Where("distribution_id = ? AND state <> ?", distributionID, models.PlatformDeleted).
-		Omit(heavy...).Order("id DESC").Find(&list).Error
+		Omit(heavy()...).Order("id DESC").Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list platforms of distribution %d: %w", distributionID, err)
 	}
@@ -238,7 +238,7 @@ func (s *Store) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.Platform
 	if f.PlatformID != 0 {
 		query = query.Where("id = ?", f.PlatformID)
 	}
-	list, total, err := page[models.Platform](query, f, "id DESC", heavy...)
+	list, total, err := page[models.Platform](query, f, "id DESC", heavy()...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list platforms: %w", err)
 	}
@@ -304,7 +304,7 @@ func targetsOf(distributions map[int64]models.Distribution) []int64 {
 // name.
 func (s *Store) OpenPlatforms(ctx context.Context) ([]models.Platform, error) {
 	var list []models.Platform
-	err := s.with(ctx).Where("state = ? AND NOT locked", models.PlatformReady).Omit(heavy...).Order("name").Find(&list).Error
+	err := s.with(ctx).Where("state = ? AND NOT locked", models.PlatformReady).Omit(heavy()...).Order("name").Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list open platforms: %w", err)
 	}

@@ -445,6 +445,38 @@ func TestStore_Task_Life(t *testing.T) {
 	})
 }
 
+// TestStore_HoldsTask_FencesItsTransaction proves that no worker can take a task
+// over between HoldsTask and the end of the transaction that asked.
+func TestStore_HoldsTask_FencesItsTransaction(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn)
+		task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
+		task, err := w.TakeTask(w.ctx, task.ID)
+		ok(t, err)
+		var committing atomic.Bool
+		taken := make(chan bool)
+		ok(t, w.InTx(w.ctx, func(tx fleet.Tx) error {
+			ok(t, tx.HoldsTask(w.ctx, task))
+			go func() {
+				_, err := w.TakeTask(w.ctx, task.ID)
+				taken <- err == nil && committing.Load()
+			}()
+			ok(t, tx.SetHeld(w.ctx, "ada", w.inTxSite(t, tx).ID, true, "x"))
+			committing.Store(true)
+			return nil
+		}))
+		want(t, "taken after the commit", <-taken, true)
+		wantCode(t, w.HoldsTask(w.ctx, task), models.Conflict)
+	})
+}
+
+func (w *world) inTxSite(t *testing.T, tx fleet.Tx) models.Site {
+	t.Helper()
+	site := models.Site{URI: "in.example.org", PlatformID: w.old.ID}
+	ok(t, tx.CreateSite(w.ctx, &site))
+	return site
+}
+
 func TestStore_CancelTask_QueuedEndsRunningIsMarked(t *testing.T) {
 	each(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn)
@@ -507,7 +539,7 @@ func TestStore_Follow_WakesInOtherReplicas(t *testing.T) {
 	task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
 	wake, stop := other.Follow(task.ID)
 	defer stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(90 * time.Second)
 	// The other one may still be on its way to listening.
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()

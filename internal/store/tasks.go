@@ -31,7 +31,7 @@ func (s *Store) CreateTask(ctx context.Context, t *models.Task) error {
 		if err := tx.enqueuer.Enqueue(ctx, tx.native, *t); err != nil {
 			return fmt.Errorf("enqueue task %d: %w", t.ID, err)
 		}
-		return tx.taskEvent(ctx, t.Actor, "ask", *t, t.Title)
+		return tx.taskEvent(ctx, t.Actor, string(t.Kind), *t, t.Title)
 	})
 }
 
@@ -41,7 +41,7 @@ func (s *Store) taskEvent(ctx context.Context, by, verb string, t models.Task, t
 	if t.Kind == models.TaskCheck && by == queueActor {
 		return nil
 	}
-	return s.event(ctx, by, string(t.Kind)+" "+verb, t.Subject, text)
+	return s.event(ctx, by, verb, t.Subject, text)
 }
 
 // Task loads one.
@@ -129,7 +129,7 @@ func (s *Store) FinishTask(ctx context.Context, t models.Task, to models.TaskSta
 		if done.RowsAffected == 0 {
 			return tx.notHeld(ctx, t)
 		}
-		if err := tx.taskEvent(ctx, t.Actor, string(to), t, message); err != nil {
+		if err := tx.taskEvent(ctx, t.Actor, string(t.Kind)+" "+string(to), t, message); err != nil {
 			return err
 		}
 		if t.ParentID != nil { // its page shows the children
@@ -142,16 +142,18 @@ func (s *Store) FinishTask(ctx context.Context, t models.Task, to models.TaskSta
 }
 
 // HoldsTask answers Conflict when another worker took the task over or it has
-// ended.
+// ended. Inside a transaction nobody can take it over before the end of that.
 func (s *Store) HoldsTask(ctx context.Context, t models.Task) error {
-	current, err := s.Task(ctx, t.ID)
-	if err != nil {
-		return err
+	// Writing what is there already locks the row.
+	done := s.with(ctx).Model(&models.Task{}).
+		Where("id = ? AND state = ? AND attempt = ?", t.ID, models.TaskRunning, t.Attempt).UpdateColumn("attempt", t.Attempt)
+	if done.Error != nil {
+		return fmt.Errorf("hold task %d: %w", t.ID, done.Error)
 	}
-	if current.State == models.TaskRunning && current.Attempt == t.Attempt {
-		return nil
+	if done.RowsAffected == 0 {
+		return s.notHeld(ctx, t)
 	}
-	return s.notHeld(ctx, t)
+	return nil
 }
 
 // SaveTaskArgs stores what a task must remember between calls, if its attempt

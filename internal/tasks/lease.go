@@ -16,6 +16,7 @@ func (r *Runner) beatUntil(ctx context.Context) {
 		err := r.queue.beat(ctx)
 		if err == nil {
 			last = began
+			r.lastBeat.Store(began.UnixNano())
 			return
 		}
 		if ctx.Err() == nil {
@@ -42,6 +43,9 @@ func (r *Runner) watchUntil(ctx context.Context) {
 		if err := r.heed(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Logger.WarnContext(ctx, "look after running tasks", "error", err)
 		}
+		if !r.fresh() {
+			return
+		}
 		n, err := r.queue.reap(ctx)
 		if err != nil && ctx.Err() == nil {
 			r.cfg.Logger.WarnContext(ctx, "take tasks from dead workers", "error", err)
@@ -50,6 +54,12 @@ func (r *Runner) watchUntil(ctx context.Context) {
 			r.cfg.Logger.WarnContext(ctx, "took tasks from dead workers", "tasks", n)
 		}
 	})
+}
+
+// fresh tells whether our own beat is a new one. After this machine was asleep
+// it is not, and we would take our own tasks for those of a dead worker.
+func (r *Runner) fresh() bool {
+	return time.Since(time.Unix(0, r.lastBeat.Load())) < r.cfg.Lease/2
 }
 
 // heed stops the handlers that should not go on.

@@ -112,9 +112,14 @@ func (l *taskLog) add(level models.Level, text string) {
 	l.pending = append(l.pending, models.TaskLine{
 		TaskID: l.taskID, At: time.Now().UTC().Truncate(time.Microsecond), Step: l.step, Level: level, Text: text,
 	})
-	if len(l.pending)%flushLines == 0 {
-		l.flush(context.Background())
+	if len(l.pending)%flushLines != 0 {
+		return
 	}
+	// A program that writes without end must leave the database half of its
+	// time for others: SQLite has one writer at a time and no queue for them.
+	began := time.Now()
+	l.flush(context.Background())
+	time.Sleep(min(time.Since(began), flushEvery))
 }
 
 // flush stores what is pending, and keeps it when that fails. The caller holds

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -103,6 +104,7 @@ type Runner struct {
 	stopping bool
 	held     map[int64]*held // by task
 
+	lastBeat  atomic.Int64 // Unix time in ns
 	stopLoops context.CancelFunc
 	loops     sync.WaitGroup
 }
@@ -184,6 +186,7 @@ func (r *Runner) Start(ctx context.Context) error {
 	if err := r.queue.beat(ctx); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}
+	r.lastBeat.Store(time.Now().UnixNano())
 	if err := r.queue.start(ctx); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}

@@ -17,7 +17,7 @@ func Copy(ctx context.Context, src, dst string, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	return Walk(ctx, src, o, func(e Entry) error {
 		switch {
 		case e.Info.IsDir():
@@ -37,7 +37,7 @@ func copyFile(ctx context.Context, e Entry, to *os.Root) (err error) {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	mode := fs.FileMode(0o644)
 	if e.Info.Mode()&0o111 != 0 {
 		mode = 0o755

@@ -66,7 +66,7 @@ func sum(ctx context.Context, e Entry, buffer []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	hash := sha256.New()
 	// The struct hides ReadFrom and WriteTo, which would ignore the buffer.
 	n, err := io.CopyBuffer(hash, struct{ io.Reader }{reader{ctx, file}}, buffer)

@@ -51,7 +51,8 @@ func (e Entry) Open() (*os.File, error) {
 		return nil, err
 	}
 	info, err := file.Stat()
-	if err == nil && !os.SameFile(info, e.Info) {
+	// An inode's number is soon used again, so the kind counts as well.
+	if err == nil && (!os.SameFile(info, e.Info) || !info.Mode().IsRegular()) {
 		err = changed(e.Path)
 	}
 	if err != nil {
@@ -74,7 +75,7 @@ func Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) e
 	if err != nil {
 		return err
 	}
-	defer top.Close()
+	defer func() { _ = top.Close() }()
 	if o.Files == 0 {
 		o.Files = DefaultFiles
 	}
@@ -117,7 +118,7 @@ func (w *walker) names(dir *os.Root) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var names []string
 	for {
 		if err := w.ctx.Err(); err != nil {
@@ -165,7 +166,7 @@ func (w *walker) entry(dir *os.Root, name, at string, depth int) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	return w.folder(sub, at, depth+1)
 }
 

@@ -11,7 +11,7 @@ import (
 // All gives every update type, in the order in which forms offer them.
 func All() []plugins.Plugin {
 	return []plugins.Plugin{
-		manual.New(),
 		git.New(),
+		manual.New(),
 	}
 }

@@ -4,12 +4,14 @@
 package composerinstall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +56,7 @@ func Run(ctx context.Context, env plugins.Env, dir, cacheKey string) error {
 		Env: []string{
 			"HOME=" + home, "COMPOSER_HOME=" + home, "COMPOSER_CACHE_DIR=" + cache,
 			"COMPOSER_MEMORY_LIMIT=" + phpMemory, "COMPOSER_NO_INTERACTION=1",
+			"COLUMNS=500", // or messages are broken in the middle of words
 			// Composer may call git for packages without an archive.
 			"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_ALLOW_PROTOCOL=http:https",
 		},
@@ -78,7 +81,7 @@ func wantManifest(env plugins.Env, dir string) error {
 	if err != nil {
 		return fmt.Errorf("open code base: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if _, err := root.Stat("composer.json"); errors.Is(err, fs.ErrNotExist) {
 		return models.Wrapf(models.Invalid, err,
 			"There is no composer.json in the source. Correct the sub-directory, or switch off “Run composer install”.")
@@ -98,10 +101,11 @@ func explain(err error, proxy *egress.Proxy, dir string) error {
 		return full
 	}
 	reason := reason(exit)
-	// Most failures of composer's downloads are better told by the proxy that
-	// carried them.
-	if cause := errors.Join(proxy.Refused(), proxy.Failed()); cause != nil && strings.Contains(reason, "download") {
-		reason = models.Explain(cause) + " " + reason
+	// The proxy that carried composer's downloads tells best what hindered them.
+	if strings.Contains(exit.Tail, "download") || strings.Contains(exit.Tail, "curl error") {
+		if cause := cmp.Or(proxy.Refused(), proxy.Failed()); cause != nil {
+			reason = models.Explain(cause) + " " + reason
+		}
 	}
 	return models.Wrapf(models.Invalid, err, "composer install failed (exit code %d). %s", exit.Code, reason)
 }
@@ -129,8 +133,8 @@ func reason(exit *run.ExitError) string {
 
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(lines[i])
+	for _, line := range slices.Backward(lines) {
+		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "install [--") {
 			return line
 		}

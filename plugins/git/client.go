@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -21,7 +20,6 @@ import (
 )
 
 const (
-	askTimeout   = time.Minute      // one question to the server
 	fetchTimeout = 30 * time.Minute // one download
 	localTimeout = 10 * time.Minute
 )
@@ -49,7 +47,7 @@ func open(ctx context.Context, env plugins.Env, s source) (*client, error) {
 }
 
 func portOf(u *url.URL) int {
-	if port, err := net.LookupPort("tcp", u.Port()); err == nil && u.Port() != "" {
+	if port, err := strconv.Atoi(u.Port()); err == nil {
 		return port
 	}
 	if u.Scheme == "http" {
@@ -135,7 +133,7 @@ func (c *client) tip(ctx context.Context) (tip, error) {
 		ref = "refs/heads/" + c.source.branch
 		args = []string{"ls-remote", "--heads", "--", c.source.url, ref}
 	}
-	out, err := c.remote(ctx, askTimeout, 1<<20, nil, args...)
+	out, err := c.remote(ctx, c.source.answer, 1<<20, nil, args...)
 	if err != nil {
 		return tip{}, err
 	}
@@ -186,7 +184,7 @@ func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == 
 
 // missing says why the wanted ref is not there, and what is near.
 func (c *client) missing(ctx context.Context) error {
-	out, err := c.remote(ctx, askTimeout, 16<<20, nil, "ls-remote", "--heads", "--", c.source.url)
+	out, err := c.remote(ctx, c.source.answer, 16<<20, nil, "ls-remote", "--heads", "--", c.source.url)
 	tooMany := errors.Is(err, run.ErrOutputLimit)
 	if err != nil && !tooMany {
 		return err

@@ -4,9 +4,11 @@
 package git
 
 import (
+	"cmp"
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 
 	"hefring/internal/egress"
 	"hefring/internal/tree"
@@ -14,9 +16,11 @@ import (
 	"hefring/plugins"
 )
 
-// Plugin is the git update type. Limits bound what a build takes from a
-// repository; zero values mean tree's defaults.
-type Plugin struct{ Limits tree.Options }
+// Plugin is the git update type. Zero values mean the defaults.
+type Plugin struct {
+	Limits tree.Options  // what a build takes from a repository
+	Answer time.Duration // a server's time to answer one question; a minute
+}
 
 // New gives the git update type.
 func New() Plugin { return Plugin{} }
@@ -76,6 +80,7 @@ func (p Plugin) Open(settings models.Settings) (plugins.Source, error) {
 		subdirectory: values.Text(fieldSubdirectory),
 		composer:     values.Bool(fieldComposer),
 		limits:       p.Limits,
+		answer:       cmp.Or(p.Answer, time.Minute),
 	}
 	values.Text(fieldDocroot) // the caller inspects what was built with it
 	if s.url != "" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"hefring/internal/tree"
 	"hefring/models"
@@ -214,14 +215,16 @@ func TestSource_Check_BadServers(t *testing.T) {
 	}{
 		"refused":   {refused, []string{"127.0.0.1", "cannot be reached"}},
 		"not found": {answer(http.NotFound), []string{"no git repository", "127.0.0.1"}},
-		"html":      {answer(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>\n<body>hello</body>\n</html>\n")) }), []string{"not a git repository"}},
+		"html": {answer(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte("<html>\n<body>hello</body>\n</html>\n"))
+		}), []string{"not a git repository"}},
 		"wants login": {answer(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", "Basic")
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		}), []string{"wants a password"}},
-		"forbidden":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }), []string{"wants a password"}},
-		"broken":       {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }), []string{"cannot be reached", "error of its own"}},
-		"too often":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }), []string{"fewer requests"}},
+		"forbidden":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), []string{"wants a password"}},
+		"broken":       {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), []string{"cannot be reached", "error of its own"}},
+		"too often":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }), []string{"fewer requests"}},
 		"redirect":     {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, internal, http.StatusFound) }), []string{"sends this address on"}},
 		"hangs up":     {answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), []string{"cannot be reached"}},
 		"unknown host": {"http://nowhere.invalid/x.git", []string{"nowhere.invalid", "cannot be reached"}},
@@ -232,6 +235,43 @@ func TestSource_Check_BadServers(t *testing.T) {
 	if inner.Load() != 0 {
 		t.Error("the redirect was followed")
 	}
+}
+
+func TestSource_Check_SilentServer(t *testing.T) {
+	silence := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silence }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(silence) })
+	source, err := git.Plugin{Answer: 2 * time.Second}.Open(models.Settings{"url": server.URL + "/x.git"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = source.Check(t.Context(), newEnv(t), plugins.Version{})
+	wantError(t, err, "127.0.0.1 did not answer in time")
+}
+
+// A server may call its default branch what no person could type.
+func TestSource_Check_HostileDefaultBranch(t *testing.T) {
+	u := newUpstream(t, nil)
+	commit := u.publish("first", map[string]string{"a": "1"})
+	const name = "--upload-pack=touch pwned"
+	ref := filepath.Join(u.server.Dir("site"), "refs/heads", name)
+	if err := os.WriteFile(ref, []byte(commit+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.server.SetDefault("site", name); err != nil {
+		t.Fatal(err)
+	}
+	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
+	v, err := source.Check(t.Context(), env, plugins.Version{})
+	if err != nil {
+		wantError(t, err) // git may refuse the name first
+		return
+	}
+	if strings.Contains(v.Revision, "upload-pack") {
+		t.Errorf("the name was taken over: %+v", v)
+	}
+	build(t, source, env, v)
 }
 
 func TestSource_Check_BlockedAddress(t *testing.T) {

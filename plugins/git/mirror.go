@@ -67,7 +67,7 @@ func (c *client) withMirror(ctx context.Context, fn func(mirror) error) error {
 // lock waits for the mirror's lock. The kernel drops it with the process that
 // holds it, so it is never left behind.
 func lock(ctx context.Context, name string) (unlock func(), err error) {
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // in our own cache
 	if err != nil {
 		return nil, fmt.Errorf("lock git cache: %w", tree.Explain(err, filepath.Dir(name)))
 	}
@@ -105,7 +105,7 @@ func (m mirror) tidy() (packs int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, part := range []string{"HEAD", "config", "objects", "refs"} {
 		if _, err := root.Lstat(part); err != nil {
 			return 0, err
@@ -135,16 +135,17 @@ func (m mirror) remake(ctx context.Context) error {
 	if err := plugins.MakeDir(m.c.env, m.dir); err != nil {
 		return err
 	}
-	_, err := m.local(ctx, nil, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+	_, err := m.local(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
 	return err
 }
 
-// local runs git on the mirror, without network. writable are further folders
-// that it may change.
-func (m mirror) local(ctx context.Context, writable []string, args ...string) ([]byte, error) {
-	return m.localIn(ctx, m.dir, writable, nil, nil, args...)
+// local runs git on the mirror, without network.
+func (m mirror) local(ctx context.Context, args ...string) ([]byte, error) {
+	return m.localIn(ctx, m.dir, nil, nil, nil, args...)
 }
 
+// localIn is local in another working folder; writable are further folders that
+// git may change, env further variables, and lines, if given, takes its output.
 func (m mirror) localIn(ctx context.Context, dir string, writable, env []string, lines func(string), args ...string) ([]byte, error) {
 	cmd := run.Cmd{
 		Name: "git", Args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...), Dir: dir,
@@ -153,14 +154,14 @@ func (m mirror) localIn(ctx context.Context, dir string, writable, env []string,
 	}
 	if lines != nil {
 		w := run.Lines(lines)
-		defer w.Close()
+		defer func() { _ = w.Close() }()
 		cmd.Stdout = w
 	}
 	res, err := m.c.env.Run.Run(ctx, cmd)
 	if err == nil {
 		return res.Stdout, nil
 	}
-	if full := plugins.FullDisk(err, m.c.env.Cache); full != nil {
+	if full := plugins.FullDisk(err, append([]string{m.c.env.Cache}, writable...)...); full != nil {
 		return nil, full
 	}
 	if exit, ok := errors.AsType[*run.ExitError](err); ok && exit.Signal == 0 {
@@ -202,7 +203,7 @@ func (m mirror) want(ctx context.Context, t tip) error {
 }
 
 func (m mirror) has(ctx context.Context, commit string) bool {
-	_, err := m.local(ctx, nil, "cat-file", "-e", commit+"^{commit}")
+	_, err := m.local(ctx, "cat-file", "-e", commit+"^{commit}")
 	return err == nil
 }
 
@@ -220,7 +221,7 @@ func (m mirror) fetch(ctx context.Context, depth, refspec string) error {
 
 // subject gives the first line of the commit's message, made harmless.
 func (m mirror) subject(ctx context.Context, commit string) (string, error) {
-	out, err := m.local(ctx, nil, "log", "-1", "--no-show-signature", "--encoding=UTF-8",
+	out, err := m.local(ctx, "log", "-1", "--no-show-signature", "--encoding=UTF-8",
 		fmt.Sprintf("--format=%%<(%d,trunc)%%s", maxNote), commit, "--")
 	if err != nil {
 		return "", fmt.Errorf("read commit message: %w", err)
@@ -230,7 +231,7 @@ func (m mirror) subject(ctx context.Context, commit string) (string, error) {
 
 // subtree gives the id of a folder of the commit.
 func (m mirror) subtree(ctx context.Context, commit, folder string) (string, error) {
-	out, err := m.local(ctx, nil, "ls-tree", "-z", "--full-tree", "-d", commit, folder)
+	out, err := m.local(ctx, "ls-tree", "-z", "--full-tree", "-d", commit, folder)
 	if err != nil {
 		return "", fmt.Errorf("look for sub-directory: %w", err)
 	}
@@ -267,8 +268,12 @@ func (m mirror) checkout(ctx context.Context, commit, content, dst string) error
 	if err != nil {
 		return err
 	}
-	if err := m.measure(ctx, treeID); err != nil {
+	size, err := m.measure(ctx, treeID)
+	if err != nil {
 		return err
+	}
+	if free, err := tree.Free(dst); err == nil && free < size {
+		return tree.Full(fmt.Errorf("the files need %s", tree.Size(size)), dst)
 	}
 	work, err := os.MkdirTemp(m.c.env.Scratch, "git-")
 	if err != nil {
@@ -308,7 +313,7 @@ func (m mirror) checkout(ctx context.Context, commit, content, dst string) error
 // expected gives the tree that a build of the version takes.
 func (m mirror) expected(ctx context.Context, commit, content string) (string, error) {
 	if m.c.source.subdirectory == "" && content == commit {
-		out, err := m.local(ctx, nil, "rev-parse", "--verify", commit+"^{tree}")
+		out, err := m.local(ctx, "rev-parse", "--verify", commit+"^{tree}")
 		if err != nil {
 			return "", fmt.Errorf("look for the commit's files: %w", err)
 		}
@@ -324,8 +329,8 @@ func (m mirror) expected(ctx context.Context, commit, content string) (string, e
 }
 
 // measure counts a tree before anything of it is written, since a small
-// repository can unfold into an endless one.
-func (m mirror) measure(ctx context.Context, treeID string) error {
+// repository can unfold into an endless one. It gives the bytes of all files.
+func (m mirror) measure(ctx context.Context, treeID string) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limits := m.c.source.limits
@@ -351,11 +356,11 @@ func (m mirror) measure(ctx context.Context, treeID string) error {
 		}
 	}, "ls-tree", "-r", "--full-tree", "--format=%(objectmode) %(objectsize) %(path)", treeID)
 	if err != nil {
-		return fmt.Errorf("measure commit: %w", err)
+		return 0, fmt.Errorf("measure commit: %w", err)
 	}
 	if len(submodules) > 0 {
 		plugins.Logf(m.c.env, "Warning: git submodules are not fetched: %s", strings.Join(submodules, ", "))
 	}
 	plugins.Logf(m.c.env, "Checking out %d files, %s", files, tree.Size(bytes))
-	return nil
+	return bytes, nil
 }

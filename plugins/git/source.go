@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"time"
 
 	"hefring/internal/tree"
 	"hefring/models"
@@ -22,6 +23,7 @@ type source struct {
 	subdirectory string
 	composer     bool
 	limits       tree.Options
+	answer       time.Duration
 }
 
 // Check asks the repository for the branch's commit. Only when that is new its
@@ -130,7 +132,7 @@ func isPointer(e tree.Entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	head := make([]byte, len(lfsMagic))
 	if _, err := io.ReadFull(file, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, err

@@ -33,6 +33,7 @@ func (Plugin) Info() plugins.Info {
 		Name:    "Manual",
 		Summary: "You put code bases on this server, register each as a platform and choose the upgrade target yourself.",
 		Icon:    "hand",
+		ByHand:  true,
 	}
 }
 
@@ -154,7 +155,7 @@ func folder(path string, forbidden []string) (string, error) {
 		return "", wrongPath("%s is not a folder. Give the folder that holds composer.json or index.php.", path)
 	}
 	for _, f := range forbidden {
-		if real, err := filepath.EvalSymlinks(f); err == nil && (inside(dir, real) || inside(real, dir)) {
+		if own, err := filepath.EvalSymlinks(f); err == nil && (inside(dir, own) || inside(own, dir)) {
 			return "", wrongPath("%s is, or holds, a folder of Hefring itself. Choose a folder outside of its data.", path)
 		}
 	}

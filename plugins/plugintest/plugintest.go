@@ -304,7 +304,7 @@ func (h Harness) place(t *testing.T) place {
 	base := t.TempDir()
 	p := place{base: base, dst: filepath.Join(base, "dst"), watch: append([]string{filepath.Join(base, "beside")}, h.Untouched...)}
 	for _, name := range []string{"dst", "scratch", "cache", "beside"} {
-		if err := os.Mkdir(filepath.Join(base, name), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(base, name), 0o755); err != nil { //nolint:gosec // programs of other users work in it
 			t.Fatal(err)
 		}
 	}

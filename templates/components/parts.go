@@ -84,9 +84,9 @@ func PluginField(updateType string, p plugins.Field, value, wrong string) Field 
 	}
 	switch p.Kind {
 	case plugins.FieldBool:
-		f.Kind = "bool"
+		f.Kind, f.Optional = "bool", false
 	case plugins.FieldChoice:
-		f.Kind = "choice"
+		f.Kind, f.Optional = "choice", false
 	case plugins.FieldURL, plugins.FieldPath:
 		f.Mono = true
 	case plugins.FieldText:
@@ -164,4 +164,10 @@ func StreamURL(taskID int64, lines []models.TaskLine) string {
 		after = lines[len(lines)-1].ID
 	}
 	return fmt.Sprintf("/tasks/%d/stream?after=%d", taskID, after)
+}
+
+// embedded tells whether a task is watched best by its log; the others have
+// pages of their own with steps or children.
+func embedded(kind models.TaskKind) bool {
+	return kind != models.TaskUpgrade && kind != models.TaskUpgradePlatform
 }

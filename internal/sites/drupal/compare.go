@@ -40,6 +40,7 @@ var errSettled = errors.New("settled")
 type comparison struct {
 	from, to *Drush
 	status   Status // of the site as it serves
+	missing  bool   // a module is missing: further failures of the target follow from that
 	blockers []string
 	updates  []models.PendingUpdate
 }
@@ -55,7 +56,7 @@ func (c *comparison) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil || !ownFault {
 		return err
 	}
-	if len(c.blockers) == 0 {
+	if !c.missing {
 		c.block("The target's code does not run with this site's content: %s", models.Explain(err))
 	}
 	return errSettled
@@ -120,6 +121,7 @@ func (c *comparison) modules(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		if _, there := then[name]; now[name].Enabled && !there {
+			c.missing = true
 			c.block("The %s %s is enabled on the site, but the target does not have it. Add it to the target, or uninstall it on the site first.", now[name].Type, name)
 		}
 	}

@@ -63,8 +63,8 @@ func findDrush(p models.Platform) (string, error) {
 	}
 	for dir := filepath.Clean(p.Docroot); ; dir = filepath.Dir(dir) {
 		file := filepath.Join(p.Root, dir, "vendor", "bin", "drush")
-		real, err := filepath.EvalSymlinks(file)
-		if err == nil && strings.HasPrefix(real, root+"/") {
+		target, err := filepath.EvalSymlinks(file)
+		if err == nil && strings.HasPrefix(target, root+"/") {
 			return file, executable(file)
 		}
 		if dir == "." {

@@ -29,6 +29,7 @@ func eval(t *testing.T, d *Drush, code string) any {
 }
 
 func TestDrupal_Drush_WhereItLies(t *testing.T) {
+	t.Parallel()
 	program := "#!/usr/bin/env php\n"
 	for name, c := range map[string]struct {
 		put  func(b *bench, p *models.Platform) error
@@ -154,6 +155,7 @@ func TestDrush_Install_Pitfall22_FilesOfTheWebUser(t *testing.T) {
 // Pitfall 6: Drush exits with 0 for a site it does not know, for a wrong
 // database, and for another site.
 func TestDrush_Status_Pitfall06_OnlySuccessfulCounts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(b *bench, r *Release) error
 		says  string

@@ -9,6 +9,11 @@ import (
 	"syscall"
 )
 
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func ownerOf(info fs.FileInfo) int {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(stat.Uid)

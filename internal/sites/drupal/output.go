@@ -96,10 +96,12 @@ const maxComplaint = 600
 func complaint(res run.Result) string {
 	var marked []string
 	var last string
+	const closing = "Finished performing updates." // said of failures, too
 	for _, text := range [][]byte{res.Stdout, res.Stderr} {
 		each := run.Lines(func(line string) {
 			line = strings.TrimSpace(secret.ReplaceAllString(line, "$1[hidden]"))
 			switch {
+			case mark.MatchString(line) && strings.HasSuffix(line, closing):
 			case mark.MatchString(line):
 				marked = append(marked, withoutTrace(mark.ReplaceAllString(line, "")))
 			case line != "" && !stack.MatchString(line):
@@ -109,7 +111,7 @@ func complaint(res run.Result) string {
 		_, _ = each.Write(text)
 		_ = each.Close()
 	}
-	text := strings.Join(marked, " ")
+	text := strings.Join(marked, "; ")
 	if text == "" {
 		text = last
 	}

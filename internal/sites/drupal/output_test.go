@@ -52,8 +52,11 @@ func TestParsePending_Pitfall12_Forms(t *testing.T) {
 		"none with noise": {"PHP Deprecated: x\n", " [success] No database updates required.", nil, false},
 		"object":          {object, "", want, false},
 		"noise":           {"PHP Deprecated: x\n" + object + "\nPHP Notice: y", "", want, false},
-		"list": {`[{"module": "System", "update_id": 7086, "description": "Repair."}]`, "",
-			[]models.PendingUpdate{{Name: "system_update_7086", Module: "system", Kind: "hook_update_n", Description: "Repair."}}, false},
+		"list": {
+			`[{"module": "System", "update_id": 7086, "description": "Repair."}]`, "",
+			[]models.PendingUpdate{{Name: "system_update_7086", Module: "system", Kind: "hook_update_n", Description: "Repair."}},
+			false,
+		},
 		"empty object":    {"{}", "", []models.PendingUpdate{}, false},
 		"only noise":      {"PHP Fatal error: x", "", nil, true},
 		"no id":           {`{"x": {"module": "system"}}`, "", nil, true},
@@ -77,7 +80,7 @@ func TestParsePending_Pitfall12_Forms(t *testing.T) {
 
 func TestComplaint(t *testing.T) {
 	for name, c := range map[string]struct{ out, err, want string }{
-		"marked":    {"", ">  [error]  no such tide \n>  [error]  Update failed: bad_update_10001 \n [notice] x\n", "no such tide Update failed: bad_update_10001"},
+		"marked":    {"", ">  [error]  no such tide \n>  [error]  Update failed: bad_update_10001 \n [notice] x\n [error]  Finished performing updates. \n", "no such tide; Update failed: bad_update_10001"},
 		"trace":     {"", " [error]  ParseError: Unclosed '(' #0 /a/b.php(128)\n#1 /c.php\n", "ParseError: Unclosed '('"},
 		"block":     {"", "\nIn ExtensionList.php line 267:\n                \n  The module bad does not exist.  \n\n", "The module bad does not exist."},
 		"nothing":   {"", "", "it said nothing. The task's log may have more."},
@@ -117,8 +120,10 @@ func TestRedacted(t *testing.T) {
 }
 
 func TestCompareVersions(t *testing.T) {
-	ordered := []string{"7.103", "9.5.11", "10.2.12", "10.5.8", "10.6.2-dev", "10.6.2-alpha1", "10.6.2-beta2", "10.6.2-rc1", "10.6.2-rc2", "10.6.2",
-		"10.6.10", "10.6.x-dev", "11.0.0-throws", "11.3.0-rc1", "11.3.0", "11.x-dev"}
+	ordered := []string{
+		"7.103", "9.5.11", "10.2.12", "10.5.8", "10.6.2-dev", "10.6.2-alpha1", "10.6.2-beta2", "10.6.2-rc1", "10.6.2-rc2", "10.6.2",
+		"10.6.10", "10.6.x-dev", "11.0.0-throws", "11.3.0-rc1", "11.3.0", "11.x-dev",
+	}
 	for i, a := range ordered {
 		for j, b := range ordered {
 			got, err := compareVersions(a, b)

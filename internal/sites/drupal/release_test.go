@@ -271,7 +271,8 @@ func TestDrupal_WriteRelease_HostileValues(t *testing.T) {
 func TestLiteral_RoundTrip(t *testing.T) {
 	hostile := []string{"", "'", `\`, `\'`, `'); system("id"); //`, "?>", "a\nb\r\tc", "$x{$y}", "\x00", "日本", `\\'`, "<<<EOT\nEOT;"}
 	value := database.Settings{
-		{Key: "on", Value: true}, {Key: "port", Value: -3306},
+		{Key: "on", Value: true},
+		{Key: "port", Value: -3306},
 		{Key: "list", Value: hostile},
 		{Key: "inner", Value: database.Settings{{Key: `k'\`, Value: "v'\n'"}, {Key: "empty", Value: []string{}}}},
 	}
@@ -360,6 +361,7 @@ func TestDrupal_WriteRelease_LocalSettingsComeLast(t *testing.T) {
 }
 
 func TestDrupal_WriteRelease_ForeignThings(t *testing.T) {
+	t.Parallel()
 	for name, put := range map[string]func(b *bench, path string) error{
 		"folder":         func(_ *bench, path string) error { return os.Mkdir(path, 0o755) },
 		"file":           func(_ *bench, path string) error { return os.WriteFile(path, nil, 0o644) },

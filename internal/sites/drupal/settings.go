@@ -2,7 +2,6 @@ package drupal
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -83,8 +82,8 @@ func (d *Drupal) connection(r Release) (database.Settings, error) {
 		return nil, err
 	}
 	driver, _ := connection.Get("autoload").(string)
-	if _, err := os.Stat(filepath.Join(r.Docroot(), driver)); err != nil {
-		return connection.Without("namespace", "autoload"), nil
+	if there(filepath.Join(r.Docroot(), driver)) {
+		return connection, nil
 	}
-	return connection, nil
+	return connection.Without("namespace", "autoload"), nil
 }

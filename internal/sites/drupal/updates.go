@@ -241,7 +241,7 @@ func (d *Drush) UpdateDatabase(ctx context.Context, maintenance bool) error {
 	var failures []string
 	look := func(line string) {
 		if failure.MatchString(line) && len(failures) < 20 {
-			failures = append(failures, strings.TrimSpace(mark.ReplaceAllString(strings.TrimSpace(line), "")))
+			failures = append(failures, strings.Trim(mark.ReplaceAllString(strings.TrimSpace(line), ""), "/ "))
 		}
 	}
 	out, errs := watched(d.out, look), watched(d.err, look)
@@ -252,6 +252,9 @@ func (d *Drush) UpdateDatabase(ctx context.Context, maintenance bool) error {
 	_, _ = out.Close(), errs.Close()
 	if err == nil {
 		err = d.allDone(ctx, failures)
+	}
+	if ctx.Err() != nil { // what was killed is mended by the next run
+		return err
 	}
 	return errors.Join(err, d.restoreMaintenance(ctx, maintenance))
 }
@@ -271,9 +274,6 @@ func (d *Drush) allDone(ctx context.Context, failures []string) error {
 }
 
 func (d *Drush) restoreMaintenance(ctx context.Context, want bool) error {
-	if ctx.Err() != nil {
-		return nil // the error that ended the update says enough
-	}
 	is, err := d.Maintenance(ctx)
 	if err != nil || is == want {
 		return err

@@ -24,7 +24,7 @@ func parseVersion(text string) (version, error) {
 		return version{}, fmt.Errorf("%q is not a Drupal version", text)
 	}
 	v := version{stage: stage(parts[2])}
-	for _, part := range strings.Split(parts[1], ".") {
+	for part := range strings.SplitSeq(parts[1], ".") {
 		number, err := strconv.Atoi(part)
 		if part == "x" { // a branch is newer than its releases
 			number, err = math.MaxInt, nil

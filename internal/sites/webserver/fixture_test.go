@@ -3,8 +3,10 @@ package webserver
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -18,9 +20,10 @@ import (
 )
 
 const (
-	host      = "museum.example.org"
-	guardMark = "WEBSERVER_TEST_GUARD"
-	patience  = 30 * time.Second
+	host        = "museum.example.org"
+	guardMark   = "WEBSERVER_TEST_GUARD"
+	starterMark = "WEBSERVER_TEST_STARTER"
+	patience    = 30 * time.Second
 )
 
 // guard is a process that outlives this one, whatever ends it, and then ends the
@@ -32,7 +35,26 @@ func TestMain(m *testing.M) {
 		standGuard(os.Stdin)
 		return
 	}
+	if config := os.Getenv(starterMark); config != "" {
+		startAndWait(config)
+		return
+	}
 	os.Exit(guarded(m))
+}
+
+// startAndWait starts a server and waits to be killed.
+func startAndWait(text string) {
+	var config Config
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		panic(err)
+	}
+	if err := New(config, runner()).Start(context.Background()); err != nil {
+		panic(err)
+	}
+	if _, err := os.Stdout.WriteString("started\n"); err != nil {
+		panic(err)
+	}
+	select {}
 }
 
 func guarded(m *testing.M) int {
@@ -202,9 +224,7 @@ func (f *fixture) sendTo(address, method, name, path, body string, header http.H
 	}
 	request.URL.Opaque = path // not cleaned
 	request.Host = name
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	transport := &http.Transport{DisableKeepAlives: true}
 	response, err := transport.RoundTrip(request)
 	if err != nil {

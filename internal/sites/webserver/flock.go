@@ -15,7 +15,7 @@ const pollEvery = 10 * time.Millisecond
 // because a waiting flock cannot be called off.
 func flock(ctx context.Context, file *os.File, how int) error {
 	return poll(ctx, func() (bool, error) {
-		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB) //nolint:gosec // a descriptor fits an int
+		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
 			return false, nil
 		}

@@ -109,6 +109,22 @@ func TestGate_Close_TakesOver(t *testing.T) {
 	unlock()
 }
 
+// A worker that takes a killed one's upgrade over goes on with its gate.
+func TestGate_Adopt_GoesOn(t *testing.T) {
+	f := prepare(t)
+	f.must(f.gate().Close(lease))
+	g := f.gate()
+	f.must(g.Adopt())
+	f.must(g.Renew())
+	unlock, err := g.Seal()
+	f.must(err)
+	unlock()
+	f.must(g.Open())
+	if err := f.gate().Adopt(); !errors.Is(err, ErrLapsed) {
+		t.Errorf("adopts an open gate: %v", err)
+	}
+}
+
 func TestGate_Drain_WaitsForWriteInFlight(t *testing.T) {
 	f := serve(t)
 	g := f.gate()
@@ -303,8 +319,9 @@ func TestGate_Seal_KeepsWritersWaiting(t *testing.T) {
 	}
 	f.must(g.Open()) // too early: the lock still holds writers
 	answers := make(chan answer, 1)
+	text := strings.Repeat("for the new release", 10_000) // nginx keeps it in a file
 	go func() {
-		a, err := f.try("POST", host, "/", "for the new release")
+		a, err := f.try("POST", host, "/", text)
 		if err != nil {
 			a.body = err.Error()
 		}
@@ -317,8 +334,8 @@ func TestGate_Seal_KeepsWritersWaiting(t *testing.T) {
 	if a := <-answers; a.status != 200 || !strings.Contains(a.body, "release=v2") {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
-	if old, got := f.written("v1"), f.written("v2"); old != "" || got != "for the new release\n" {
-		t.Errorf("written %q to the old release and %q to the new one", old, got)
+	if old, got := f.written("v1"), f.written("v2"); old != "" || got != text+"\n" {
+		t.Errorf("written %d bytes to the old release and %d to the new one", len(old), len(got))
 	}
 }
 

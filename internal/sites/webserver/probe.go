@@ -19,6 +19,9 @@ import (
 	"hefring/models"
 )
 
+var troublePattern = regexp.MustCompile(`(?:Fatal|Parse|Recoverable fatal) error(?:</b>)?:[^\n<]{0,200}|` +
+	`Uncaught [\w\\]*(?:Exception|Error)[^\n<]{0,200}|The website encountered an unexpected error`)
+
 const (
 	probeTimeout = time.Minute // a first page after a cache rebuild takes long
 	largestPage  = 1 << 20
@@ -221,6 +224,5 @@ func quoted(text []byte) string {
 // phpTrouble finds what PHP or Drupal print when a page fails half-way, also
 // under status 200.
 func phpTrouble(body []byte) []byte {
-	pattern := regexp.MustCompile(`(?:Fatal|Parse|Recoverable fatal) error(?:</b>)?:[^\n<]{0,200}|Uncaught [\w\\]*(?:Exception|Error)[^\n<]{0,200}|The website encountered an unexpected error`)
-	return pattern.Find(body)
+	return troublePattern.Find(body)
 }

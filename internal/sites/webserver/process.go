@@ -41,11 +41,11 @@ func readProcess(pid int) (process, bool) {
 	if err != nil {
 		return process{}, false
 	}
-	stat, err := os.ReadFile(dir + "/stat")
+	stat, err := os.ReadFile(dir + "/stat") //nolint:gosec // a path made of a number
 	if err != nil {
 		return process{}, false
 	}
-	cmdline, err := os.ReadFile(dir + "/cmdline")
+	cmdline, err := os.ReadFile(dir + "/cmdline") //nolint:gosec // see above
 	if err != nil {
 		return process{}, false
 	}

@@ -132,7 +132,7 @@ func (s *Server) sites() (siteList, error) {
 		return sites, nil
 	}
 	var list []Vhost
-	text, err := os.ReadFile(filepath.Join(link, sitesFile))
+	text, err := os.ReadFile(filepath.Join(link, sitesFile)) //nolint:gosec // our own folder
 	if err == nil {
 		err = json.Unmarshal(text, &list)
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/user"
@@ -262,7 +261,7 @@ func makeFolder(path string, mode os.FileMode) error {
 // makeErrorLog makes the log that PHP's workers write themselves.
 func (s *Server) makeErrorLog() error {
 	path := s.path("log", "php-error.log")
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o640)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // our own folder
 	if err != nil {
 		return fmt.Errorf("make PHP's log: %w", err)
 	}
@@ -286,7 +285,7 @@ func (s *Server) trimLog(path string) error {
 	}
 	for _, d := range []*daemon{s.nginx(), s.php()} {
 		if _, err := d.signal(syscall.SIGUSR1); err != nil {
-			slog.Warn("web server does not reopen its log", "daemon", d.name, "error", err)
+			return err
 		}
 	}
 	return nil
@@ -326,11 +325,11 @@ func (s *Server) enterable(path string) error {
 	if err != nil || account == nil {
 		return err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("look at folder of web server: %w", err)
 	}
-	for dir := real; ; dir = filepath.Dir(dir) {
+	for dir := resolved; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
 			return fmt.Errorf("look at folder of web server: %w", err)

@@ -1,7 +1,9 @@
 package webserver
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -91,6 +93,74 @@ func TestServer_Start_DaemonsAreNotOurs(t *testing.T) {
 		if !found || p.parent == us.pid || p.session == us.session || p.session != pid {
 			t.Errorf("process %+v of %+v would end with us", p, us)
 		}
+	}
+}
+
+// Hefring is killed: its daemons go on, and the next Hefring adopts them.
+func TestServer_Start_OutlivesItsStarter(t *testing.T) {
+	f := prepare(t)
+	config, err := json.Marshal(f.config)
+	f.must(err)
+	starter := exec.Command("/proc/self/exe")
+	starter.Env = append(os.Environ(), starterMark+"="+string(config))
+	output, err := starter.StdoutPipe()
+	f.must(err)
+	f.must(starter.Start())
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil || line != "started\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	f.must(starter.Process.Kill())
+	if err := starter.Wait(); err == nil {
+		t.Error("was not killed")
+	}
+	before := f.status()
+	if !before.Healthy() {
+		t.Errorf("status %+v", before)
+	}
+	f.must(f.server.Start(t.Context()))
+	if after := f.status(); after != before {
+		t.Errorf("status was %+v, is %+v", before, after)
+	}
+}
+
+func TestServer_Start_StrictUmask(t *testing.T) {
+	f := prepare(t)
+	before := syscall.Umask(0o077)
+	t.Cleanup(func() { syscall.Umask(before) })
+	f.must(f.server.AddSite(t.Context(), f.vhost()))
+	if a := f.send("POST", "/", "x"); a.status != 200 {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	f.must(f.gate().Close(lease))
+	if a := f.send("POST", "/", "x"); a.status != 503 {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+func TestServer_Start_PutsLongLogsAside(t *testing.T) {
+	f := serve(t)
+	for _, name := range []string{"nginx.log", "php-fpm.log", "php-error.log"} {
+		f.must(os.Truncate(filepath.Join(f.config.Dir, "log", name), largestLog))
+	}
+	f.must(f.server.Start(t.Context()))
+	if a := f.send("GET", "/throw", ""); a.status != 500 {
+		t.Errorf("got %d", a.status)
+	}
+	for _, name := range []string{"nginx.log", "php-fpm.log", "php-error.log"} {
+		path := filepath.Join(f.config.Dir, "log", name)
+		if info, err := os.Stat(path + ".1"); err != nil || info.Size() < largestLog {
+			t.Errorf("%s: %v", name, err)
+		}
+		f.eventually(name+" is there again", func() bool {
+			info, err := os.Stat(path)
+			return err == nil && info.Size() < largestLog
+		})
+	}
+	log, err := os.ReadFile(filepath.Join(f.config.Dir, "log", "php-error.log"))
+	f.must(err)
+	if !bytes.Contains(log, []byte("the database is not there")) {
+		t.Errorf("log holds %q", log)
 	}
 }
 
@@ -415,7 +485,7 @@ func TestServer_AsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // it is what all tests here are then
 	}
-	base, err := os.MkdirTemp("", "u") // short: a socket's path has to fit
+	base, err := os.MkdirTemp("", "u") //nolint:usetesting // short: a socket's path has to fit
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	must := func(err error) {
 		t.Helper()

@@ -94,7 +94,7 @@ func (t tree) holds(version string, content files) bool {
 }
 
 func writeFile(path, text string, durable bool) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the sites' user reads it
+	if err := makeFolder(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // the sites' user reads it

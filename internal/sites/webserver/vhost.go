@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,17 +26,13 @@ func (v Vhost) compare(other Vhost) int { return cmp.Compare(v.SiteID, other.Sit
 
 type siteList map[int64]Vhost
 
-const hostName = `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`
+var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 
 func (v Vhost) check() error {
 	if v.SiteID <= 0 {
 		return fmt.Errorf("serve site: %d is not a site's number", v.SiteID)
 	}
-	valid, err := regexp.MatchString(hostName, v.URI)
-	if err != nil {
-		return fmt.Errorf("serve site: %w", err)
-	}
-	if !valid || len(v.URI) > 253 {
+	if len(v.URI) > 253 || !hostPattern.MatchString(v.URI) {
 		return models.InvalidField("uri", "Use a host name such as museum.example.org: letters, digits, dots and hyphens, no port and no path.")
 	}
 	return checkPath(v.Dir)
@@ -93,13 +90,23 @@ func (s *Server) prepareSite(site Vhost) error {
 	if err := s.runner.Chown(dir); err != nil {
 		return fmt.Errorf("prepare run folder of %s: %w", site.URI, err)
 	}
-	return s.enterable(dir)
+	if err := s.enterable(dir); err != nil {
+		return err
+	}
+	current := filepath.Join(site.Dir, "current")
+	if _, err := os.Stat(current); err != nil {
+		return nil // it may come later; until then visitors get 404
+	}
+	return s.enterable(current)
 }
 
 // openLock opens a site's write lock. The folder belongs to the sites' user, so
 // nothing in it is trusted to be what it was.
 func openLock(run *os.Root) (*os.File, error) {
-	lock, err := run.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
+	if err := makeLock(run); err != nil {
+		return nil, fmt.Errorf("make write lock: %w", err)
+	}
+	lock, err := run.OpenFile(lockFile, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open write lock: %w", err)
 	}
@@ -112,4 +119,17 @@ func openLock(run *os.Root) (*os.File, error) {
 		return nil, fmt.Errorf("open write lock in %s: %w", strings.TrimSuffix(run.Name(), "/"), err)
 	}
 	return lock, nil
+}
+
+// makeLock makes the lock file if there is none, readable for PHP's user whatever
+// our umask is.
+func makeLock(run *os.Root) error {
+	lock, err := run.OpenFile(lockFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(lock.Chmod(0o644), lock.Close())
 }

@@ -1,0 +1,253 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"hefring/internal/sites/upgrade"
+	"hefring/internal/tidepool"
+	"hefring/models"
+)
+
+// point is a moment at which an upgrade's process is killed.
+type point struct {
+	Step models.StepName
+	At   string
+}
+
+// Moments of a step.
+const (
+	atStart  = "start"  // its beginning is in the journal
+	atOutput = "output" // Drush has said something
+	atDone   = "done"   // it is done, and the journal does not know
+	atEnd    = "end"    // its end is in the journal
+)
+
+func (p point) String() string { return string(p.Step) + " " + p.At }
+
+// errand is what a victim gets to do.
+type errand struct {
+	Place   place
+	Journal string
+	Kill    point
+}
+
+// victim runs an upgrade in a process of its own until it kills itself with -9.
+func victim(file string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	var e errand
+	if err := json.Unmarshal(text, &e); err != nil {
+		panic(err)
+	}
+	j, err := openJournal(e.Journal)
+	if err != nil {
+		panic(err)
+	}
+	die := func() {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // until it arrives
+	}
+	when := func(at string, state models.StepState) func(models.UpgradeStep) {
+		return func(s models.UpgradeStep) {
+			if e.Kill == (point{s.Name, at}) && s.State == state {
+				die()
+			}
+		}
+	}
+	start, end := when(atStart, models.StepRunning), when(atEnd, models.StepDone)
+	j.before = when(atDone, models.StepDone)
+	j.after = func(s models.UpgradeStep) { start(s); end(s) }
+	log := &record{output: func(step string) {
+		if e.Kill == (point{models.StepName(step), atOutput}) {
+			die()
+		}
+	}}
+	o := e.Place.open().host.Upgrade(context.Background(), j.current(), j, log)
+	_, _ = fmt.Fprintf(os.Stderr, "the upgrade ended as %q and never came to %s: %v\n%s", o.State, e.Kill, o.Err, log)
+	return 1
+}
+
+// killed starts an upgrade in another process, which is killed at the point, and
+// gives the journal that is left.
+func (f *subject) killed(version string, at point) *journal {
+	f.Helper()
+	j := newJournal(f.T, f.move(version))
+	f.again(j, at)
+	left, err := openJournal(j.path)
+	ok(f.T, err)
+	return left
+}
+
+// again has another process go on with an upgrade until it is killed, too.
+func (f *subject) again(j *journal, at point) {
+	f.Helper()
+	text, err := json.Marshal(errand{f.place, j.path, at})
+	ok(f.T, err)
+	file := j.path + "-errand"
+	ok(f.T, os.WriteFile(file, text, 0o600))
+	cmd := exec.CommandContext(f.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), victimMark+"="+file)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err = cmd.Run()
+	if status, is := cmd.ProcessState.Sys().(syscall.WaitStatus); !is || status.Signal() != syscall.SIGKILL {
+		f.Fatalf("the upgrade was not killed at %s: %v\n%s", at, err, &said)
+	}
+}
+
+// takeUp goes on with a killed upgrade.
+func (f *subject) takeUp(j *journal) (upgrade.Move, upgrade.Outcome) {
+	f.Helper()
+	log := &record{}
+	m := j.current()
+	o := f.host.Upgrade(f.Context(), m, j, log)
+	f.Cleanup(func() {
+		if f.Failed() {
+			f.Logf("taken up, it ended as %q: %v\n%s", o.State, o.Err, log)
+		}
+	})
+	f.settle(m, o)
+	return m, o
+}
+
+// survive kills one upgrade after the other at every point and takes each up.
+// Those that were killed before the switch leave the site for the next one.
+func survive(t *testing.T, from, to string, mode models.Mode, points []point) {
+	t.Helper()
+	var f *subject
+	for _, at := range points {
+		t.Run(at.String(), func(t *testing.T) {
+			if f == nil {
+				f = site(t, from)
+			}
+			f.T = t
+			old := f.from
+			tr := f.traffic()
+			m, o := f.takeUp(f.killed(to, at))
+			copied := fmt.Sprintf("upgrade-%d.sqlite", m.Upgrade.ID)
+			switch {
+			case !forward(at):
+				if o.State != models.UpgradeRecovered {
+					t.Errorf("outcome %q, want recovered: %v", o.State, o.Err)
+				}
+				tr.check(from)
+				f.whole(from, []string{"site.sqlite"}, old)
+			default:
+				if o.State != models.UpgradeSucceeded {
+					t.Errorf("outcome %q, want succeeded: %v", o.State, o.Err)
+				}
+				tr.check(from, to)
+				databases := []string{"site.sqlite"}
+				if mode == models.ModeDatabase {
+					databases = append(databases, copied)
+				}
+				f.whole(to, databases, old, m.To)
+				f = nil
+			}
+			if mode == models.ModeCode && tr.refused > 0 {
+				t.Errorf("%d writes were refused", tr.refused)
+			}
+			if t.Failed() {
+				f = nil
+			}
+		})
+	}
+}
+
+// forward tells whether the site was switched at that point.
+func forward(at point) bool {
+	steps := models.Steps()
+	here, there := slices.Index(steps, at.Step), slices.Index(steps, models.StepSwitch)
+	return here > there || here == there && at.At != atStart
+}
+
+func TestHost_Upgrade_KilledInDatabaseMode_BeforeSwitch(t *testing.T) {
+	t.Parallel()
+	survive(t, "10.5.8", tidepool.V1062, models.ModeDatabase, []point{
+		{models.StepPreflight, atStart}, {models.StepPreflight, atOutput}, {models.StepPreflight, atEnd},
+		{models.StepReadOnly, atStart}, {models.StepReadOnly, atDone}, {models.StepReadOnly, atEnd},
+		{models.StepCopy, atStart}, {models.StepCopy, atDone}, {models.StepCopy, atEnd},
+		{models.StepDeploy, atStart}, {models.StepDeploy, atDone}, {models.StepDeploy, atEnd},
+		{models.StepUpdate, atStart}, {models.StepUpdate, atOutput}, {models.StepUpdate, atEnd},
+		{models.StepRebuild, atStart}, {models.StepRebuild, atEnd},
+		{models.StepProbe, atStart}, {models.StepProbe, atEnd},
+		{models.StepSwitch, atStart},
+	})
+}
+
+func TestHost_Upgrade_KilledInDatabaseMode_AfterSwitch(t *testing.T) {
+	t.Parallel()
+	survive(t, "10.5.8", tidepool.V1062, models.ModeDatabase, []point{
+		{models.StepSwitch, atDone}, {models.StepSwitch, atEnd},
+		{models.StepConfirm, atStart}, {models.StepConfirm, atEnd},
+		{models.StepReopen, atStart}, {models.StepReopen, atDone}, {models.StepReopen, atEnd},
+		{models.StepRetire, atStart}, {models.StepRetire, atDone}, {models.StepRetire, atEnd},
+	})
+}
+
+func TestHost_Upgrade_KilledInCodeMode(t *testing.T) {
+	t.Parallel()
+	survive(t, "10.6.2", tidepool.V1063, models.ModeCode, []point{
+		{models.StepPreflight, atStart}, {models.StepPreflight, atEnd},
+		{models.StepCopy, atStart}, {models.StepCopy, atEnd},
+		{models.StepDeploy, atStart}, {models.StepDeploy, atEnd},
+		{models.StepRebuild, atStart}, {models.StepRebuild, atEnd},
+		{models.StepProbe, atStart}, {models.StepProbe, atEnd},
+		{models.StepSwitch, atStart}, {models.StepSwitch, atDone}, {models.StepSwitch, atEnd},
+		{models.StepConfirm, atStart}, {models.StepConfirm, atEnd},
+		{models.StepRetire, atStart}, {models.StepRetire, atDone}, {models.StepRetire, atEnd},
+	})
+}
+
+// The worker was away for so long that writes are let through again.
+func TestHost_Upgrade_KilledAndLapsed_KeepsWrites(t *testing.T) {
+	for _, at := range []point{{models.StepUpdate, atOutput}, {models.StepSwitch, atDone}, {models.StepConfirm, atEnd}} {
+		t.Run(at.String(), func(t *testing.T) {
+			t.Parallel()
+			f := site(t, tidepool.V1058)
+			j := f.killed(tidepool.V1062, at)
+			if a := f.post("too early"); a.status != http.StatusServiceUnavailable {
+				t.Errorf("a write right after the kill is answered %d", a.status)
+			}
+			long := time.Now().Add(-time.Hour)
+			ok(t, os.Chtimes(filepath.Join(f.layout.Run(f.site.ID), "read-only"), long, long))
+			if a := f.post("after the lease"); a.status != http.StatusSeeOther {
+				t.Errorf("a write after the lease is answered %d", a.status)
+			}
+			_, o := f.takeUp(j)
+			want := map[bool]models.UpgradeState{true: models.UpgradeSucceeded, false: models.UpgradeRecovered}[forward(at)]
+			if o.State != want {
+				t.Errorf("outcome %q, want %q: %v", o.State, want, o.Err)
+			}
+			f.holds("after the lease")
+		})
+	}
+}
+
+// A worker that is killed while it takes an upgrade up is survived, too.
+func TestHost_Upgrade_KilledTwice(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	old := f.from
+	j := f.killed(tidepool.V1062, point{models.StepSwitch, atDone})
+	f.again(j, point{models.StepConfirm, atStart})
+	f.again(j, point{models.StepReopen, atDone})
+	j, err := openJournal(j.path)
+	ok(t, err)
+	m, o := f.takeUp(j)
+	f.wantOutcome(o, models.UpgradeSucceeded, "", "")
+	f.whole("10.6.2", []string{"site.sqlite", "upgrade-1.sqlite"}, old, m.To)
+}

@@ -1,0 +1,241 @@
+package web
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2/memstore"
+
+	"hefring/web/webtest"
+)
+
+// browser is a person's browser without JavaScript that follows no redirect.
+type browser struct {
+	t    *testing.T
+	base string
+	http *http.Client
+	logs *bytes.Buffer
+}
+
+// answer is what a page gave.
+type answer struct {
+	status int
+	body   string
+	header http.Header
+}
+
+func (a answer) location() string { return a.header.Get("Location") }
+
+// visit opens a browser on a fleet; nobody is signed in yet.
+func visit(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *browser {
+	t.Helper()
+	logs := &bytes.Buffer{}
+	store := memstore.NewWithCleanupInterval(0)
+	cfg := Config{Fleet: f, SessionStore: store, Logger: slog.New(slog.NewTextHandler(logs, nil)), Version: "test"}
+	for _, c := range change {
+		c(&cfg, nil)
+	}
+	s := newServer(cfg)
+	s.poll = 5 * time.Millisecond
+	for _, c := range change {
+		c(nil, s)
+	}
+	srv := httptest.NewServer(s.handler())
+	t.Cleanup(srv.Close)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(client.CloseIdleConnections)
+	return &browser{t: t, base: srv.URL, http: client, logs: logs}
+}
+
+// signedIn is visit by somebody who signed in.
+func signedIn(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *browser {
+	t.Helper()
+	b := visit(t, f, change...)
+	if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}); got.status != http.StatusSeeOther {
+		t.Fatalf("sign in: status %d\n%s", got.status, got.body)
+	}
+	return b
+}
+
+func (b *browser) do(method, path string, form url.Values, header ...string) answer {
+	b.t.Helper()
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.base+path, body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{res.StatusCode, string(text), res.Header}
+}
+
+func (b *browser) get(path string, header ...string) answer {
+	b.t.Helper()
+	return b.do(http.MethodGet, path, nil, header...)
+}
+
+var tokenField = regexp.MustCompile(`name="_csrf" value="([^"]+)"`)
+
+// token is what a form of this browser's pages carries.
+func (b *browser) token() string {
+	b.t.Helper()
+	for _, path := range []string{"/login", "/queues"} {
+		if m := tokenField.FindStringSubmatch(b.get(path).body); m != nil {
+			return html.UnescapeString(m[1])
+		}
+	}
+	b.t.Fatal("no page has a form with a token")
+	return ""
+}
+
+func (b *browser) post(path string, form url.Values, header ...string) answer {
+	b.t.Helper()
+	if form == nil {
+		form = url.Values{}
+	}
+	form.Set("_csrf", b.token())
+	return b.do(http.MethodPost, path, form, header...)
+}
+
+func (a answer) has(t *testing.T, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(a.body, part) {
+			t.Errorf("the page (status %d) has no %q", a.status, part)
+		}
+	}
+}
+
+func (a answer) hasNot(t *testing.T, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if strings.Contains(a.body, part) {
+			t.Errorf("the page (status %d) has %q", a.status, part)
+		}
+	}
+}
+
+// event is one server-sent event.
+type event struct{ id, name, data string }
+
+// follow opens a stream and gives its events until it ends or the test does.
+func (b *browser) follow(path, lastID string) (<-chan event, context.CancelFunc) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if got := res.Header.Get("Content-Type"); got != "text/event-stream" {
+		b.t.Fatalf("stream has type %q, status %d", got, res.StatusCode)
+	}
+	events := make(chan event, 1000)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(events)
+		defer func() { _ = res.Body.Close() }()
+		readEvents(res.Body, events)
+	}()
+	b.t.Cleanup(func() { cancel(); <-done })
+	return events, cancel
+}
+
+func readEvents(body io.Reader, events chan<- event) {
+	var e event
+	for scan := bufio.NewScanner(body); scan.Scan(); {
+		switch key, value, _ := strings.Cut(scan.Text(), ": "); key {
+		case "":
+			if value != "" || strings.HasPrefix(scan.Text(), ":") {
+				events <- event{name: "comment", data: value}
+				continue
+			}
+			if e.name != "" {
+				events <- e
+			}
+			e = event{}
+		case "id":
+			e.id = value
+		case "event":
+			e.name = value
+		case "data":
+			e.data += value
+		}
+	}
+}
+
+// next gives the next event with one of the names.
+func next(t *testing.T, events <-chan event, names ...string) event {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		select {
+		case e, open := <-events:
+			if !open {
+				t.Fatalf("the stream ended before %v", names)
+			}
+			for _, name := range names {
+				if e.name == name {
+					return e
+				}
+			}
+		case <-deadline:
+			t.Fatalf("no %v within 10 s", names)
+		}
+	}
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within 10 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
