@@ -40,3 +40,12 @@ func clean(t *testing.T, h *hefring, j *journal, site int64) {
 		t.Errorf("site %d: %v was left", site, extra)
 	}
 }
+
+// staged lists what is in the folder where platforms are built.
+func staged(h *hefring) []string {
+	found, err := filepath.Glob(h.path("platforms", ".staging", "*"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return found
+}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func startBrowser(profile string) (stop func(), err error) {
 		options = append(options, chromedp.Flag(name, true))
 	}
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	browser, cancelBrowser := chromedp.NewContext(allocator)
+	browser, cancelBrowser := chromedp.NewContext(allocator, chromedp.WithErrorf(complain))
 	stop = func() {
 		_ = chromedp.Cancel(browser) // waits until it is gone
 		cancelBrowser()
@@ -96,6 +97,14 @@ func startBrowser(profile string) (stop func(), err error) {
 	}
 	shared.browser = browser
 	return stop, nil
+}
+
+// complain passes on what chromedp does not understand, apart from the one event
+// that is newer than it.
+func complain(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !strings.Contains(text, "EventTopLayerElementsUpdated") {
+		fmt.Fprintln(os.Stderr, "chromedp:", text)
+	}
 }
 
 // watch waits until the test process closes our standard input, which the kernel

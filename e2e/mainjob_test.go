@@ -51,10 +51,21 @@ type mainJob struct {
 	p    *person
 	v    *visitor
 	j    *journal
+
+	began time.Time
+}
+
+// step says where the test is and how long it has taken.
+func (m *mainJob) step(what string) {
+	m.t.Helper()
+	if m.began.IsZero() {
+		m.began = time.Now()
+	}
+	m.t.Logf("%3.0f s  %s", time.Since(m.began).Seconds(), what)
 }
 
 func (m *mainJob) signIn() {
-	m.t.Log("1. sign in")
+	m.step("1. sign in")
 	b := m.b
 	b.open("/login")
 	b.fill("name", "admin")
@@ -79,7 +90,7 @@ func (m *mainJob) signIn() {
 }
 
 func (m *mainJob) createDistribution() {
-	m.t.Log("1. create a distribution, badly at first")
+	m.step("1. create a distribution, badly at first")
 	b := m.b
 	b.press("Add a distribution")
 	b.lands("^/distributions/new$")
@@ -94,6 +105,7 @@ func (m *mainJob) createDistribution() {
 	}
 	b.pressOn(`[name="git.composer"]`)
 	b.press("Add and check now")
+	b.until(10*time.Second, "the answer is there", `document.getElementById('git-branch-e')`)
 	for _, id := range []string{"git-url", "git-branch", "git-subdirectory", "git-docroot"} {
 		b.until(10*time.Second, "something stands beside "+id, `document.getElementById(`+quote(id+"-e")+`)`)
 		if text := b.wrong(id); len(text) < 15 {
@@ -120,7 +132,7 @@ func (m *mainJob) createDistribution() {
 }
 
 func (m *mainJob) firstPlatform() {
-	m.t.Log("2. the first platform is built before our eyes")
+	m.step("2. the first platform is built before our eyes")
 	b := m.b
 	b.seesWithin(30*time.Second, "Compiling part 2 of 16")
 	b.examine("building")
@@ -174,7 +186,7 @@ func (m *mainJob) areLive(what string, list []added, ended time.Time) {
 }
 
 func (m *mainJob) createSites() {
-	m.t.Log("3. create two sites")
+	m.step("3. create two sites")
 	b := m.b
 	b.visit("/platforms/1")
 	b.press("Install a site")
@@ -208,7 +220,7 @@ func (m *mainJob) createSites() {
 			m.t.Errorf("the site is at %s", got)
 		}
 	}
-	m.t.Log("4. add content")
+	m.step("4. add content")
 	b.visit(m.v.url(harbour, "/node/1"))
 	b.fill("name", "Ann")
 	b.fill("body", "Moored safely at the pier")
@@ -227,7 +239,7 @@ func (m *mainJob) setQueue(every, unit string) {
 }
 
 func (m *mainJob) queue() {
-	m.t.Log("4. the queue: interval, pause, resume")
+	m.step("4. the queue: interval, pause, resume")
 	b := m.b
 	b.open("/queues")
 	units := b.texts(`[...` + field("unit") + `.options].map((o) => o.value)`)
@@ -253,7 +265,7 @@ func (m *mainJob) queue() {
 }
 
 func (m *mainJob) secondPlatform() {
-	m.t.Log("4. the queue notices the commit by itself")
+	m.step("4. the queue notices the commit by itself")
 	m.p.awaitTarget(1, "10.6.2")
 	if got := m.j.text(`SELECT "trigger" FROM checks WHERE outcome = 'changed' ORDER BY id DESC LIMIT 1`); got != "queue" {
 		m.t.Errorf("the change was found by %q", got)
@@ -272,7 +284,7 @@ func (m *mainJob) secondPlatform() {
 // buttons crawls all lists and pages: the Upgrade buttons have to be exactly
 // these, each on the list and on its own page.
 func (m *mainJob) buttons(want map[string]bool) {
-	m.t.Log("4. Upgrade buttons are where they belong and nowhere else")
+	m.step("4. Upgrade buttons are where they belong and nowhere else")
 	m.t.Helper()
 	b := m.b
 	seen := map[string]map[string]bool{}
@@ -335,7 +347,7 @@ func (m *mainJob) buttons(want map[string]bool) {
 }
 
 func (m *mainJob) lockedPlatform() {
-	m.t.Log("4. no site on the locked platform")
+	m.step("4. no site on the locked platform")
 	b := m.b
 	b.open("/sites/new?platform=1")
 	if offered := b.options("platform"); len(offered) != 1 || strings.Contains(strings.Join(offered, " "), m.p.platforms(1)[1].name) {
@@ -355,7 +367,7 @@ func (m *mainJob) lockedPlatform() {
 }
 
 func (m *mainJob) upgradeSite() {
-	m.t.Log("5. upgrade one site")
+	m.step("5. upgrade one site")
 	b := m.b
 	b.visit("/sites/1")
 	b.press("Upgrade to 10.6.2")
@@ -417,7 +429,7 @@ func (m *mainJob) open(site int64) {
 }
 
 func (m *mainJob) upgradePlatform() {
-	m.t.Log("5. upgrade the rest of the platform")
+	m.step("5. upgrade the rest of the platform")
 	b := m.b
 	b.visit("/platforms/1")
 	b.press("Upgrade 1 site to 10.6.2")
@@ -442,7 +454,7 @@ func (m *mainJob) upgradePlatform() {
 }
 
 func (m *mainJob) codeOnly() {
-	m.t.Log("5. code only: no write is refused")
+	m.step("5. code only: no write is refused")
 	b := m.b
 	b.visit("/queues")
 	m.setQueue("1", b.texts(`[...` + field("unit") + `.options].map((o) => o.value)`)[2]) // an hour
@@ -470,7 +482,7 @@ func (m *mainJob) codeOnly() {
 }
 
 func (m *mainJob) throwing() {
-	m.t.Log("6. a database update throws")
+	m.step("6. a database update throws")
 	b := m.b
 	m.p.update(m.repo, 1, tidepool.Throws, "11.0.0")
 	m.p.quiet()
@@ -502,7 +514,7 @@ func (m *mainJob) throwing() {
 }
 
 func (m *mainJob) repaired() {
-	m.t.Log("6. the repaired version")
+	m.step("6. the repaired version")
 	m.p.update(m.repo, 1, tidepool.Fixed, "11.0.1")
 	m.p.quiet()
 	for _, platform := range m.p.platforms(1) {
@@ -518,7 +530,7 @@ func (m *mainJob) repaired() {
 
 // pages looks at every page that was not looked at yet.
 func (m *mainJob) pages() {
-	m.t.Log("every page is in order")
+	m.step("every page is in order")
 	b := m.b
 	for _, path := range []string{
 		"/", "/distributions", "/distributions/1", "/distributions/1/edit", "/platforms", "/platforms/1", "/platforms/2",

@@ -191,6 +191,8 @@
     const dialog = e.target.querySelector("dialog");
     if (!dialog) return;
     dialog.showModal();
+    const safe = dialog.querySelector("[data-close]");
+    if (safe) safe.focus(); // not the button that starts something
     dialog.addEventListener("close", () => {
       byId("dialog").replaceChildren();
       const back = typeof opener === "string" ? byId(opener) : opener;

@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -175,6 +177,10 @@ func (s *server) taskLog(c echo.Context) error {
 		batch, err := s.fleet.Lines(ctx, id, after, lineBatch)
 		if err != nil || len(batch) == 0 {
 			return err
+		}
+		// The server's limit for an answer counts for each batch: a log may be long.
+		if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return fmt.Errorf("extend write deadline: %w", err)
 		}
 		for _, l := range batch {
 			if _, err := fmt.Fprintf(c.Response(), "%s %-9s %s\n", l.At.UTC().Format("15:04:05.000"), l.Step, components.CleanLine(l.Text)); err != nil {

@@ -121,3 +121,41 @@ func TestDashboard_Decisions_ComeWithTheirButtons(t *testing.T) {
 	got.has(t, "5 things need a decision", "Upgrade 14 sites", "Open build log", "Build again", "See what failed", "Source needs you", `href="/tasks/102"`,
 		"5<span class=\"vh\"> waiting", "28 min ago", "<time datetime=", `hx-trigger="every 2s, refresh"`)
 }
+
+func TestPages_EveryState_IsDrawn(t *testing.T) {
+	for state := range models.SiteTransitions() {
+		f := webtest.Sample()
+		f.Sits[0].State, f.Sits[0].Reason = state, "Because."
+		b := signedIn(t, f)
+		for _, path := range []string{"/sites/31", "/sites", "/sites/31/upgrade"} {
+			if got := b.get(path); got.status != http.StatusOK {
+				t.Errorf("site %s: %s gives %d", state, path, got.status)
+			}
+		}
+	}
+	for state := range models.PlatformTransitions() {
+		f := webtest.Sample()
+		f.Plats[2].State, f.Plats[2].Reason = state, "Because."
+		b := signedIn(t, f)
+		for _, path := range []string{"/platforms/12", "/platforms", "/distributions/1"} {
+			if got := b.get(path); got.status != http.StatusOK {
+				t.Errorf("platform %s: %s gives %d", state, path, got.status)
+			}
+		}
+	}
+	for state := range models.TaskTransitions() {
+		f := webtest.Sample()
+		for i := range f.Jobs {
+			f.Jobs[i].State = state
+		}
+		for i, upgrade := range []models.UpgradeState{models.UpgradeFatal, models.UpgradeCancelled, models.UpgradeQueued} {
+			f.Moves[i].State = upgrade
+		}
+		b := signedIn(t, f)
+		for _, path := range []string{"/tasks/101", "/tasks/102", "/tasks/103", "/tasks/104", "/tasks/113", "/tasks", "/"} {
+			if got := b.get(path); got.status != http.StatusOK {
+				t.Errorf("task %s: %s gives %d", state, path, got.status)
+			}
+		}
+	}
+}

@@ -41,6 +41,12 @@ func (a answer) location() string { return a.header.Get("Location") }
 // visit opens a browser on a fleet; nobody is signed in yet.
 func visit(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *browser {
 	t.Helper()
+	return visitWithin(t, f, 0, change...)
+}
+
+// visitWithin is visit of a server that gives every answer only so long.
+func visitWithin(t *testing.T, f *webtest.Fleet, writeTimeout time.Duration, change ...func(*Config, *server)) *browser {
+	t.Helper()
 	logs := &bytes.Buffer{}
 	store := memstore.NewWithCleanupInterval(0)
 	cfg := Config{Fleet: f, SessionStore: store, Logger: slog.New(slog.NewTextHandler(logs, nil)), Version: "test"}
@@ -52,7 +58,9 @@ func visit(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *br
 	for _, c := range change {
 		c(nil, s)
 	}
-	srv := httptest.NewServer(s.handler())
+	srv := httptest.NewUnstartedServer(s.handler())
+	srv.Config.WriteTimeout = writeTimeout
+	srv.Start()
 	t.Cleanup(srv.Close)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -67,10 +75,15 @@ func visit(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *br
 func signedIn(t *testing.T, f *webtest.Fleet, change ...func(*Config, *server)) *browser {
 	t.Helper()
 	b := visit(t, f, change...)
-	if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}); got.status != http.StatusSeeOther {
-		t.Fatalf("sign in: status %d\n%s", got.status, got.body)
-	}
+	b.signIn()
 	return b
+}
+
+func (b *browser) signIn() {
+	b.t.Helper()
+	if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}); got.status != http.StatusSeeOther {
+		b.t.Fatalf("sign in: status %d\n%s", got.status, got.body)
+	}
 }
 
 func (b *browser) do(method, path string, form url.Values, header ...string) answer {

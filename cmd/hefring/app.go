@@ -72,11 +72,17 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err := dirs.make(cfg.Data); err != nil {
 		return nil, err
 	}
-	runner, err := newRunner(cfg, dirs)
+	web, err := newRunner(cfg.WebUser, dirs)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; name another with --web-user", err)
 	}
-	if err := runner.Chown(dirs.cache); err != nil {
+	// Builds run as somebody else than sites, or a site's PHP could change what
+	// all sites will run.
+	builder, err := newRunner(cfg.BuildUser, dirs)
+	if err != nil {
+		return nil, fmt.Errorf("%w; name another with --build-user", err)
+	}
+	if err := builder.Chown(dirs.cache); err != nil {
 		return nil, fmt.Errorf("hand over cache folder: %w", err)
 	}
 	allowed, err := cfg.Allowed()
@@ -87,18 +93,18 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions, err := toolVersions(ctx, runner)
+	versions, err := toolVersions(ctx, builder)
 	if err != nil {
 		return nil, err
 	}
-	a.web = webserver.New(webserver.Config{Dir: dirs.web, Listen: cfg.SitesListen, Port: cfg.SitesPort, ProbePort: cfg.ProbePort}, runner)
+	a.web = webserver.New(webserver.Config{Dir: dirs.web, Listen: cfg.SitesListen, Port: cfg.SitesPort, ProbePort: cfg.ProbePort}, web)
 	if a.store, err = store.Open(ctx, cfg.Database, a.logger); err != nil {
 		return nil, err
 	}
 	a.fleet = fleet.New(fleet.Config{
-		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, runner),
+		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
-		Run:       runner, Egress: egress.New(egress.Config{Allow: allowed}),
+		Run:       builder, Egress: egress.New(egress.Config{Allow: allowed}),
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
 		Tools: versions, PHP: versions["php"], Logger: a.logger,
 	})
@@ -108,12 +114,13 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	return a, nil
 }
 
-func newRunner(cfg config.Config, dirs folders) (*run.Runner, error) {
+// newRunner starts programs as a user, when we are root.
+func newRunner(name string, dirs folders) (*run.Runner, error) {
 	settings := run.Config{Hide: []string{dirs.control}}
 	if os.Geteuid() == 0 {
-		identity, err := run.LookupIdentity(cfg.WebUser)
+		identity, err := run.LookupIdentity(name)
 		if err != nil {
-			return nil, fmt.Errorf("%w; name another with --web-user", err)
+			return nil, err
 		}
 		settings.Identity = identity
 	}

@@ -94,7 +94,7 @@ func (d *demo) cloneURL() string {
 func (d *demo) config() (config.Config, error) {
 	cfg := config.Config{
 		Data: filepath.Join(d.Dir, "data"), Listen: fmt.Sprintf("127.0.0.1:%d", d.Dashboard), SitesListen: "127.0.0.1",
-		SitesPort: d.Sites, ProbePort: d.Probe, WebUser: "www-data",
+		SitesPort: d.Sites, ProbePort: d.Probe, WebUser: "www-data", BuildUser: "nobody",
 		// The demo's own git server is on this machine.
 		EgressAllow: []string{"127.0.0.1/32"}, LogLevel: "info",
 	}

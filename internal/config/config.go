@@ -20,7 +20,8 @@ type Config struct {
 	SitesListen string   `help:"Address that the private nginx binds for sites." env:"HEFRING_SITES_LISTEN" default:"127.0.0.1"`
 	SitesPort   int      `help:"Port of the private nginx for sites." env:"HEFRING_SITES_PORT" default:"8081"`
 	ProbePort   int      `help:"Loopback port on which the private nginx answers Hefring's own probes." env:"HEFRING_PROBE_PORT" default:"8082"`
-	WebUser     string   `help:"User that PHP, git and composer run as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
+	WebUser     string   `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
+	BuildUser   string   `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
 	EgressAllow []string `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
 	LogLevel    string   `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
@@ -50,6 +51,9 @@ func (c *Config) Validate() error {
 		if port < 1 || port > 65535 {
 			wrong[name] = "Use a port from 1 to 65535."
 		}
+	}
+	if c.BuildUser == c.WebUser {
+		wrong["build-user"] = "Use another user than the web user, or a site's PHP could change what is being built."
 	}
 	if c.SitesPort == c.ProbePort {
 		wrong["probe-port"] = "It must differ from the sites' port."

@@ -85,12 +85,18 @@ const childPoll = time.Second
 // RunUpgradePlatform is the parent task of a platform's upgrade. It gives every
 // site its own task and waits for them.
 func (f *Fleet) RunUpgradePlatform(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
-	if errors.Is(context.Cause(ctx), ErrCancelled) { // some may have been queued since
-		if err := f.cancelChildren(context.WithoutCancel(ctx), t.Actor, t.ID); err != nil {
-			return "", "", err
-		}
-		return "Cancelled. Sites that were upgraded by then stay upgraded.", models.TaskCancelled, nil
+	message, state, err := f.batch(ctx, t, log)
+	if err == nil || !errors.Is(context.Cause(ctx), ErrCancelled) {
+		return message, state, err
 	}
+	// Some children may have been made after those that were there were cancelled.
+	if err := f.cancelChildren(context.WithoutCancel(ctx), t.Actor, t.ID); err != nil {
+		return "", "", err
+	}
+	return "Cancelled. Sites that were upgraded by then stay upgraded.", models.TaskCancelled, nil
+}
+
+func (f *Fleet) batch(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
 	children, err := f.store.Children(ctx, t.ID)
 	if err != nil {
 		return "", "", err

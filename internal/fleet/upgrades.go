@@ -112,6 +112,9 @@ func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string,
 	if u.State.Over() { // it was recorded, and then the worker died
 		return f.upgradeEnd(lasting, u, nil)
 	}
+	if handedOn(ctx) {
+		return "", "", context.Cause(ctx)
+	}
 	move, err := f.takeUp(lasting, t, u)
 	if err != nil {
 		return f.notStarted(ctx, t, u, err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hefring/internal/platforms"
 	"hefring/models"
@@ -53,7 +54,7 @@ func buildUntil(folder, last string) error {
 	reach := func(phase string) {
 		if phase == last {
 			_, _ = fmt.Fprintln(os.Stdout, "reached")
-			select {}
+			<-time.After(time.Hour) // the test kills us long before; with select{} Go would end us
 		}
 	}
 	dir, err := s.Stage(ctx, 1, 1)

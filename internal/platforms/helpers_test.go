@@ -1,6 +1,7 @@
 package platforms_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,7 +17,8 @@ func newStore(t *testing.T) *platforms.Store {
 	t.Helper()
 	s := &platforms.Store{Root: filepath.Join(t.TempDir(), "platforms"), Sites: "/srv/sites", MinFree: 1}
 	t.Cleanup(func() {
-		if _, err := s.Reconcile(t.Context(), func(platforms.Found) bool { return false }); err != nil && t.Context().Err() == nil {
+		ctx := context.WithoutCancel(t.Context())
+		if _, err := s.Reconcile(ctx, func(platforms.Found) bool { return false }); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"gorm.io/gorm"
@@ -107,9 +108,7 @@ func (s *Store) setCondition(ctx context.Context, id int64, condition models.Con
 		return err
 	}
 	columns := map[string]any{"condition": condition, "reason": reason}
-	for column, value := range set {
-		columns[column] = value
-	}
+	maps.Copy(columns, set)
 	if err := s.with(ctx).Model(&models.Distribution{}).Where("id = ?", id).Updates(columns).Error; err != nil {
 		return fmt.Errorf("set condition of distribution %d: %w", id, err)
 	}

@@ -127,6 +127,6 @@ func (l slowLog) ParamsFilter(_ context.Context, query string, _ ...any) (string
 func (l slowLog) Trace(ctx context.Context, begin time.Time, query func() (string, int64), _ error) {
 	if took := time.Since(begin); took > slowQuery {
 		text, rows := query()
-		l.log.WarnContext(ctx, "slow query", "query", text, "rows", rows, "took", took)
+		l.log.WarnContext(ctx, "slow query", slog.String("query", text), slog.Int64("rows", rows), slog.Duration("took", took))
 	}
 }

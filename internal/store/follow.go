@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func (s *Store) listen(ctx context.Context) (wait func()) {
 	stopped.Go(func() {
 		for ctx.Err() == nil {
 			if err := s.listenOnce(ctx); ctx.Err() == nil {
-				s.log.WarnContext(ctx, "lost the connection that wakes live logs; trying again", "error", err)
+				s.log.WarnContext(ctx, "lost the connection that wakes live logs; trying again", slog.Any("error", err))
 				pause(ctx, time.Second)
 			}
 		}

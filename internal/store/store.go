@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,7 +163,7 @@ func (s *Store) wake(ctx context.Context, taskID int64) error {
 	if s.engine.pool() == nil {
 		return nil
 	}
-	if err := s.with(ctx).Exec("SELECT pg_notify(?, ?)", channel, fmt.Sprint(taskID)).Error; err != nil {
+	if err := s.with(ctx).Exec("SELECT pg_notify(?, ?)", channel, strconv.FormatInt(taskID, 10)).Error; err != nil {
 		return fmt.Errorf("notify followers of task %d: %w", taskID, err)
 	}
 	return nil
@@ -238,9 +240,7 @@ func (m move[S]) apply(ctx context.Context, s *Store) error {
 		return models.Errorf(models.Conflict, "The %s %s is %s and cannot become %s from there.", m.what, m.name, m.from, m.to)
 	}
 	set := map[string]any{"state": m.to}
-	for column, value := range m.set {
-		set[column] = value
-	}
+	maps.Copy(set, m.set)
 	done := s.with(ctx).Model(m.model).Where("id = ? AND state = ?", m.id, m.from).Updates(set)
 	if done.Error != nil {
 		return fmt.Errorf("move %s %d to %s: %w", m.what, m.id, m.to, done.Error)

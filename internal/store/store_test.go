@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,17 +37,6 @@ func databases() map[string]func(t *testing.T) string {
 	return map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { t.Helper(); return "sqlite:" + filepath.Join(t.TempDir(), "a b?#%.db") },
 		"postgres": func(t *testing.T) string { t.Helper(); return postgres.Open(t) },
-	}
-}
-
-// each runs a test on both databases.
-func each(t *testing.T, test func(t *testing.T, dsn string)) {
-	t.Helper()
-	for name, dsn := range databases() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, dsn(t))
-		})
 	}
 }
 
@@ -199,275 +189,319 @@ func (w *world) upgrade(t *testing.T, site models.Site, to models.UpgradeState) 
 }
 
 func TestStore_Create_TakenNamesConflict(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		site := w.site(t, "museum.example.org")
-		wantCode(t, w.CreateDistribution(w.ctx, &models.Distribution{Name: "THUNDER", Slug: "other"}), models.Conflict)
-		wantCode(t, w.CreateDistribution(w.ctx, &models.Distribution{Name: "Other", Slug: "thunder"}), models.Conflict)
-		wantCode(t, w.CreatePlatform(w.ctx, &models.Platform{DistributionID: w.d.ID, Name: "thunder-1"}), models.Conflict)
-		wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: site.URI, PlatformID: w.old.ID}), models.Conflict)
-		wantCode(t, w.CreatePlatform(w.ctx, &models.Platform{DistributionID: 999, Name: "orphan"}), models.NotFound)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			site := w.site(t, "museum.example.org")
+			wantCode(t, w.CreateDistribution(w.ctx, &models.Distribution{Name: "THUNDER", Slug: "other"}), models.Conflict)
+			wantCode(t, w.CreateDistribution(w.ctx, &models.Distribution{Name: "Other", Slug: "thunder"}), models.Conflict)
+			wantCode(t, w.CreatePlatform(w.ctx, &models.Platform{DistributionID: w.d.ID, Name: "thunder-1"}), models.Conflict)
+			wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: site.URI, PlatformID: w.old.ID}), models.Conflict)
+			wantCode(t, w.CreatePlatform(w.ctx, &models.Platform{DistributionID: 999, Name: "orphan"}), models.NotFound)
 
-		ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteDeleting, ""))
-		site.State = models.SiteDeleting
-		ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteDeleted, ""))
-		again := w.site(t, "museum.example.org")
-		if again.ID == site.ID {
-			t.Fatal("the number of a deleted site was given again")
-		}
-	})
+			ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteDeleting, ""))
+			site.State = models.SiteDeleting
+			ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteDeleted, ""))
+			again := w.site(t, "museum.example.org")
+			if again.ID == site.ID {
+				t.Fatal("the number of a deleted site was given again")
+			}
+		})
+	}
 }
 
 func TestStore_Create_KeepsEverything(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		every := 90 * time.Second
-		next := time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.FixedZone("there", 3600))
-		d := models.Distribution{Name: "Ba\xffd\x00text", Slug: "bad", UpdateType: "git", CheckEvery: &every, NextCheckAt: &next}
-		ok(t, w.CreateDistribution(w.ctx, &d))
-		got, err := w.Distribution(w.ctx, d.ID)
-		ok(t, err)
-		want(t, "interval", *got.CheckEvery, every)
-		want(t, "next check", got.NextCheckAt.Equal(next), true)
-		want(t, "settings", got.Settings == nil, true)
-		want(t, "name", got.Name, "Ba\uFFFDd\uFFFDtext")
-		want(t, "condition", got.Condition, models.ConditionNew)
-		want(t, "packages", w.old.Packages[0].Version, "10.6.2")
-		want(t, "built", w.old.BuiltAt != nil, true)
-		_, err = w.Distribution(w.ctx, 999)
-		wantCode(t, err, models.NotFound)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			every := 90 * time.Second
+			next := time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.FixedZone("there", 3600))
+			d := models.Distribution{Name: "Ba\xffd\x00text", Slug: "bad", UpdateType: "git", CheckEvery: &every, NextCheckAt: &next}
+			ok(t, w.CreateDistribution(w.ctx, &d))
+			got, err := w.Distribution(w.ctx, d.ID)
+			ok(t, err)
+			want(t, "interval", *got.CheckEvery, every)
+			want(t, "next check", got.NextCheckAt.Equal(next), true)
+			want(t, "settings", got.Settings == nil, true)
+			want(t, "name", got.Name, "Ba\uFFFDd\uFFFDtext")
+			want(t, "condition", got.Condition, models.ConditionNew)
+			want(t, "packages", w.old.Packages[0].Version, "10.6.2")
+			want(t, "built", w.old.BuiltAt != nil, true)
+			_, err = w.Distribution(w.ctx, 999)
+			wantCode(t, err, models.NotFound)
+		})
+	}
 }
 
 func TestStore_CreateSite_RefusedByLockedPlatform(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		w.promote(t)
-		wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: "a.example.org", PlatformID: w.old.ID}), models.Conflict)
-		ok(t, w.SetLocked(w.ctx, "ada", w.old.ID, false))
-		ok(t, w.CreateSite(w.ctx, &models.Site{URI: "a.example.org", PlatformID: w.old.ID}))
-		queued := models.Platform{DistributionID: w.d.ID, Name: "queued"}
-		ok(t, w.CreatePlatform(w.ctx, &queued))
-		wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: "b.example.org", PlatformID: queued.ID}), models.Conflict)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			w.promote(t)
+			wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: "a.example.org", PlatformID: w.old.ID}), models.Conflict)
+			ok(t, w.SetLocked(w.ctx, "ada", w.old.ID, false))
+			ok(t, w.CreateSite(w.ctx, &models.Site{URI: "a.example.org", PlatformID: w.old.ID}))
+			queued := models.Platform{DistributionID: w.d.ID, Name: "queued"}
+			ok(t, w.CreatePlatform(w.ctx, &queued))
+			wantCode(t, w.CreateSite(w.ctx, &models.Site{URI: "b.example.org", PlatformID: queued.ID}), models.Conflict)
+		})
+	}
 }
 
 func TestStore_Move_OneWinner(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		site := w.site(t, "museum.example.org")
-		var winners, losers atomic.Int32
-		var movers sync.WaitGroup
-		for range 20 {
-			movers.Go(func() {
-				switch err := w.MoveSite(w.ctx, "ada", site, models.SiteUpgrading, ""); {
-				case err == nil:
-					winners.Add(1)
-				case models.CodeOf(err) == models.Conflict:
-					losers.Add(1)
-				default:
-					t.Error(err)
-				}
-			})
-		}
-		movers.Wait()
-		want(t, "winners", winners.Load(), 1)
-		want(t, "losers", losers.Load(), 19)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			site := w.site(t, "museum.example.org")
+			var winners, losers atomic.Int32
+			var movers sync.WaitGroup
+			for range 20 {
+				movers.Go(func() {
+					switch err := w.MoveSite(w.ctx, "ada", site, models.SiteUpgrading, ""); {
+					case err == nil:
+						winners.Add(1)
+					case models.CodeOf(err) == models.Conflict:
+						losers.Add(1)
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			movers.Wait()
+			want(t, "winners", winners.Load(), 1)
+			want(t, "losers", losers.Load(), 19)
+		})
+	}
 }
 
 func TestStore_Move_GuardsTransitions(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		wantCode(t, w.MovePlatform(w.ctx, "ada", w.old, models.PlatformBuilding, ""), models.Conflict)
-		stale := w.old
-		stale.State = models.PlatformBuilding
-		wantCode(t, w.MovePlatform(w.ctx, "ada", stale, models.PlatformFailed, "no"), models.Conflict)
-		wantCode(t, w.SavePlatformBuild(w.ctx, stale), models.Conflict)
-		stale.ID = 999
-		wantCode(t, w.MovePlatform(w.ctx, "ada", stale, models.PlatformFailed, "no"), models.NotFound)
-		site := w.site(t, "museum.example.org")
-		ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteBroken, "It is broken."))
-		want(t, "reason", w.load(t, site.ID).Reason, "It is broken.")
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			wantCode(t, w.MovePlatform(w.ctx, "ada", w.old, models.PlatformBuilding, ""), models.Conflict)
+			stale := w.old
+			stale.State = models.PlatformBuilding
+			wantCode(t, w.MovePlatform(w.ctx, "ada", stale, models.PlatformFailed, "no"), models.Conflict)
+			wantCode(t, w.SavePlatformBuild(w.ctx, stale), models.Conflict)
+			stale.ID = 999
+			wantCode(t, w.MovePlatform(w.ctx, "ada", stale, models.PlatformFailed, "no"), models.NotFound)
+			site := w.site(t, "museum.example.org")
+			ok(t, w.MoveSite(w.ctx, "ada", site, models.SiteBroken, "It is broken."))
+			want(t, "reason", w.load(t, site.ID).Reason, "It is broken.")
+		})
+	}
 }
 
 func TestStore_SetTarget_LocksSiblings(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		w.promote(t)
-		d, err := w.Distribution(w.ctx, w.d.ID)
-		ok(t, err)
-		want(t, "target", *d.TargetID, w.new.ID)
-		want(t, "signature", d.Signature, w.new.Revision)
-		old, err := w.Platform(w.ctx, w.old.ID)
-		ok(t, err)
-		want(t, "old is locked", old.Locked, true)
-		open, err := w.OpenPlatforms(w.ctx)
-		ok(t, err)
-		want(t, "open platforms", len(open), 1)
-		want(t, "open platform", open[0].Name, "thunder-2")
-		wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, &w.old.ID, w.old), models.Conflict)
-		wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, nil, w.old), models.Conflict)
-		queued := models.Platform{DistributionID: w.d.ID, Name: "queued"}
-		ok(t, w.CreatePlatform(w.ctx, &queued))
-		wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, &w.new.ID, queued), models.Conflict)
-		d, err = w.Distribution(w.ctx, w.d.ID)
-		ok(t, err)
-		want(t, "target after a refusal", *d.TargetID, w.new.ID)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			w.promote(t)
+			d, err := w.Distribution(w.ctx, w.d.ID)
+			ok(t, err)
+			want(t, "target", *d.TargetID, w.new.ID)
+			want(t, "signature", d.Signature, w.new.Revision)
+			old, err := w.Platform(w.ctx, w.old.ID)
+			ok(t, err)
+			want(t, "old is locked", old.Locked, true)
+			open, err := w.OpenPlatforms(w.ctx)
+			ok(t, err)
+			want(t, "open platforms", len(open), 1)
+			want(t, "open platform", open[0].Name, "thunder-2")
+			wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, &w.old.ID, w.old), models.Conflict)
+			wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, nil, w.old), models.Conflict)
+			queued := models.Platform{DistributionID: w.d.ID, Name: "queued"}
+			ok(t, w.CreatePlatform(w.ctx, &queued))
+			wantCode(t, w.SetTarget(w.ctx, "bob", w.d.ID, &w.new.ID, queued), models.Conflict)
+			d, err = w.Distribution(w.ctx, w.d.ID)
+			ok(t, err)
+			want(t, "target after a refusal", *d.TargetID, w.new.ID)
+		})
+	}
 }
 
 func TestStore_InTx_AllOrNothing(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		boom := errors.New("boom")
-		err := w.InTx(w.ctx, func(tx fleet.Tx) error {
-			ok(t, tx.CreateUser(w.ctx, &models.User{Name: "ada"}))
-			ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID}}))
-			return boom
-		})
-		want(t, "error", errors.Is(err, boom), true)
-		_, err = w.UserByName(w.ctx, "ada")
-		wantCode(t, err, models.NotFound)
-		want(t, "jobs", jobs(t, w.Store), 0)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			boom := errors.New("boom")
+			err := w.InTx(w.ctx, func(tx fleet.Tx) error {
+				ok(t, tx.CreateUser(w.ctx, &models.User{Name: "ada"}))
+				ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID}}))
+				return boom
+			})
+			want(t, "error", errors.Is(err, boom), true)
+			_, err = w.UserByName(w.ctx, "ada")
+			wantCode(t, err, models.NotFound)
+			want(t, "jobs", jobs(t, w.Store), 0)
 
-		subject := models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID}
-		ok(t, w.InTx(w.ctx, func(tx fleet.Tx) error {
-			ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}))
-			// A conflict undoes itself, not what the transaction did before.
-			wantCode(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}), models.Conflict)
-			return tx.CreateUser(w.ctx, &models.User{Name: "Ada"})
-		}))
-		user, err := w.UserByName(w.ctx, "ADA")
-		ok(t, err)
-		want(t, "user", user.Name, "Ada")
-		want(t, "jobs", jobs(t, w.Store), 1)
-	})
+			subject := models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID}
+			ok(t, w.InTx(w.ctx, func(tx fleet.Tx) error {
+				ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}))
+				// A conflict undoes itself, not what the transaction did before.
+				wantCode(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}), models.Conflict)
+				return tx.CreateUser(w.ctx, &models.User{Name: "Ada"})
+			}))
+			user, err := w.UserByName(w.ctx, "ADA")
+			ok(t, err)
+			want(t, "user", user.Name, "Ada")
+			want(t, "jobs", jobs(t, w.Store), 1)
+		})
+	}
 }
 
 func TestStore_RecordCheck_JoinsUnchanged(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		at := time.Now().UTC().Truncate(time.Microsecond)
-		record := func(outcome models.CheckOutcome, revision string, condition models.Condition) models.Check {
-			at = at.Add(time.Minute)
-			c := models.Check{DistributionID: w.d.ID, Trigger: models.TriggerQueue, Outcome: outcome, NewRevision: revision, StartedAt: at, EndedAt: at}
-			ok(t, w.RecordCheck(w.ctx, &c, condition, "why"))
-			return c
-		}
-		record(models.CheckChanged, "r1", models.ConditionChanged)
-		first := record(models.CheckUnchanged, "r1", models.ConditionCurrent)
-		second := record(models.CheckUnchanged, "r1", models.ConditionCurrent)
-		want(t, "joined row", second.ID, first.ID)
-		want(t, "times", second.Times, 2)
-		record(models.CheckFailed, "", models.ConditionFailing)
-		checks, err := w.DistributionChecks(w.ctx, w.d.ID, 10)
-		ok(t, err)
-		want(t, "rows", len(checks), 3)
-		want(t, "newest", checks[0].Outcome, models.CheckFailed)
-		want(t, "times", checks[1].Times, 2)
-		d, err := w.Distribution(w.ctx, w.d.ID)
-		ok(t, err)
-		want(t, "observed", d.Observed, "r1")
-		want(t, "condition", d.Condition, models.ConditionFailing)
-		want(t, "last check", d.LastCheckAt.Equal(at), true)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			at := time.Now().UTC().Truncate(time.Microsecond)
+			record := func(outcome models.CheckOutcome, revision string, condition models.Condition) models.Check {
+				at = at.Add(time.Minute)
+				c := models.Check{DistributionID: w.d.ID, Trigger: models.TriggerQueue, Outcome: outcome, NewRevision: revision, StartedAt: at, EndedAt: at}
+				ok(t, w.RecordCheck(w.ctx, &c, condition, "why"))
+				return c
+			}
+			record(models.CheckChanged, "r1", models.ConditionChanged)
+			first := record(models.CheckUnchanged, "r1", models.ConditionCurrent)
+			second := record(models.CheckUnchanged, "r1", models.ConditionCurrent)
+			want(t, "joined row", second.ID, first.ID)
+			want(t, "times", second.Times, 2)
+			record(models.CheckFailed, "", models.ConditionFailing)
+			checks, err := w.DistributionChecks(w.ctx, w.d.ID, 10)
+			ok(t, err)
+			want(t, "rows", len(checks), 3)
+			want(t, "newest", checks[0].Outcome, models.CheckFailed)
+			want(t, "times", checks[1].Times, 2)
+			d, err := w.Distribution(w.ctx, w.d.ID)
+			ok(t, err)
+			want(t, "observed", d.Observed, "r1")
+			want(t, "condition", d.Condition, models.ConditionFailing)
+			want(t, "last check", d.LastCheckAt.Equal(at), true)
+		})
+	}
 }
 
 func TestStore_ClaimCheck_OneWinner(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		at := time.Now()
-		claimed, err := w.ClaimCheck(w.ctx, w.d, &at) // from never
-		ok(t, err)
-		want(t, "claimed from nil", claimed, true)
-		due, err := w.DueDistributions(w.ctx, "git", at.Add(time.Second), 10)
-		ok(t, err)
-		want(t, "due", len(due), 1)
-		none, err := w.DueDistributions(w.ctx, "git", at.Add(-time.Second), 10)
-		ok(t, err)
-		want(t, "not due yet", len(none), 0)
-		next := at.Add(time.Minute)
-		var winners atomic.Int32
-		var claims sync.WaitGroup
-		for range 10 {
-			claims.Go(func() {
-				won, err := w.ClaimCheck(w.ctx, due[0], &next)
-				if err != nil {
-					t.Error(err)
-				}
-				if won {
-					winners.Add(1)
-				}
-			})
-		}
-		claims.Wait()
-		want(t, "winners", winners.Load(), 1)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			at := time.Now()
+			claimed, err := w.ClaimCheck(w.ctx, w.d, &at) // from never
+			ok(t, err)
+			want(t, "claimed from nil", claimed, true)
+			due, err := w.DueDistributions(w.ctx, "git", at.Add(time.Second), 10)
+			ok(t, err)
+			want(t, "due", len(due), 1)
+			none, err := w.DueDistributions(w.ctx, "git", at.Add(-time.Second), 10)
+			ok(t, err)
+			want(t, "not due yet", len(none), 0)
+			next := at.Add(time.Minute)
+			var winners atomic.Int32
+			var claims sync.WaitGroup
+			for range 10 {
+				claims.Go(func() {
+					won, err := w.ClaimCheck(w.ctx, due[0], &next)
+					if err != nil {
+						t.Error(err)
+					}
+					if won {
+						winners.Add(1)
+					}
+				})
+			}
+			claims.Wait()
+			want(t, "winners", winners.Load(), 1)
+		})
+	}
 }
 
 func TestStore_Task_Life(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		subject := models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID}
-		parent := w.task(t, models.TaskUpgradePlatform, subject)
-		wantCode(t, w.CreateTask(w.ctx, &models.Task{Kind: models.TaskVerify, Subject: subject}), models.Conflict)
-		running, err := w.RunningTask(w.ctx, subject)
-		ok(t, err)
-		want(t, "running task", running.ID, parent.ID)
-		child := models.Task{Kind: models.TaskUpgrade, Subject: models.Subject{Kind: models.SubjectSite, ID: 1}, ParentID: &parent.ID}
-		ok(t, w.CreateTask(w.ctx, &child))
-		children, err := w.Children(w.ctx, parent.ID)
-		ok(t, err)
-		want(t, "children", len(children), 1)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			subject := models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID}
+			parent := w.task(t, models.TaskUpgradePlatform, subject)
+			wantCode(t, w.CreateTask(w.ctx, &models.Task{Kind: models.TaskVerify, Subject: subject}), models.Conflict)
+			running, err := w.RunningTask(w.ctx, subject)
+			ok(t, err)
+			want(t, "running task", running.ID, parent.ID)
+			child := models.Task{Kind: models.TaskUpgrade, Subject: models.Subject{Kind: models.SubjectSite, ID: 1}, ParentID: &parent.ID}
+			ok(t, w.CreateTask(w.ctx, &child))
+			children, err := w.Children(w.ctx, parent.ID)
+			ok(t, err)
+			want(t, "children", len(children), 1)
 
-		first, err := w.TakeTask(w.ctx, parent.ID)
-		ok(t, err)
-		first.Args = models.Settings{"spread": "1"}
-		ok(t, w.SaveTaskArgs(w.ctx, first))
-		second, err := w.TakeTask(w.ctx, parent.ID)
-		ok(t, err)
-		want(t, "attempt", second.Attempt, 2)
-		want(t, "args", second.Args["spread"], "1")
-		want(t, "start", second.StartedAt.Equal(*first.StartedAt), true)
-		wantCode(t, w.HoldsTask(w.ctx, first), models.Conflict)
-		wantCode(t, w.SaveTaskArgs(w.ctx, first), models.Conflict)
-		wantCode(t, w.FinishTask(w.ctx, first, models.TaskSucceeded, ""), models.Conflict)
-		wantCode(t, w.FinishTask(w.ctx, second, models.TaskRunning, ""), models.Conflict)
-		ok(t, w.HoldsTask(w.ctx, second))
-		ok(t, w.FinishTask(w.ctx, second, models.TaskWarning, "mostly"))
-		_, err = w.TakeTask(w.ctx, parent.ID)
-		wantCode(t, err, models.Conflict)
-		_, err = w.RunningTask(w.ctx, subject)
-		wantCode(t, err, models.NotFound)
-		w.task(t, models.TaskVerify, subject)
-	})
+			first, err := w.TakeTask(w.ctx, parent.ID)
+			ok(t, err)
+			first.Args = models.Settings{"spread": "1"}
+			ok(t, w.SaveTaskArgs(w.ctx, first))
+			second, err := w.TakeTask(w.ctx, parent.ID)
+			ok(t, err)
+			want(t, "attempt", second.Attempt, 2)
+			want(t, "args", second.Args["spread"], "1")
+			want(t, "start", second.StartedAt.Equal(*first.StartedAt), true)
+			wantCode(t, w.HoldsTask(w.ctx, first), models.Conflict)
+			wantCode(t, w.SaveTaskArgs(w.ctx, first), models.Conflict)
+			wantCode(t, w.FinishTask(w.ctx, first, models.TaskSucceeded, ""), models.Conflict)
+			wantCode(t, w.FinishTask(w.ctx, second, models.TaskRunning, ""), models.Conflict)
+			ok(t, w.HoldsTask(w.ctx, second))
+			ok(t, w.FinishTask(w.ctx, second, models.TaskWarning, "mostly"))
+			_, err = w.TakeTask(w.ctx, parent.ID)
+			wantCode(t, err, models.Conflict)
+			_, err = w.RunningTask(w.ctx, subject)
+			wantCode(t, err, models.NotFound)
+			w.task(t, models.TaskVerify, subject)
+		})
+	}
 }
 
 // TestStore_HoldsTask_FencesItsTransaction proves that no worker can take a task
 // over between HoldsTask and the end of the transaction that asked.
 func TestStore_HoldsTask_FencesItsTransaction(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
-		task, err := w.TakeTask(w.ctx, task.ID)
-		ok(t, err)
-		var committing atomic.Bool
-		taken := make(chan bool)
-		ok(t, w.InTx(w.ctx, func(tx fleet.Tx) error {
-			ok(t, tx.HoldsTask(w.ctx, task))
-			go func() {
-				_, err := w.TakeTask(w.ctx, task.ID)
-				taken <- err == nil && committing.Load()
-			}()
-			ok(t, tx.SetHeld(w.ctx, "ada", w.inTxSite(t, tx).ID, true, "x"))
-			committing.Store(true)
-			return nil
-		}))
-		want(t, "taken after the commit", <-taken, true)
-		wantCode(t, w.HoldsTask(w.ctx, task), models.Conflict)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
+			task, err := w.TakeTask(w.ctx, task.ID)
+			ok(t, err)
+			var committing atomic.Bool
+			taken := make(chan bool)
+			ok(t, w.InTx(w.ctx, func(tx fleet.Tx) error {
+				ok(t, tx.HoldsTask(w.ctx, task))
+				go func() {
+					_, err := w.TakeTask(w.ctx, task.ID)
+					taken <- err == nil && committing.Load()
+				}()
+				ok(t, tx.SetHeld(w.ctx, "ada", w.inTxSite(t, tx).ID, true, "x"))
+				committing.Store(true)
+				return nil
+			}))
+			want(t, "taken after the commit", <-taken, true)
+			wantCode(t, w.HoldsTask(w.ctx, task), models.Conflict)
+		})
+	}
 }
 
 func (w *world) inTxSite(t *testing.T, tx fleet.Tx) models.Site {
@@ -478,58 +512,66 @@ func (w *world) inTxSite(t *testing.T, tx fleet.Tx) models.Site {
 }
 
 func TestStore_CancelTask_QueuedEndsRunningIsMarked(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		queued := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
-		running := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.new.ID})
-		_, err := w.TakeTask(w.ctx, running.ID)
-		ok(t, err)
-		ok(t, w.CancelTask(w.ctx, "bob", queued.ID))
-		ok(t, w.CancelTask(w.ctx, "bob", running.ID))
-		list, err := w.TasksAmong(w.ctx, []int64{queued.ID, running.ID})
-		ok(t, err)
-		slices.SortFunc(list, func(a, b models.Task) int { return int(a.ID - b.ID) })
-		want(t, "queued", list[0].State, models.TaskCancelled)
-		want(t, "running", list[1].State, models.TaskRunning)
-		want(t, "mark", list[1].Cancel, true)
-		wantCode(t, w.CancelTask(w.ctx, "bob", queued.ID), models.Conflict)
-		wantCode(t, w.CancelTask(w.ctx, "bob", 999), models.NotFound)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			queued := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
+			running := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.new.ID})
+			_, err := w.TakeTask(w.ctx, running.ID)
+			ok(t, err)
+			ok(t, w.CancelTask(w.ctx, "bob", queued.ID))
+			ok(t, w.CancelTask(w.ctx, "bob", running.ID))
+			list, err := w.TasksAmong(w.ctx, []int64{queued.ID, running.ID})
+			ok(t, err)
+			slices.SortFunc(list, func(a, b models.Task) int { return int(a.ID - b.ID) })
+			want(t, "queued", list[0].State, models.TaskCancelled)
+			want(t, "running", list[1].State, models.TaskRunning)
+			want(t, "mark", list[1].Cancel, true)
+			wantCode(t, w.CancelTask(w.ctx, "bob", queued.ID), models.Conflict)
+			wantCode(t, w.CancelTask(w.ctx, "bob", 999), models.NotFound)
+		})
+	}
 }
 
 func TestStore_AppendLines_OrderAndLimits(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
-		wake, stop := w.Follow(task.ID)
-		defer stop()
-		ok(t, w.AppendLines(w.ctx, []models.TaskLine{
-			{TaskID: task.ID, Level: models.LevelOut, Text: "bad \xff and \x00\r\n"},
-			{TaskID: task.ID, Level: models.LevelErr, Text: strings.Repeat("é", 5000)},
-		}))
-		<-wake
-		lines, err := w.Lines(w.ctx, task.ID, 0, 10)
-		ok(t, err)
-		want(t, "text", lines[0].Text, "bad \uFFFD and \uFFFD")
-		want(t, "a long line is cut", len(lines[1].Text) <= store.MaxLineBytes && strings.HasSuffix(lines[1].Text, "(line cut)"), true)
-		after, err := w.Lines(w.ctx, task.ID, lines[0].ID, 10)
-		ok(t, err)
-		want(t, "lines after the first", len(after), 1)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			task := w.task(t, models.TaskVerify, models.Subject{Kind: models.SubjectPlatform, ID: w.old.ID})
+			wake, stop := w.Follow(task.ID)
+			defer stop()
+			ok(t, w.AppendLines(w.ctx, []models.TaskLine{
+				{TaskID: task.ID, Level: models.LevelOut, Text: "bad \xff and \x00\r\n"},
+				{TaskID: task.ID, Level: models.LevelErr, Text: strings.Repeat("é", 5000)},
+			}))
+			<-wake
+			lines, err := w.Lines(w.ctx, task.ID, 0, 10)
+			ok(t, err)
+			want(t, "text", lines[0].Text, "bad \uFFFD and \uFFFD")
+			want(t, "a long line is cut", len(lines[1].Text) <= store.MaxLineBytes && strings.HasSuffix(lines[1].Text, "(line cut)"), true)
+			after, err := w.Lines(w.ctx, task.ID, lines[0].ID, 10)
+			ok(t, err)
+			want(t, "lines after the first", len(after), 1)
 
-		many := make([]models.TaskLine, store.MaxLines-10)
-		for i := range many {
-			many[i] = models.TaskLine{TaskID: task.ID, Text: fmt.Sprint(i)}
-		}
-		ok(t, w.AppendLines(w.ctx, many))
-		ok(t, w.AppendLines(w.ctx, many[:100]))
-		ok(t, w.AppendLines(w.ctx, many[:100]))
-		all, err := w.Lines(w.ctx, task.ID, 0, store.MaxLines*2)
-		ok(t, err)
-		want(t, "lines kept", len(all), store.MaxLines+1)
-		want(t, "the last is a warning", all[store.MaxLines].Level, models.LevelWarn)
-		want(t, "order", all[1000].Text, "998")
-		wantCode(t, w.AppendLines(w.ctx, []models.TaskLine{{TaskID: 999, Text: "x"}}), models.NotFound)
-	})
+			many := make([]models.TaskLine, store.MaxLines-10)
+			for i := range many {
+				many[i] = models.TaskLine{TaskID: task.ID, Text: strconv.Itoa(i)}
+			}
+			ok(t, w.AppendLines(w.ctx, many))
+			ok(t, w.AppendLines(w.ctx, many[:100]))
+			ok(t, w.AppendLines(w.ctx, many[:100]))
+			all, err := w.Lines(w.ctx, task.ID, 0, store.MaxLines*2)
+			ok(t, err)
+			want(t, "lines kept", len(all), store.MaxLines+1)
+			want(t, "the last is a warning", all[store.MaxLines].Level, models.LevelWarn)
+			want(t, "order", all[1000].Text, "998")
+			wantCode(t, w.AppendLines(w.ctx, []models.TaskLine{{TaskID: 999, Text: "x"}}), models.NotFound)
+		})
+	}
 }
 
 func TestStore_Follow_WakesInOtherReplicas(t *testing.T) {
@@ -556,157 +598,181 @@ func TestStore_Follow_WakesInOtherReplicas(t *testing.T) {
 }
 
 func TestStore_Upgrade_Journal(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		site := w.site(t, "museum.example.org")
-		w.promote(t)
-		u := w.upgrade(t, site, models.UpgradeSucceeded)
-		want(t, "times are kept", u.StartedAt != nil && u.EndedAt != nil, true)
-		steps, err := w.UpgradeSteps(w.ctx, u.ID)
-		ok(t, err)
-		want(t, "steps", len(steps), len(models.Steps()))
-		for i, step := range steps {
-			want(t, "step", step.Name, models.Steps()[i])
-		}
-		wake, stop := w.Follow(u.TaskID)
-		defer stop()
-		steps[0].State, steps[0].Message = models.StepDone, "200 in 84 ms"
-		ok(t, w.SaveStep(w.ctx, steps[0]))
-		<-wake
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			site := w.site(t, "museum.example.org")
+			w.promote(t)
+			u := w.upgrade(t, site, models.UpgradeSucceeded)
+			want(t, "times are kept", u.StartedAt != nil && u.EndedAt != nil, true)
+			steps, err := w.UpgradeSteps(w.ctx, u.ID)
+			ok(t, err)
+			want(t, "steps", len(steps), len(models.Steps()))
+			for i, step := range steps {
+				want(t, "step", step.Name, models.Steps()[i])
+			}
+			wake, stop := w.Follow(u.TaskID)
+			defer stop()
+			steps[0].State, steps[0].Message = models.StepDone, "200 in 84 ms"
+			ok(t, w.SaveStep(w.ctx, steps[0]))
+			<-wake
 
-		ok(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase))
-		wantCode(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase), models.Conflict)
-		list, err := w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
-		ok(t, err)
-		want(t, "retired", len(list), 1)
-		dropped := time.Now()
-		u.DroppedOldAt, u.Switched = &dropped, true
-		u.StartedAt = nil
-		ok(t, w.SaveUpgrade(w.ctx, u))
-		again, err := w.UpgradeOfTask(w.ctx, u.TaskID)
-		ok(t, err)
-		want(t, "the start is not erased", again.StartedAt != nil && again.Switched, true)
-		list, err = w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
-		ok(t, err)
-		want(t, "retired after dropping", len(list), 0)
-	})
+			ok(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase))
+			wantCode(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase), models.Conflict)
+			list, err := w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
+			ok(t, err)
+			want(t, "retired", len(list), 1)
+			dropped := time.Now()
+			u.DroppedOldAt, u.Switched = &dropped, true
+			u.StartedAt = nil
+			ok(t, w.SaveUpgrade(w.ctx, u))
+			again, err := w.UpgradeOfTask(w.ctx, u.TaskID)
+			ok(t, err)
+			want(t, "the start is not erased", again.StartedAt != nil && again.Switched, true)
+			list, err = w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
+			ok(t, err)
+			want(t, "retired after dropping", len(list), 0)
+		})
+	}
 }
 
 func TestStore_Comparison_Replaced(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		site := w.site(t, "museum.example.org")
-		for range 2 {
-			c := models.Comparison{
-				SiteID: site.ID, FromPlatformID: w.old.ID, PlatformID: w.new.ID,
-				Updates: []models.PendingUpdate{{Name: "node_update_1"}}, MadeAt: time.Now(),
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			site := w.site(t, "museum.example.org")
+			for range 2 {
+				c := models.Comparison{
+					SiteID: site.ID, FromPlatformID: w.old.ID, PlatformID: w.new.ID,
+					Updates: []models.PendingUpdate{{Name: "node_update_1"}}, MadeAt: time.Now(),
+				}
+				ok(t, w.SaveComparison(w.ctx, &c))
 			}
-			ok(t, w.SaveComparison(w.ctx, &c))
-		}
-		c, err := w.Comparison(w.ctx, site.ID)
-		ok(t, err)
-		want(t, "update", c.Updates[0].Name, "node_update_1")
-		list, err := w.ComparisonsOn(w.ctx, w.old.ID, w.new.ID)
-		ok(t, err)
-		want(t, "comparisons", len(list), 1)
-		_, err = w.Comparison(w.ctx, 999)
-		wantCode(t, err, models.NotFound)
-	})
+			c, err := w.Comparison(w.ctx, site.ID)
+			ok(t, err)
+			want(t, "update", c.Updates[0].Name, "node_update_1")
+			list, err := w.ComparisonsOn(w.ctx, w.old.ID, w.new.ID)
+			ok(t, err)
+			want(t, "comparisons", len(list), 1)
+			_, err = w.Comparison(w.ctx, 999)
+			wantCode(t, err, models.NotFound)
+		})
+	}
 }
 
 func TestStore_Once_SecondGetsFirst(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		var fresh atomic.Int32
-		var posts sync.WaitGroup
-		for range 5 {
-			posts.Go(func() {
-				err := w.InTx(w.ctx, func(tx fleet.Tx) error {
-					id, isFresh, err := tx.Once(w.ctx, "token")
-					if err != nil {
-						return err
-					}
-					if !isFresh {
-						if id != 42 {
-							t.Errorf("the form made %d, want 42", id)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			var fresh atomic.Int32
+			var posts sync.WaitGroup
+			for range 5 {
+				posts.Go(func() {
+					err := w.InTx(w.ctx, func(tx fleet.Tx) error {
+						id, isFresh, err := tx.Once(w.ctx, "token")
+						if err != nil {
+							return err
 						}
-						return nil
+						if !isFresh {
+							if id != 42 {
+								t.Errorf("the form made %d, want 42", id)
+							}
+							return nil
+						}
+						fresh.Add(1)
+						return tx.UseOnce(w.ctx, "token", 42)
+					})
+					if err != nil {
+						t.Error(err)
 					}
-					fresh.Add(1)
-					return tx.UseOnce(w.ctx, "token", 42)
 				})
-				if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		posts.Wait()
-		want(t, "fresh claims", fresh.Load(), 1)
-	})
+			}
+			posts.Wait()
+			want(t, "fresh claims", fresh.Load(), 1)
+		})
+	}
 }
 
 func TestStore_LoginLink_UsedOnce(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		u := models.User{Name: "ada"}
-		ok(t, w.CreateUser(w.ctx, &u))
-		wantCode(t, w.CreateUser(w.ctx, &models.User{Name: "ADA"}), models.Conflict)
-		ok(t, w.SetPassword(w.ctx, u.ID, "hash"))
-		wantCode(t, w.SetPassword(w.ctx, 999, "hash"), models.NotFound)
-		at := time.Now()
-		ok(t, w.CreateLoginLink(w.ctx, models.LoginLink{TokenHash: "a", UserID: u.ID, ExpiresAt: at.Add(time.Hour)}))
-		ok(t, w.CreateLoginLink(w.ctx, models.LoginLink{TokenHash: "b", UserID: u.ID, ExpiresAt: at.Add(-time.Hour)}))
-		got, err := w.UseLoginLink(w.ctx, "a", at)
-		ok(t, err)
-		want(t, "user", got.PasswordHash, "hash")
-		for _, token := range []string{"a", "b", "c"} {
-			_, err := w.UseLoginLink(w.ctx, token, at)
-			wantCode(t, err, models.NotFound)
-		}
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			u := models.User{Name: "ada"}
+			ok(t, w.CreateUser(w.ctx, &u))
+			wantCode(t, w.CreateUser(w.ctx, &models.User{Name: "ADA"}), models.Conflict)
+			ok(t, w.SetPassword(w.ctx, u.ID, "hash"))
+			wantCode(t, w.SetPassword(w.ctx, 999, "hash"), models.NotFound)
+			at := time.Now()
+			ok(t, w.CreateLoginLink(w.ctx, models.LoginLink{TokenHash: "a", UserID: u.ID, ExpiresAt: at.Add(time.Hour)}))
+			ok(t, w.CreateLoginLink(w.ctx, models.LoginLink{TokenHash: "b", UserID: u.ID, ExpiresAt: at.Add(-time.Hour)}))
+			got, err := w.UseLoginLink(w.ctx, "a", at)
+			ok(t, err)
+			want(t, "user", got.PasswordHash, "hash")
+			for _, token := range []string{"a", "b", "c"} {
+				_, err := w.UseLoginLink(w.ctx, token, at)
+				wantCode(t, err, models.NotFound)
+			}
+		})
+	}
 }
 
 func TestSessions_Life_AndPrune(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		sessions := w.Sessions()
-		at := time.Now()
-		ok(t, sessions.Commit("live", []byte("1"), at.Add(time.Hour)))
-		ok(t, sessions.Commit("live", []byte("2"), at.Add(time.Hour)))
-		ok(t, sessions.Commit("dead", []byte("3"), at.Add(-time.Hour)))
-		data, found, err := sessions.Find("live")
-		ok(t, err)
-		want(t, "session", found && string(data) == "2", true)
-		_, found, err = sessions.Find("dead")
-		ok(t, err)
-		want(t, "expired session", found, false)
-		ok(t, w.Prune(w.ctx, at))
-		ok(t, sessions.Delete("live"))
-		ok(t, sessions.Delete("live"))
-		all, err := sessions.All()
-		ok(t, err)
-		want(t, "sessions", len(all), 0)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			sessions := w.Sessions()
+			at := time.Now()
+			ok(t, sessions.Commit("live", []byte("1"), at.Add(time.Hour)))
+			ok(t, sessions.Commit("live", []byte("2"), at.Add(time.Hour)))
+			ok(t, sessions.Commit("dead", []byte("3"), at.Add(-time.Hour)))
+			data, found, err := sessions.Find("live")
+			ok(t, err)
+			want(t, "session", found && string(data) == "2", true)
+			_, found, err = sessions.Find("dead")
+			ok(t, err)
+			want(t, "expired session", found, false)
+			ok(t, w.Prune(w.ctx, at))
+			ok(t, sessions.Delete("live"))
+			ok(t, sessions.Delete("live"))
+			all, err := sessions.All()
+			ok(t, err)
+			want(t, "sessions", len(all), 0)
+		})
+	}
 }
 
 func TestStore_Prune_KeepsWhatChecksFound(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn)
-		task := w.task(t, models.TaskCheck, models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID})
-		ok(t, w.AppendLines(w.ctx, []models.TaskLine{{TaskID: task.ID, Text: "x"}}))
-		c := models.Check{DistributionID: w.d.ID, TaskID: &task.ID, Trigger: models.TriggerButton, Outcome: models.CheckFailed}
-		ok(t, w.RecordCheck(w.ctx, &c, models.ConditionFailing, "why"))
-		w.finish(t, task.ID, models.TaskSucceeded)
-		ok(t, w.Prune(w.ctx, time.Now()))
-		_, err := w.Task(w.ctx, task.ID)
-		ok(t, err)
-		ok(t, w.Prune(w.ctx, time.Now().Add(30*24*time.Hour)))
-		_, err = w.Task(w.ctx, task.ID)
-		wantCode(t, err, models.NotFound)
-		checks, err := w.DistributionChecks(w.ctx, w.d.ID, 10)
-		ok(t, err)
-		want(t, "checks", len(checks), 1)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, database(t))
+			task := w.task(t, models.TaskCheck, models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID})
+			ok(t, w.AppendLines(w.ctx, []models.TaskLine{{TaskID: task.ID, Text: "x"}}))
+			c := models.Check{DistributionID: w.d.ID, TaskID: &task.ID, Trigger: models.TriggerButton, Outcome: models.CheckFailed}
+			ok(t, w.RecordCheck(w.ctx, &c, models.ConditionFailing, "why"))
+			w.finish(t, task.ID, models.TaskSucceeded)
+			ok(t, w.Prune(w.ctx, time.Now()))
+			_, err := w.Task(w.ctx, task.ID)
+			ok(t, err)
+			ok(t, w.Prune(w.ctx, time.Now().Add(30*24*time.Hour)))
+			_, err = w.Task(w.ctx, task.ID)
+			wantCode(t, err, models.NotFound)
+			checks, err := w.DistributionChecks(w.ctx, w.d.ID, 10)
+			ok(t, err)
+			want(t, "checks", len(checks), 1)
+		})
+	}
 }
 
 func TestOpen_BadAddress_SaysWhatToDo(t *testing.T) {

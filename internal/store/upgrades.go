@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"hefring/models"
@@ -52,7 +53,7 @@ func (s *Store) MoveUpgrade(ctx context.Context, u models.Upgrade, to models.Upg
 	}
 	return s.atomic(ctx, func(tx *Store) error {
 		err := move[models.UpgradeState]{
-			allowed: models.UpgradeTransitions(), model: &models.Upgrade{}, what: "upgrade", name: fmt.Sprint(u.ID),
+			allowed: models.UpgradeTransitions(), model: &models.Upgrade{}, what: "upgrade", name: strconv.FormatInt(u.ID, 10),
 			id: u.ID, from: u.State, to: to, set: set,
 		}.apply(ctx, tx)
 		if err != nil {

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"hefring/internal/fleet"
@@ -20,7 +21,7 @@ func (r *Runner) beatUntil(ctx context.Context) {
 			return
 		}
 		if ctx.Err() == nil {
-			r.cfg.Logger.WarnContext(ctx, "could not say that this worker lives", "error", err)
+			r.cfg.Logger.WarnContext(ctx, "could not say that this worker lives", slog.Any("error", err))
 		}
 		if time.Since(last) > r.cfg.Lease {
 			r.loseAll()
@@ -41,17 +42,17 @@ func (r *Runner) loseAll() {
 func (r *Runner) watchUntil(ctx context.Context) {
 	r.each(ctx, func(ctx context.Context) {
 		if err := r.heed(ctx); err != nil && ctx.Err() == nil {
-			r.cfg.Logger.WarnContext(ctx, "look after running tasks", "error", err)
+			r.cfg.Logger.WarnContext(ctx, "look after running tasks", slog.Any("error", err))
 		}
 		if !r.fresh() {
 			return
 		}
 		n, err := r.queue.reap(ctx)
 		if err != nil && ctx.Err() == nil {
-			r.cfg.Logger.WarnContext(ctx, "take tasks from dead workers", "error", err)
+			r.cfg.Logger.WarnContext(ctx, "take tasks from dead workers", slog.Any("error", err))
 		}
 		if n > 0 {
-			r.cfg.Logger.WarnContext(ctx, "took tasks from dead workers", "tasks", n)
+			r.cfg.Logger.WarnContext(ctx, "took tasks from dead workers", slog.Int("tasks", n))
 		}
 	})
 }

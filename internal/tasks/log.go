@@ -31,7 +31,7 @@ const (
 // were written, whatever wrote them; who writes faster than the database stores
 // has to wait.
 type taskLog struct {
-	store  Store
+	keep   func([]models.TaskLine) error // stores lines
 	taskID int64
 	logger *slog.Logger
 
@@ -45,8 +45,16 @@ type taskLog struct {
 	stopped sync.WaitGroup
 }
 
-func newLog(store Store, taskID int64, logger *slog.Logger) *taskLog {
-	l := &taskLog{store: store, taskID: taskID, logger: logger, stop: make(chan struct{})}
+// newLog opens the log of a task. It stores also after ctx has ended: what is
+// said while a task stops matters most.
+func newLog(ctx context.Context, store Store, taskID int64, logger *slog.Logger) *taskLog {
+	lasting := context.WithoutCancel(ctx)
+	l := &taskLog{taskID: taskID, logger: logger, stop: make(chan struct{})}
+	l.keep = func(lines []models.TaskLine) error {
+		limited, done := context.WithTimeout(lasting, flushTime)
+		defer done()
+		return store.AppendLines(limited, lines)
+	}
 	l.out = &lineWriter{log: l, level: models.LevelOut}
 	l.err = &lineWriter{log: l, level: models.LevelErr}
 	l.stopped.Go(l.flushUntilStop)
@@ -78,14 +86,14 @@ func (l *taskLog) Out() io.Writer { return l.out }
 func (l *taskLog) Err() io.Writer { return l.err }
 
 // close stores what is left.
-func (l *taskLog) close(ctx context.Context) {
+func (l *taskLog) close() {
 	close(l.stop)
 	l.stopped.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.out.finish()
 	l.err.finish()
-	l.flush(ctx)
+	l.flush()
 }
 
 func (l *taskLog) flushUntilStop() {
@@ -97,7 +105,7 @@ func (l *taskLog) flushUntilStop() {
 			return
 		case <-ticker.C:
 			l.mu.Lock()
-			l.flush(context.Background())
+			l.flush()
 			l.mu.Unlock()
 		}
 	}
@@ -118,13 +126,13 @@ func (l *taskLog) add(level models.Level, text string) {
 	// A program that writes without end must leave the database half of its
 	// time for others: SQLite has one writer at a time and no queue for them.
 	began := time.Now()
-	l.flush(context.Background())
+	l.flush()
 	time.Sleep(min(time.Since(began), flushEvery))
 }
 
 // flush stores what is pending, and keeps it when that fails. The caller holds
 // the lock, which keeps the order.
-func (l *taskLog) flush(ctx context.Context) {
+func (l *taskLog) flush() {
 	if len(l.pending) == 0 {
 		return
 	}
@@ -134,12 +142,10 @@ func (l *taskLog) flush(ctx context.Context) {
 			Text: fmt.Sprintf("%d lines were lost while the database did not answer.", l.dropped),
 		})
 	}
-	ctx, done := context.WithTimeout(ctx, flushTime)
-	defer done()
-	err := l.store.AppendLines(ctx, l.pending)
+	err := l.keep(l.pending)
 	if err != nil && models.CodeOf(err) == "" {
 		l.pending = l.pending[:min(len(l.pending), maxPending)]
-		l.logger.WarnContext(ctx, "store log of task", "task", l.taskID, "error", err)
+		l.logger.Warn("store log of task", slog.Int64("task", l.taskID), slog.Any("error", err))
 		return
 	}
 	l.pending, l.dropped = nil, 0

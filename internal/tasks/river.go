@@ -132,7 +132,7 @@ func (q *riverQueue[T]) stop(ctx context.Context) error {
 }
 
 func (q *riverQueue[T]) beat(ctx context.Context) error {
-	_, err := q.access.SQL.ExecContext(ctx, q.speech.beat, q.id)
+	_, err := q.access.SQL.ExecContext(ctx, q.speech.beat, q.id) //nolint:gosec // one of our two constants
 	return err
 }
 
@@ -185,13 +185,14 @@ func findSQLite(ctx context.Context, tx *sql.Tx, query string, args ...any) ([]d
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = rows.Close() }() // Err says what Close would
 	var found []dead
 	for rows.Next() {
 		var d dead
 		if err := rows.Scan(&d.queue, &d.priority, &d.args); err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return nil, err
 		}
 		found = append(found, d)
 	}
-	return found, errors.Join(rows.Err(), rows.Close())
+	return found, rows.Err()
 }

@@ -64,10 +64,10 @@ func (s *Scheduler) Stop() error {
 func (t Timed) turn(ctx context.Context, log *slog.Logger) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.ErrorContext(ctx, "timed work panicked", "name", t.Name, "panic", p, "stack", string(debug.Stack()))
+			log.ErrorContext(ctx, "timed work panicked", slog.String("name", t.Name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	if err := t.Run(ctx); err != nil && ctx.Err() == nil {
-		log.ErrorContext(ctx, "timed work failed", "name", t.Name, "error", err)
+		log.ErrorContext(ctx, "timed work failed", slog.String("name", t.Name), slog.Any("error", err))
 	}
 }

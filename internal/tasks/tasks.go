@@ -121,7 +121,7 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 	cfg.Beat = or(cfg.Beat, time.Second)
 	cfg.Lease = or(cfg.Lease, 5*time.Second)
 	cfg.ID += "-" + rand.Text()[:8]
-	cfg.Logger = cfg.Logger.With("worker", cfg.ID)
+	cfg.Logger = cfg.Logger.With(slog.String("worker", cfg.ID))
 	r := &Runner{
 		cfg: cfg, store: store, access: access,
 		handlers: map[models.TaskKind]fleet.Handler{}, held: map[int64]*held{},

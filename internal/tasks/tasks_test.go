@@ -60,10 +60,10 @@ func workerProcess(dsn, gate string) error {
 	s.SetEnqueuer(r)
 	r.Handle(models.TaskVerify, func(ctx context.Context, t models.Task, log fleet.Log) (string, models.TaskState, error) {
 		log.Printf(models.LevelInfo, "begun by the worker process")
-		fmt.Println("begun", t.ID)
+		fmt.Fprintln(os.Stdout, "begun", t.ID)
 		for {
 			if _, err := os.Stat(gate); err == nil {
-				fmt.Println("through", t.ID)
+				fmt.Fprintln(os.Stdout, "through", t.ID)
 				return "by the worker process", "", nil
 			}
 			if errors.Is(context.Cause(ctx), fleet.ErrCancelled) {
@@ -75,7 +75,7 @@ func workerProcess(dsn, gate string) error {
 	if err := r.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(err, r.Stop(ctx), s.Close())
 }
@@ -89,7 +89,7 @@ type process struct {
 
 func startWorker(t *testing.T, dsn, gate string) *process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // it is ourselves
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), workerDSN+"="+dsn, workerGate+"="+gate)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -145,17 +145,12 @@ var postgres = testpg.NewTemplate(func(ctx context.Context, dsn string) error {
 	return errors.Join(err, s.Close())
 })
 
-// each runs a test on both databases.
-func each(t *testing.T, test func(t *testing.T, dsn string)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, postgres.Open(t))
-	})
+// databases gives one new database of each kind.
+func databases() map[string]func(t *testing.T) string {
+	return map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { t.Helper(); return "sqlite:" + filepath.Join(t.TempDir(), "tasks.db") },
+		"postgres": func(t *testing.T) string { t.Helper(); return postgres.Open(t) },
+	}
 }
 
 // fast is a Config for tests: deaths are noticed quickly.
@@ -260,333 +255,391 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func TestRunner_Enqueue_InvisibleBeforeCommit(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		var committing atomic.Bool
-		var early atomic.Int64
-		f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			if !committing.Load() {
-				early.Add(1)
-			}
-			return "seen", "", nil
-		})
-		f.start(t)
-		boom := errors.New("boom")
-		var gone, kept models.Task
-		for _, fate := range []struct {
-			task *models.Task
-			err  error
-		}{{&gone, boom}, {&kept, nil}} {
-			err := f.InTx(f.ctx, func(tx fleet.Tx) error {
-				*fate.task = models.Task{Kind: models.TaskVerify, Subject: models.Subject{Kind: models.SubjectSite, ID: 1}}
-				ok(t, tx.CreateTask(f.ctx, fate.task))
-				if fate.err == nil {
-					committing.Store(true)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			var committing atomic.Bool
+			var early atomic.Int64
+			f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				if !committing.Load() {
+					early.Add(1)
 				}
-				return fate.err
+				return "seen", "", nil
 			})
-			want(t, "error", errors.Is(err, fate.err), true)
-		}
-		want(t, "message", f.ended(t, kept.ID).Message, "seen")
-		want(t, "calls before the commit", early.Load(), 0)
-	})
+			f.start(t)
+			boom := errors.New("boom")
+			var gone, kept models.Task
+			for _, fate := range []struct {
+				task *models.Task
+				err  error
+			}{{&gone, boom}, {&kept, nil}} {
+				err := f.InTx(f.ctx, func(tx fleet.Tx) error {
+					*fate.task = models.Task{Kind: models.TaskVerify, Subject: models.Subject{Kind: models.SubjectSite, ID: 1}}
+					ok(t, tx.CreateTask(f.ctx, fate.task))
+					if fate.err == nil {
+						committing.Store(true)
+					}
+					return fate.err
+				})
+				want(t, "error", errors.Is(err, fate.err), true)
+			}
+			want(t, "message", f.ended(t, kept.ID).Message, "seen")
+			want(t, "calls before the commit", early.Load(), 0)
+		})
+	}
 }
 
 func TestRunner_Work_ExactlyOnceOverTwoRunners(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		a, b := setup(t, dsn), setup(t, dsn)
-		var mu sync.Mutex
-		calls := map[int64]int{}
-		for _, f := range []*fixture{a, b} {
-			f.r.Handle(models.TaskUpgrade, func(_ context.Context, task models.Task, _ fleet.Log) (string, models.TaskState, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				calls[task.ID]++
-				return "done", models.TaskWarning, nil
-			})
-			f.start(t)
-		}
-		var made []models.Task
-		for n := range 30 {
-			made = append(made, a.create(t, models.TaskUpgrade, int64(n)))
-		}
-		for _, task := range made {
-			want(t, "state", a.ended(t, task.ID).State, models.TaskWarning)
-		}
-		for id, n := range calls {
-			want(t, "calls of task "+strconv.FormatInt(id, 10), n, 1)
-		}
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			a, b := setup(t, dsn), setup(t, dsn)
+			var mu sync.Mutex
+			calls := map[int64]int{}
+			for _, f := range []*fixture{a, b} {
+				f.r.Handle(models.TaskUpgrade, func(_ context.Context, task models.Task, _ fleet.Log) (string, models.TaskState, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					calls[task.ID]++
+					return "done", models.TaskWarning, nil
+				})
+				f.start(t)
+			}
+			var made []models.Task
+			for n := range 30 {
+				made = append(made, a.create(t, models.TaskUpgrade, int64(n)))
+			}
+			for _, task := range made {
+				want(t, "state", a.ended(t, task.ID).State, models.TaskWarning)
+			}
+			for id, n := range calls {
+				want(t, "calls of task "+strconv.FormatInt(id, 10), n, 1)
+			}
+		})
+	}
 }
 
 func TestRunner_CreateTask_SecondForSubjectConflicts(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		f.create(t, models.TaskUpgrade, 7)
-		err := f.CreateTask(f.ctx, &models.Task{Kind: models.TaskVerify, Subject: models.Subject{Kind: models.SubjectSite, ID: 7}})
-		want(t, "code", models.CodeOf(err), models.Conflict)
-		var jobs int
-		ok(t, f.Access().SQL.QueryRowContext(f.ctx, "SELECT COUNT(*) FROM river_job").Scan(&jobs))
-		want(t, "jobs", jobs, 1)
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			f.create(t, models.TaskUpgrade, 7)
+			err := f.CreateTask(f.ctx, &models.Task{Kind: models.TaskVerify, Subject: models.Subject{Kind: models.SubjectSite, ID: 7}})
+			want(t, "code", models.CodeOf(err), models.Conflict)
+			var jobs int
+			ok(t, f.Access().SQL.QueryRowContext(f.ctx, "SELECT COUNT(*) FROM river_job").Scan(&jobs))
+			want(t, "jobs", jobs, 1)
+		})
+	}
 }
 
 func TestRunner_Kill9_AnotherTakesOver(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		worker := startWorker(t, dsn, filepath.Join(t.TempDir(), "never"))
-		task := f.create(t, models.TaskVerify, 1)
-		worker.await(t, fmt.Sprint("begun ", task.ID))
-		f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			return "by the other", "", nil
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			f := setup(t, dsn)
+			worker := startWorker(t, dsn, filepath.Join(t.TempDir(), "never"))
+			task := f.create(t, models.TaskVerify, 1)
+			worker.await(t, fmt.Sprint("begun ", task.ID))
+			f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				return "by the other", "", nil
+			})
+			f.start(t)
+			eventually(t, "its first line is stored", func() bool { return f.log(t, task.ID) != "" })
+			killed := time.Now()
+			worker.signal(t, syscall.SIGKILL)
+			ended := f.ended(t, task.ID)
+			want(t, "message", ended.Message, "by the other")
+			want(t, "attempt", ended.Attempt, 2)
+			if took := time.Since(killed); took > 15*time.Second {
+				t.Errorf("the take-over took %s", took)
+			}
+			if log := f.log(t, task.ID); !strings.Contains(log, "begun by the worker process") || !strings.Contains(log, "taken up again") {
+				t.Errorf("the log is\n%s", log)
+			}
 		})
-		f.start(t)
-		eventually(t, "its first line is stored", func() bool { return f.log(t, task.ID) != "" })
-		killed := time.Now()
-		worker.signal(t, syscall.SIGKILL)
-		ended := f.ended(t, task.ID)
-		want(t, "message", ended.Message, "by the other")
-		want(t, "attempt", ended.Attempt, 2)
-		if took := time.Since(killed); took > 15*time.Second {
-			t.Errorf("the take-over took %s", took)
-		}
-		if log := f.log(t, task.ID); !strings.Contains(log, "begun by the worker process") || !strings.Contains(log, "taken up again") {
-			t.Errorf("the log is\n%s", log)
-		}
-	})
+	}
 }
 
 func TestRunner_LostLease_CannotFinish(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		gate := filepath.Join(t.TempDir(), "gate")
-		worker := startWorker(t, dsn, gate)
-		task := f.create(t, models.TaskVerify, 1)
-		worker.await(t, fmt.Sprint("begun ", task.ID))
-		release := make(chan struct{})
-		f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			<-release
-			return "by the other", "", nil
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			f := setup(t, dsn)
+			gate := filepath.Join(t.TempDir(), "gate")
+			worker := startWorker(t, dsn, gate)
+			task := f.create(t, models.TaskVerify, 1)
+			worker.await(t, fmt.Sprint("begun ", task.ID))
+			release := make(chan struct{})
+			f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				<-release
+				return "by the other", "", nil
+			})
+			worker.signal(t, syscall.SIGSTOP) // as a host that hangs
+			f.start(t)
+			eventually(t, "another takes the task over", func() bool { return f.load(t, task.ID).Attempt == 2 })
+			ok(t, os.WriteFile(gate, nil, 0o600))
+			worker.signal(t, syscall.SIGCONT)
+			worker.await(t, fmt.Sprint("through ", task.ID))
+			// The worker process ends after it has tried to finish the task.
+			ok(t, worker.stdin.Close())
+			for range worker.lines { // until it has ended
+			}
+			want(t, "state", f.load(t, task.ID).State, models.TaskRunning)
+			close(release)
+			want(t, "message", f.ended(t, task.ID).Message, "by the other")
 		})
-		worker.signal(t, syscall.SIGSTOP) // as a host that hangs
-		f.start(t)
-		eventually(t, "another takes the task over", func() bool { return f.load(t, task.ID).Attempt == 2 })
-		ok(t, os.WriteFile(gate, nil, 0o600))
-		worker.signal(t, syscall.SIGCONT)
-		worker.await(t, fmt.Sprint("through ", task.ID))
-		// The worker process ends after it has tried to finish the task.
-		ok(t, worker.stdin.Close())
-		for range worker.lines { //nolint:revive // until it has ended
-		}
-		want(t, "state", f.load(t, task.ID).State, models.TaskRunning)
-		close(release)
-		want(t, "message", f.ended(t, task.ID).Message, "by the other")
-	})
+	}
 }
 
 func TestRunner_Handler_LearnsThatItLostTheTask(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		begun, cause := make(chan int64, 10), make(chan error, 10)
-		f.r.Handle(models.TaskVerify, func(ctx context.Context, task models.Task, _ fleet.Log) (string, models.TaskState, error) {
-			begun <- task.ID
-			<-ctx.Done()
-			cause <- context.Cause(ctx)
-			return "too late", "", nil
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			begun, cause := make(chan int64, 10), make(chan error, 10)
+			f.r.Handle(models.TaskVerify, func(ctx context.Context, task models.Task, _ fleet.Log) (string, models.TaskState, error) {
+				begun <- task.ID
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				return "too late", "", nil
+			})
+			f.start(t)
+			task := f.create(t, models.TaskVerify, 1)
+			<-begun
+			thief, err := f.TakeTask(f.ctx, task.ID)
+			ok(t, err)
+			want(t, "cause", errors.Is(<-cause, fleet.ErrLost), true)
+			ok(t, f.HoldsTask(f.ctx, thief))
+			ok(t, f.FinishTask(f.ctx, thief, models.TaskSucceeded, "by the thief"))
+			want(t, "message", f.ended(t, task.ID).Message, "by the thief")
 		})
-		f.start(t)
-		task := f.create(t, models.TaskVerify, 1)
-		<-begun
-		thief, err := f.TakeTask(f.ctx, task.ID)
-		ok(t, err)
-		want(t, "cause", errors.Is(<-cause, fleet.ErrLost), true)
-		ok(t, f.HoldsTask(f.ctx, thief))
-		ok(t, f.FinishTask(f.ctx, thief, models.TaskSucceeded, "by the thief"))
-		want(t, "message", f.ended(t, task.ID).Message, "by the thief")
-	})
+	}
 }
 
 func TestRunner_Cancel_QueuedNeverRuns(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f, other := setup(t, dsn), setup(t, dsn)
-		var calls atomic.Int64
-		f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			calls.Add(1)
-			return "", "", nil
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			f, other := setup(t, dsn), setup(t, dsn)
+			var calls atomic.Int64
+			f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				calls.Add(1)
+				return "", "", nil
+			})
+			cancelled := f.create(t, models.TaskVerify, 1)
+			ok(t, other.CancelTask(f.ctx, "bob", cancelled.ID))
+			f.start(t)
+			f.ended(t, f.create(t, models.TaskVerify, 1).ID)
+			want(t, "calls", calls.Load(), 1)
+			want(t, "state", f.load(t, cancelled.ID).State, models.TaskCancelled)
 		})
-		cancelled := f.create(t, models.TaskVerify, 1)
-		ok(t, other.CancelTask(f.ctx, "bob", cancelled.ID))
-		f.start(t)
-		f.ended(t, f.create(t, models.TaskVerify, 1).ID)
-		want(t, "calls", calls.Load(), 1)
-		want(t, "state", f.load(t, cancelled.ID).State, models.TaskCancelled)
-	})
+	}
 }
 
 func TestRunner_Cancel_RunningInAnotherProcess(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		worker := startWorker(t, dsn, filepath.Join(t.TempDir(), "never"))
-		task := f.create(t, models.TaskVerify, 1)
-		worker.await(t, fmt.Sprint("begun ", task.ID))
-		asked := time.Now()
-		ok(t, f.CancelTask(f.ctx, "bob", task.ID))
-		ended := f.ended(t, task.ID)
-		want(t, "state", ended.State, models.TaskCancelled)
-		want(t, "message", ended.Message, "It was cancelled.")
-		if took := time.Since(asked); took > 3*time.Second {
-			t.Errorf("it took %s", took)
-		}
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			f := setup(t, dsn)
+			worker := startWorker(t, dsn, filepath.Join(t.TempDir(), "never"))
+			task := f.create(t, models.TaskVerify, 1)
+			worker.await(t, fmt.Sprint("begun ", task.ID))
+			asked := time.Now()
+			ok(t, f.CancelTask(f.ctx, "bob", task.ID))
+			ended := f.ended(t, task.ID)
+			want(t, "state", ended.State, models.TaskCancelled)
+			want(t, "message", ended.Message, "It was cancelled.")
+			if took := time.Since(asked); took > 3*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
 }
 
 func TestRunner_Stop_LeavesTheTaskToTheNext(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		begun := make(chan struct{}, 10)
-		f.r.Handle(models.TaskBuild, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
-			begun <- struct{}{}
-			<-ctx.Done()
-			if !errors.Is(context.Cause(ctx), fleet.ErrStopping) {
-				t.Errorf("the cause is %v", context.Cause(ctx))
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t)
+			f := setup(t, dsn)
+			begun := make(chan struct{}, 10)
+			f.r.Handle(models.TaskBuild, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
+				begun <- struct{}{}
+				<-ctx.Done()
+				if !errors.Is(context.Cause(ctx), fleet.ErrStopping) {
+					t.Errorf("the cause is %v", context.Cause(ctx))
+				}
+				return "", "", fmt.Errorf("a program was killed: %w", ctx.Err())
+			})
+			f.r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
+				begun <- struct{}{}
+				<-ctx.Done()
+				return "finished all the same", "", nil
+			})
+			ok(t, f.r.Start(f.ctx))
+			left, finished := f.create(t, models.TaskBuild, 1), f.create(t, models.TaskVerify, 2)
+			<-begun
+			<-begun
+			ok(t, f.r.Stop(f.ctx))
+			want(t, "state of the interrupted one", f.load(t, left.ID).State, models.TaskRunning)
+			want(t, "message of the finished one", f.load(t, finished.ID).Message, "finished all the same")
+			next := setup(t, dsn)
+			next.r.Handle(models.TaskBuild, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				return "by the next", "", nil
+			})
+			next.start(t)
+			want(t, "message", next.ended(t, left.ID).Message, "by the next")
+			if log := next.log(t, left.ID); strings.Contains(log, "died") {
+				t.Errorf("a stop was taken for a death:\n%s", log)
 			}
-			return "", "", fmt.Errorf("a program was killed: %w", ctx.Err())
 		})
-		f.r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
-			begun <- struct{}{}
-			<-ctx.Done()
-			return "finished all the same", "", nil
-		})
-		ok(t, f.r.Start(f.ctx))
-		left, finished := f.create(t, models.TaskBuild, 1), f.create(t, models.TaskVerify, 2)
-		<-begun
-		<-begun
-		ok(t, f.r.Stop(f.ctx))
-		want(t, "state of the interrupted one", f.load(t, left.ID).State, models.TaskRunning)
-		want(t, "message of the finished one", f.load(t, finished.ID).Message, "finished all the same")
-		next := setup(t, dsn)
-		next.r.Handle(models.TaskBuild, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			return "by the next", "", nil
-		})
-		next.start(t)
-		want(t, "message", next.ended(t, left.ID).Message, "by the next")
-		if log := next.log(t, left.ID); strings.Contains(log, "died") {
-			t.Errorf("a stop was taken for a death:\n%s", log)
-		}
-	})
+	}
 }
 
 func TestRunner_Wait_CallsAgain(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		var calls atomic.Int64
-		f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			if calls.Add(1) <= maxTakeovers+2 {
-				return "", "", Wait(time.Millisecond)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			var calls atomic.Int64
+			f.r.Handle(models.TaskVerify, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				if calls.Add(1) <= maxTakeovers+2 {
+					return "", "", Wait(time.Millisecond)
+				}
+				return "at last", "", nil
+			})
+			f.start(t)
+			task := f.create(t, models.TaskVerify, 1)
+			want(t, "message", f.ended(t, task.ID).Message, "at last")
+			if log := f.log(t, task.ID); strings.Contains(log, "died") {
+				t.Errorf("waiting was taken for a death:\n%s", log)
 			}
-			return "at last", "", nil
 		})
-		f.start(t)
-		task := f.create(t, models.TaskVerify, 1)
-		want(t, "message", f.ended(t, task.ID).Message, "at last")
-		if log := f.log(t, task.ID); strings.Contains(log, "died") {
-			t.Errorf("waiting was taken for a death:\n%s", log)
-		}
-	})
+	}
 }
 
 func TestRunner_Parent_WaitsForItsChildren(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		f.r.Handle(models.TaskUpgradePlatform, func(ctx context.Context, parent models.Task, _ fleet.Log) (string, models.TaskState, error) {
-			children, err := f.Children(ctx, parent.ID)
-			if err != nil {
-				return "", "", err
-			}
-			if len(children) == 0 {
-				return "", "", errors.Join(f.InTx(ctx, func(tx fleet.Tx) error {
-					for n := range 6 { // more than there are workers
-						child := models.Task{Kind: models.TaskUpgrade, Subject: models.Subject{Kind: models.SubjectSite, ID: int64(100 + n)}, ParentID: &parent.ID}
-						if err := tx.CreateTask(ctx, &child); err != nil {
-							return err
-						}
-					}
-					return nil
-				}), Wait(10*time.Millisecond))
-			}
-			for _, child := range children {
-				if !child.State.Over() {
-					return "", "", Wait(10 * time.Millisecond)
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			f.r.Handle(models.TaskUpgradePlatform, func(ctx context.Context, parent models.Task, _ fleet.Log) (string, models.TaskState, error) {
+				children, err := f.Children(ctx, parent.ID)
+				if err != nil {
+					return "", "", err
 				}
-			}
-			return fmt.Sprint(len(children), " done"), "", nil
+				if len(children) == 0 {
+					return "", "", errors.Join(f.InTx(ctx, func(tx fleet.Tx) error {
+						for n := range 6 { // more than there are workers
+							child := models.Task{Kind: models.TaskUpgrade, Subject: models.Subject{Kind: models.SubjectSite, ID: int64(100 + n)}, ParentID: &parent.ID}
+							if err := tx.CreateTask(ctx, &child); err != nil {
+								return err
+							}
+						}
+						return nil
+					}), Wait(10*time.Millisecond))
+				}
+				for _, child := range children {
+					if !child.State.Over() {
+						return "", "", Wait(10 * time.Millisecond)
+					}
+				}
+				return fmt.Sprint(len(children), " done"), "", nil
+			})
+			f.r.Handle(models.TaskUpgrade, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+				return "", "", nil
+			})
+			f.start(t)
+			want(t, "message", f.ended(t, f.create(t, models.TaskUpgradePlatform, 1).ID).Message, "6 done")
 		})
-		f.r.Handle(models.TaskUpgrade, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-			return "", "", nil
-		})
-		f.start(t)
-		want(t, "message", f.ended(t, f.create(t, models.TaskUpgradePlatform, 1).ID).Message, "6 done")
-	})
+	}
 }
 
 func TestRunner_Failure_EndsAsItShould(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		f := setup(t, dsn)
-		handlers := map[models.TaskKind]fleet.Handler{
-			models.TaskCheck: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-				panic("a bug")
-			},
-			models.TaskBuild: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-				return "", "", fmt.Errorf("build: %w", models.Wrapf(models.Unavailable, errors.New("exit 1"), "Composer failed. Look at the log."))
-			},
-			models.TaskInstall: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
-				return "", models.TaskRecovered, models.Errorf(models.Unavailable, "All is as before.")
-			},
-		}
-		f.r.HandleAll(handlers)
-		f.start(t)
-		for n, one := range []struct {
-			kind    models.TaskKind
-			state   models.TaskState
-			message string
-			log     string
-		}{
-			{models.TaskCheck, models.TaskFailed, "Something went wrong inside Hefring.", "a bug"},
-			{models.TaskBuild, models.TaskFailed, "Composer failed. Look at the log.", "exit 1"},
-			{models.TaskInstall, models.TaskRecovered, "All is as before.", "All is as before."},
-			{models.TaskVerify, models.TaskFailed, "This Hefring does not know", "does not know"},
-		} {
-			task := f.ended(t, f.create(t, one.kind, int64(n)).ID)
-			want(t, "state", task.State, one.state)
-			if !strings.HasPrefix(task.Message, one.message) || !strings.Contains(f.log(t, task.ID), one.log) {
-				t.Errorf("%s: message %q, log\n%s", one.kind, task.Message, f.log(t, task.ID))
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, database(t))
+			handlers := map[models.TaskKind]fleet.Handler{
+				models.TaskCheck: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+					panic("a bug")
+				},
+				models.TaskBuild: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+					return "", "", fmt.Errorf("build: %w", models.Wrapf(models.Unavailable, errors.New("exit 1"), "Composer failed. Look at the log."))
+				},
+				models.TaskInstall: func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+					return "", models.TaskRecovered, models.Errorf(models.Unavailable, "All is as before.")
+				},
 			}
-		}
-	})
+			f.r.HandleAll(handlers)
+			f.start(t)
+			for n, one := range []struct {
+				kind    models.TaskKind
+				state   models.TaskState
+				message string
+				log     string
+			}{
+				{models.TaskCheck, models.TaskFailed, "Something went wrong inside Hefring.", "a bug"},
+				{models.TaskBuild, models.TaskFailed, "Composer failed. Look at the log.", "exit 1"},
+				{models.TaskInstall, models.TaskRecovered, "All is as before.", "All is as before."},
+				{models.TaskVerify, models.TaskFailed, "This Hefring does not know", "does not know"},
+			} {
+				task := f.ended(t, f.create(t, one.kind, int64(n)).ID)
+				want(t, "state", task.State, one.state)
+				if !strings.HasPrefix(task.Message, one.message) || !strings.Contains(f.log(t, task.ID), one.log) {
+					t.Errorf("%s: message %q, log\n%s", one.kind, task.Message, f.log(t, task.ID))
+				}
+			}
+		})
+	}
 }
 
 func TestRunner_TooManyDeaths_FailsWithAReason(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		for _, takeovers := range []int{maxTakeovers + 1, maxTakeovers + 2} {
-			f := setup(t, dsn)
-			var tidied atomic.Bool
-			f.r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
-				tidied.Store(errors.Is(context.Cause(ctx), fleet.ErrCancelled))
-				return "", models.TaskCancelled, context.Cause(ctx)
-			})
-			// Its own job has a worker that is dead already.
-			task := f.create(t, models.TaskVerify, 1)
-			ok(t, f.Access().InTx(f.ctx, func(tx any) error {
-				return f.r.queue.insert(f.ctx, tx, job{TaskID: task.ID, Takeovers: takeovers}, QueueSites, 1)
-			}))
-			_, err := f.Access().SQL.ExecContext(f.ctx, "DELETE FROM river_job WHERE queue = 'builds'")
-			ok(t, err)
-			ok(t, f.r.Start(f.ctx))
-			ended := f.ended(t, task.ID)
-			ok(t, f.r.Stop(f.ctx))
-			want(t, "state", ended.State, models.TaskFailed)
-			want(t, "reason", strings.Contains(ended.Message, "workers died over this task"), true)
-			want(t, "the handler could tidy up", tidied.Load(), takeovers == maxTakeovers+1)
-		}
-	})
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, takeovers := range []int{maxTakeovers + 1, maxTakeovers + 2} {
+				f := setup(t, database(t))
+				var tidied atomic.Bool
+				f.r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
+					tidied.Store(errors.Is(context.Cause(ctx), fleet.ErrCancelled))
+					return "", models.TaskCancelled, context.Cause(ctx)
+				})
+				// Its own job has a worker that is dead already.
+				task := f.create(t, models.TaskVerify, 1)
+				ok(t, f.Access().InTx(f.ctx, func(tx any) error {
+					return f.r.queue.insert(f.ctx, tx, job{TaskID: task.ID, Takeovers: takeovers}, QueueSites, 1)
+				}))
+				_, err := f.Access().SQL.ExecContext(f.ctx, "DELETE FROM river_job WHERE queue = 'builds'")
+				ok(t, err)
+				ok(t, f.r.Start(f.ctx))
+				ended := f.ended(t, task.ID)
+				ok(t, f.r.Stop(f.ctx))
+				want(t, "state", ended.State, models.TaskFailed)
+				want(t, "reason", strings.Contains(ended.Message, "workers died over this task"), true)
+				want(t, "the handler could tidy up", tidied.Load(), takeovers == maxTakeovers+1)
+			}
+		})
+	}
 }

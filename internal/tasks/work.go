@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -44,12 +45,11 @@ func (r *Runner) work(ctx context.Context, j job) error {
 		return again(0)
 	}
 	t, err := r.store.TakeTask(lasting, j.TaskID)
-	switch models.CodeOf(err) {
-	case models.Conflict, models.NotFound:
+	if code := models.CodeOf(err); code == models.Conflict || code == models.NotFound {
 		return nil // it has ended, or was pruned
 	}
 	if err != nil {
-		r.cfg.Logger.ErrorContext(ctx, "take task", "task", j.TaskID, "error", err)
+		r.cfg.Logger.ErrorContext(ctx, "take task", slog.Int64("task", j.TaskID), slog.Any("error", err))
 		return again(time.Second)
 	}
 	ctx, release, ok := r.hold(ctx, t)
@@ -57,7 +57,7 @@ func (r *Runner) work(ctx context.Context, j job) error {
 		return again(0)
 	}
 	defer release()
-	log := newLog(r.store, t.ID, r.cfg.Logger)
+	log := newLog(ctx, r.store, t.ID, r.cfg.Logger)
 	if j.Takeovers > 0 {
 		log.Printf(models.LevelWarn, "The worker that had this task died. It is taken up again (attempt %d).", j.Takeovers+1)
 	}
@@ -110,22 +110,22 @@ func (r *Runner) settle(ctx context.Context, t models.Task, log *taskLog, messag
 	cause := context.Cause(ctx)
 	lasting := context.WithoutCancel(ctx)
 	if waiting, is := errors.AsType[fleet.Waiting](err); is {
-		log.close(lasting)
+		log.close()
 		return again(waiting.For)
 	}
 	interrupted := errors.Is(cause, fleet.ErrStopping) || errors.Is(cause, fleet.ErrLost) || errors.Is(err, fleet.ErrLost)
 	if err != nil && state == "" && interrupted {
 		log.Printf(models.LevelInfo, "Interrupted: %v. It is taken up again.", cause)
-		log.close(lasting)
+		log.close()
 		return again(0) // if the job is still ours
 	}
 	if err != nil {
 		log.Printf(models.LevelError, "%v", err)
 		if isNews(err) {
-			r.cfg.Logger.ErrorContext(ctx, "task failed", "task", t.ID, "kind", t.Kind, "error", err)
+			r.cfg.Logger.ErrorContext(ctx, "task failed", slog.Int64("task", t.ID), slog.String("kind", string(t.Kind)), slog.Any("error", err))
 		}
 	}
-	log.close(lasting)
+	log.close()
 	state, message = outcome(cause, state, message, err)
 	return r.finish(lasting, t, state, message)
 }
@@ -160,12 +160,12 @@ func (r *Runner) finish(ctx context.Context, t models.Task, state models.TaskSta
 		case err == nil:
 			return nil
 		case models.CodeOf(err) != "": // taken over, ended or gone
-			r.cfg.Logger.InfoContext(ctx, "drop result of task", "task", t.ID, "attempt", t.Attempt, "state", state, "reason", err)
+			r.cfg.Logger.InfoContext(ctx, "drop result of task", slog.Int64("task", t.ID), slog.Int("attempt", t.Attempt), slog.String("state", string(state)), slog.Any("reason", err))
 			return nil
 		case wait > r.cfg.Lease || r.isStopping():
-			r.cfg.Logger.ErrorContext(ctx, "finish task", "task", t.ID, "error", err)
+			r.cfg.Logger.ErrorContext(ctx, "finish task", slog.Int64("task", t.ID), slog.Any("error", err))
 			return again(time.Second)
 		}
-		time.Sleep(wait)
+		time.Sleep(wait) // at most the lease
 	}
 }

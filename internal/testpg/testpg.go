@@ -64,9 +64,9 @@ func NewTemplate(prepare func(ctx context.Context, dsn string) error) *Template 
 
 // Open copies the template for one test and gives the copy's DSN. The copy is
 // dropped when the test ends.
-func (p *Template) Open(t testing.TB) string {
-	t.Helper()
-	c := running(t)
+func (p *Template) Open(tb testing.TB) string {
+	tb.Helper()
+	c := running(tb)
 	p.once.Do(func() {
 		p.name = "template_" + strings.ToLower(rand.Text())
 		if p.err = c.exec("CREATE DATABASE " + p.name); p.err == nil {
@@ -74,16 +74,16 @@ func (p *Template) Open(t testing.TB) string {
 		}
 	})
 	if p.err != nil {
-		t.Fatalf("prepare the template database: %v", p.err)
+		tb.Fatalf("prepare the template database: %v", p.err)
 	}
-	return c.create(t, " TEMPLATE "+p.name)
+	return c.create(tb, " TEMPLATE "+p.name)
 }
 
 // Empty gives the DSN of a new database without any table. It is dropped when
 // the test ends.
-func Empty(t testing.TB) string {
-	t.Helper()
-	return running(t).create(t, "")
+func Empty(tb testing.TB) string {
+	tb.Helper()
+	return running(tb).create(tb, "")
 }
 
 type cluster struct {
@@ -98,11 +98,11 @@ type cluster struct {
 //nolint:gochecknoglobals // the test process has one cluster, and tests share nothing else
 var start = sync.OnceValues(startCluster)
 
-func running(t testing.TB) *cluster {
-	t.Helper()
+func running(tb testing.TB) *cluster {
+	tb.Helper()
 	c, err := start()
 	if err != nil {
-		t.Fatalf("start PostgreSQL: %v", err)
+		tb.Fatalf("start PostgreSQL: %v", err)
 	}
 	return c
 }
@@ -127,7 +127,7 @@ func startCluster() (*cluster, error) {
 	}
 	// The port only names the socket inside our own folder, so it is always free.
 	c := &cluster{dir: dir, port: 5432}
-	cmd := exec.Command("/bin/sh", "-c", watchdog, "testpg", bin, dir, strconv.Itoa(c.port)) //nolint:noctx // it outlives every test's context
+	cmd := exec.Command("/bin/sh", "-c", watchdog, "testpg", bin, dir, strconv.Itoa(c.port)) //nolint:noctx,gosec // it outlives every test's context; the script is a constant
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: who}
@@ -155,8 +155,8 @@ func (c *cluster) await(ended <-chan error) error {
 			return nil
 		}
 		select {
-		case <-ended:
-			return c.fail(errors.New("the server ended at once"))
+		case err := <-ended:
+			return c.fail(fmt.Errorf("the server ended at once: %w", err))
 		case <-deadline:
 			return c.fail(err)
 		case <-retry.C:
@@ -172,15 +172,15 @@ func (c *cluster) fail(cause error) error {
 	return errors.Join(cause, fmt.Errorf("its log says:\n%s", log), c.stdin.Close(), os.RemoveAll(c.dir))
 }
 
-func (c *cluster) create(t testing.TB, how string) string {
-	t.Helper()
+func (c *cluster) create(tb testing.TB, how string) string {
+	tb.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
 	if err := c.exec("CREATE DATABASE " + name + how); err != nil {
-		t.Fatalf("create a database: %v", err)
+		tb.Fatalf("create a database: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			t.Errorf("drop a database: %v", err)
+			tb.Errorf("drop a database: %v", err)
 		}
 	})
 	return c.dsn(name)

@@ -15,7 +15,7 @@ func TestTemplate_Open_CopiesForEachTest(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is about the statement
+		defer conn.Close(context.WithoutCancel(t.Context())) // the test is about the statement
 		_, err = conn.Exec(t.Context(), sql)
 		return err
 	}

@@ -503,7 +503,7 @@ func TestSource_Build_RepairsDamagedMirror(t *testing.T) {
 			if err != nil || len(packs) == 0 {
 				return errors.New("no pack")
 			}
-			return os.Truncate(packs[0], 20)
+			return errors.Join(os.Chmod(packs[0], 0o600), os.Truncate(packs[0], 20))
 		},
 		"index of pack gone": func(mirror string) error {
 			found, err := filepath.Glob(filepath.Join(mirror, "objects/pack/*.idx"))

@@ -41,7 +41,7 @@ type mirror struct {
 // once.
 func (c *client) withMirror(ctx context.Context, fn func(mirror) error) error {
 	m := mirror{c, c.cacheDir()}
-	if err := os.MkdirAll(filepath.Dir(m.dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(m.dir), 0o755); err != nil { //nolint:gosec // another user passes through
 		return fmt.Errorf("make git cache: %w", tree.Explain(err, c.env.Cache))
 	}
 	unlock, err := lock(ctx, m.dir+".lock")

@@ -104,7 +104,7 @@ func LoginPage(v Login) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = components.FieldBox(components.Field{ID: "name", Name: "name", Label: "Name", Value: v.Name, Auto: "username", Width: "w12"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = components.FieldBox(components.Field{ID: "name", Name: "name", Label: "Name", Value: v.Name, Focus: true, Auto: "username", Width: "w12"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -41,6 +41,9 @@ $settings['hash_salt'] = file_get_contents(%s);
 	for _, s := range ownSettings(d.layout, r) {
 		fmt.Fprintf(&b, "$settings[%s] = %s;\n", quote(s.key), s.value)
 	}
+	// Drupal's own cron runs at the end of whatever page, also of one that only
+	// reads; what it writes while the database is being copied would be lost.
+	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  $config['automated_cron.settings']['interval'] = 0;\n}\n", quote(d.layout.ReadOnly(r.Site.ID)))
 	local := quote(filepath.Join(d.layout.Dir(r.Site.ID), localSettings))
 	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  include %s;\n}\n", local, local)
 	return b.String(), nil

@@ -376,8 +376,10 @@ func (tr *traffic) read() {
 }
 
 func (tr *traffic) write() {
+	// When nginx reloads for another test it may close a connection just as a
+	// write is sent on it, and nobody but the visitor may repeat a write.
 	client := visitor()
-	defer client.CloseIdleConnections()
+	client.Transport = &http.Transport{DisableKeepAlives: true}
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
 	for n := 0; tr.running(); n++ {

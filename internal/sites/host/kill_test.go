@@ -134,6 +134,11 @@ func survive(t *testing.T, from, to string, mode models.Mode, points []point) {
 				f = site(t, from)
 			}
 			f.T = t
+			defer func() {
+				if t.Failed() {
+					f = nil
+				}
+			}()
 			old := f.from
 			tr := f.traffic()
 			m, o := f.takeUp(f.killed(to, at))
@@ -160,9 +165,6 @@ func survive(t *testing.T, from, to string, mode models.Mode, points []point) {
 			if mode == models.ModeCode && tr.refused > 0 {
 				t.Errorf("%d writes were refused", tr.refused)
 			}
-			if t.Failed() {
-				f = nil
-			}
 		})
 	}
 }
@@ -177,7 +179,7 @@ func forward(at point) bool {
 func TestHost_Upgrade_KilledInDatabaseMode_BeforeSwitch(t *testing.T) {
 	t.Parallel()
 	survive(t, "10.5.8", tidepool.V1062, models.ModeDatabase, []point{
-		{models.StepPreflight, atStart}, {models.StepPreflight, atOutput}, {models.StepPreflight, atEnd},
+		{models.StepPreflight, atStart}, {models.StepPreflight, atEnd},
 		{models.StepReadOnly, atStart}, {models.StepReadOnly, atDone}, {models.StepReadOnly, atEnd},
 		{models.StepCopy, atStart}, {models.StepCopy, atDone}, {models.StepCopy, atEnd},
 		{models.StepDeploy, atStart}, {models.StepDeploy, atDone}, {models.StepDeploy, atEnd},
@@ -250,4 +252,34 @@ func TestHost_Upgrade_KilledTwice(t *testing.T) {
 	m, o := f.takeUp(j)
 	f.wantOutcome(o, models.UpgradeSucceeded, "", "")
 	f.whole("10.6.2", []string{"site.sqlite", "upgrade-1.sqlite"}, old, m.To)
+}
+
+// Whoever takes an upgrade up knows that visitors were shown the maintenance page.
+func TestHost_Upgrade_KilledInMaintenanceMode(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	f.maintain(true)
+	_, o := f.takeUp(f.killed(tidepool.V1062, point{models.StepProbe, atStart}))
+	f.wantOutcome(o, models.UpgradeRecovered, "", "lost")
+	old := f.from
+	m, o := f.takeUp(f.killed(tidepool.V1062, point{models.StepSwitch, atDone}))
+	f.wantOutcome(o, models.UpgradeSucceeded, "", "")
+	if a := f.get("/?maintenance"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("the site answers %d", a.status)
+	}
+	f.maintain(false)
+	f.whole("10.6.2", []string{"site.sqlite", "upgrade-2.sqlite"}, old, m.To)
+}
+
+// A site that was sick before, and is so on the new version, is put back as it
+// was; that its old version is as sick is nobody's fault.
+func TestHost_Upgrade_KilledWhileSick_Recovers(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	f.local(`if (PHP_SAPI !== 'cli' && \Drupal::VERSION === '10.5.8') { throw new \Exception('This version is sick.'); }`)
+	j := f.killed(tidepool.V1062, point{models.StepSwitch, atDone})
+	f.local(`if (PHP_SAPI !== 'cli') { throw new \Exception('Every version is sick.'); }`)
+	_, o := f.takeUp(j)
+	f.wantOutcome(o, models.UpgradeRecovered, models.StepConfirm, "500")
+	f.clean([]string{"site.sqlite"}, f.from)
 }

@@ -25,6 +25,9 @@ func sound() expected { return expected{"/": http.StatusOK, "/user/login": http.
 // unknown is what is expected of a site whose earlier answers nobody remembers.
 func unknown() expected { return expected{"/": 0, "/user/login": 0} }
 
+// closed is what a site in maintenance mode answers; its login page stays open.
+func closed() expected { return expected{"/": http.StatusServiceUnavailable, "/user/login": 0} }
+
 // remember asks what the site answers now, so that the new version can be held
 // to it: an intranet may answer 403, a site in two languages with a redirect. It
 // is nil when the site is not well.
@@ -66,6 +69,9 @@ func (h *Host) probe(ctx context.Context, site models.Site, release, docroot str
 }
 
 func meets(answer webserver.Answer, path, root string, status int) error {
+	if status == http.StatusServiceUnavailable && answer.Status == status && answer.Root == root {
+		return nil // in maintenance mode, as before
+	}
 	if status == http.StatusOK || answer.Status == http.StatusOK || answer.Status >= http.StatusInternalServerError {
 		if err := webserver.Healthy(answer, root); err != nil {
 			return err

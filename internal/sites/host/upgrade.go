@@ -44,13 +44,24 @@ func (h *Host) Upgrade(ctx context.Context, move upgrade.Move, journal upgrade.J
 	defer unlock()
 	m := &mover{host: h, move: &move, journal: journal, log: log, gate: &webserver.Gate{Run: h.Layout.Run(move.Site.ID)}, release: func() {}, before: unknown()}
 	defer func() { m.release() }()
-	m.adoptGate()
+	m.adopt(ctx)
 	return upgrade.Run(ctx, m.move, m.plan(), journal, log)
 }
 
-// adoptGate goes on with the gate that a killed worker closed. Whether it lapsed
-// meanwhile is asked when it matters.
-func (m *mover) adoptGate() {
+// notWell ends preflight's line in the journal when the site was sick even then.
+const notWell = "the site was not well"
+
+// adopt goes on where a killed worker was: with what it knew of the site, and with
+// the gate that it closed. Whether that lapsed meanwhile is asked when it matters.
+func (m *mover) adopt(ctx context.Context) {
+	preflight := m.move.Steps[0]
+	if preflight.State == models.StepPending {
+		return
+	}
+	m.sick = strings.HasSuffix(preflight.Message, notWell)
+	if on, err := m.maintenance(context.WithoutCancel(ctx)); err == nil && on {
+		m.before = closed()
+	}
 	for _, s := range m.move.Steps {
 		if s.Name == models.StepReadOnly && s.State != models.StepPending && s.State != models.StepSkipped {
 			if err := m.gate.Adopt(); err == nil {
@@ -112,13 +123,40 @@ func (m *mover) drush(r drupal.Release) (*drupal.Drush, error) {
 	return m.host.Drupal.Drush(r, m.log.Out(), m.log.Err())
 }
 
-func (m *mover) preflight(ctx context.Context) (string, error) {
-	site := m.move.Site
-	if seen, err := m.host.remember(ctx, site); err == nil {
-		m.before = seen
-	} else {
+// maintenance tells whether somebody put the site into maintenance mode.
+func (m *mover) maintenance(ctx context.Context) (bool, error) {
+	now, err := m.drush(m.old())
+	if err != nil {
+		return false, err
+	}
+	return now.Maintenance(ctx)
+}
+
+// look finds out what the site answers before anything is done.
+func (m *mover) look(ctx context.Context) error {
+	on, err := m.maintenance(ctx)
+	if err != nil {
+		return err
+	}
+	if on {
+		m.log.Printf(models.LevelInfo, "The site is in maintenance mode and stays so")
+		m.before = closed()
+		return nil
+	}
+	seen, err := m.host.remember(ctx, m.move.Site)
+	if err != nil {
 		m.sick = true
 		m.log.Printf(models.LevelWarn, "The site is not well before the upgrade: %s", err)
+		return nil
+	}
+	m.before = seen
+	return nil
+}
+
+func (m *mover) preflight(ctx context.Context) (string, error) {
+	site := m.move.Site
+	if err := m.look(ctx); err != nil {
+		return "", err
 	}
 	comparison, err := m.host.compare(ctx, site, m.move.From, m.move.To, m.log)
 	if err != nil {
@@ -133,6 +171,9 @@ func (m *mover) preflight(ctx context.Context) (string, error) {
 	if len(comparison.Updates) == 0 {
 		u.Mode, u.NewDatabase = models.ModeCode, u.OldDatabase
 		fact = "no database updates, so no write is refused"
+	}
+	if m.sick {
+		fact += "; " + notWell
 	}
 	for _, update := range comparison.Updates {
 		m.log.Printf(models.LevelInfo, "Pending: %s %s", update.Name, update.Description)
@@ -234,11 +275,7 @@ func (m *mover) dropNext() error {
 }
 
 func (m *mover) updateDatabase(ctx context.Context) (string, error) {
-	now, err := m.drush(m.old())
-	if err != nil {
-		return "", err
-	}
-	maintenance, err := now.Maintenance(ctx)
+	maintenance, err := m.maintenance(ctx)
 	if err != nil {
 		return "", err
 	}
