@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,6 +86,7 @@ func (k *kills) when(what string, now, near func() bool) {
 		}
 		<-time.After(200 * time.Microsecond)
 	}
+	k.slow()
 	process := k.h.cmd.Process
 	for time.Now().Before(deadline) {
 		_ = process.Signal(syscall.SIGSTOP)
@@ -93,9 +95,19 @@ func (k *kills) when(what string, now, near func() bool) {
 			return
 		}
 		_ = process.Signal(syscall.SIGCONT)
-		<-time.After(300 * time.Microsecond)
+		<-time.After(200 * time.Microsecond)
 	}
 	k.t.Fatalf("waited in vain until %s", what)
+}
+
+// slow lets everything else go before Hefring, so that we come back in time.
+func (k *kills) slow() {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", k.h.cmd.Process.Pid))
+	for _, thread := range threads {
+		if id, err := strconv.Atoi(filepath.Base(thread)); err == nil {
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
+		}
+	}
 }
 
 // restart makes sure that nothing half done is shown and that no program goes on,
@@ -150,8 +162,8 @@ func TestKill_Upgrade(t *testing.T) {
 	d := k.p.addGit("Killed", repo.url, nil).id()
 	old := k.p.awaitTarget(d, "10.5.8")
 	var uris []string
-	for _, step := range steps() {
-		uris = append(uris, step+".localhost")
+	for n := range len(steps()) + spares {
+		uris = append(uris, fmt.Sprintf("site%02d.localhost", n+1))
 	}
 	sites := k.p.install(old.id, "standard", uris...)
 	k.p.update(repo, d, tidepool.V1062, "10.6.2")
@@ -164,7 +176,12 @@ func TestKill_Upgrade(t *testing.T) {
 		case i > slices.Index(steps(), "switch"):
 			want = []string{"succeeded"}
 		}
-		k.upgrade(sites[i], step, "10.5.8", "10.6.2", want...)
+		for met := false; !met; sites = sites[1:] {
+			if len(sites) == 0 {
+				t.Fatalf("no site is left to meet %s", step)
+			}
+			met = k.upgrade(sites[0], step, "10.5.8", "10.6.2", want...)
+		}
 	}
 	k.rest(old.id, uris, "10.6.2")
 
@@ -172,20 +189,23 @@ func TestKill_Upgrade(t *testing.T) {
 	now := k.p.awaitTarget(d, "10.6.2")
 	k.p.update(repo, d, tidepool.V1063, "10.6.3")
 	k.p.quiet()
-	k.upgrade(sites[0], "rebuild", "10.6.2", "10.6.3", "recovered")
-	k.upgrade(sites[1], "switch", "10.6.2", "10.6.3", "recovered", "succeeded")
-	k.upgrade(sites[2], "confirm", "10.6.2", "10.6.3", "succeeded")
+	k.upgrade(1, "rebuild", "10.6.2", "10.6.3", "recovered")
+	k.upgrade(2, "switch", "10.6.2", "10.6.3", "recovered", "succeeded")
+	k.upgrade(3, "confirm", "10.6.2", "10.6.3", "succeeded")
 	k.rest(now.id, uris, "10.6.3")
 
 	// A database update that is in the middle of its work.
 	k.p.update(repo, d, tidepool.SlowUpdate, "10.6.3")
 	k.p.quiet()
-	k.upgrade(sites[3], "updatedb", "10.6.3", "10.6.3", "recovered")
+	k.upgrade(4, "updatedb", "10.6.3", "10.6.3", "recovered")
 }
 
+// spares are sites for steps that passed unseen on a busy machine.
+const spares = 3
+
 // upgrade presses Upgrade on a site, kills Hefring at the step, starts it again
-// and looks whether all is well.
-func (k *kills) upgrade(site int64, step, old, new string, want ...string) {
+// and looks whether all is well. It gives false when the step passed unseen.
+func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met bool) {
 	k.t.Helper()
 	begin := time.Now()
 	uri := k.j.text(`SELECT uri FROM sites WHERE id = ?`, site)
@@ -208,12 +228,9 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) {
 		}
 		return now == "running" || ended
 	}, func() bool { return step != "preflight" && near(step, state) })
-	if ended {
-		k.t.Fatalf("%s was not met at %s", uri, step)
-	}
 	k.restart()
 	got := k.p.awaitTask(task, time.Minute)
-	if !slices.Contains(want, got) {
+	if !ended && !slices.Contains(want, got) {
 		k.t.Errorf("killed at %s, the upgrade ended %s, want %v:\n%s", step, got, want, k.p.get(fmt.Sprintf("/tasks/%d/log", task)).body)
 	}
 	reader.finish(k.t)
@@ -226,7 +243,8 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) {
 	k.v.comment(uri, "Moored after the kill")
 	k.v.serves(uri, "Moored after the kill")
 	clean(k.t, k.h, k.j, site)
-	k.t.Logf("killed at %-9s  %-9s  %4.1f s", step, got, time.Since(begin).Seconds())
+	k.t.Logf("killed at %-9s  %-9s  %4.1f s  (%s, unseen %t)", step, got, time.Since(begin).Seconds(), uri, ended)
+	return !ended
 }
 
 // near tells whether the step before has begun.

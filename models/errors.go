@@ -31,14 +31,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := e.Message
+	parts := []string{e.Message}
 	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
-		text += "; " + name + ": " + e.Fields[name]
+		parts = append(parts, name+": "+e.Fields[name])
 	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
+	text := strings.Join(parts, "; ")
+	if e.Err == nil {
+		return text
 	}
-	return strings.TrimPrefix(text, "; ")
+	return text + ": " + e.Err.Error()
 }
 
 // Unwrap gives the cause.

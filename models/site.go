@@ -34,10 +34,11 @@ type Database struct {
 var (
 	hostPattern    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 	profilePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	// Folders that Drupal itself has below sites/; a site of that name would be
-	// installed into them.
-	reservedURIs = []string{"all", "default", "simpletest"}
 )
+
+// reservedURIs are folders that Drupal itself has below sites/; a site of that
+// name would be installed into them.
+func reservedURIs() []string { return []string{"all", "default", "simpletest"} }
 
 // Validate checks what a person typed for a new site.
 func (s *Site) Validate() map[string]string {
@@ -45,7 +46,7 @@ func (s *Site) Validate() map[string]string {
 	switch {
 	case len(s.URI) > 253 || !hostPattern.MatchString(s.URI):
 		wrong["uri"] = "Use a host name such as museum.example.org: letters, digits, dots and hyphens, no port and no path."
-	case slices.Contains(reservedURIs, s.URI):
+	case slices.Contains(reservedURIs(), s.URI):
 		wrong["uri"] = "Drupal keeps this name for itself. Choose another, such as museum.example.org."
 	}
 	if !profilePattern.MatchString(s.Profile) {

@@ -151,7 +151,7 @@ func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 
 func (a *app) close() {
 	if err := a.store.Close(); err != nil {
-		a.logger.Error("close database", "error", err)
+		a.logger.Error("close database", slog.Any("error", err))
 	}
 }
 
@@ -197,7 +197,7 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.web.Start(ctx); err != nil {
 		return fmt.Errorf("start web server for sites: %w", err)
 	}
-	listener, err := net.Listen("tcp", a.cfg.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
 	}
@@ -211,7 +211,7 @@ func (a *app) serve(ctx context.Context) error {
 		return err
 	}
 	scheduler.Start()
-	a.logger.InfoContext(ctx, "hefring serves", "url", a.cfg.URL)
+	a.logger.InfoContext(ctx, "hefring serves", slog.String("url", a.cfg.URL))
 	failed := a.serveHTTP(ctx, listener)
 	ending := context.WithoutCancel(ctx)
 	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))

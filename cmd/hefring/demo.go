@@ -122,7 +122,7 @@ func (d *demo) prepare(ctx context.Context) error {
 			continue
 		}
 		var err error
-		if *port, err = freePort(want); err != nil {
+		if *port, err = freePort(ctx, want); err != nil {
 			return err
 		}
 	}
@@ -150,9 +150,9 @@ func (d *demo) prepare(ctx context.Context) error {
 }
 
 // freePort gives the wanted loopback port, or another one when it is taken.
-func freePort(want int) (int, error) {
+func freePort(ctx context.Context, want int) (int, error) {
 	for _, port := range []int{want, 0} {
-		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
 			continue
 		}
@@ -213,7 +213,7 @@ func (demoServeCmd) Run(ctx context.Context, parent *demoCmd) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", d.Git))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", d.Git))
 	if err != nil {
 		return fmt.Errorf("serve demo repository: %w", err)
 	}
@@ -343,7 +343,7 @@ func awaitHealthy(ctx context.Context, url string) error {
 		}
 		response, err := client.Do(request)
 		if err != nil {
-			return false, nil //nolint:nilerr // not yet
+			return false, nil // not yet
 		}
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK, nil

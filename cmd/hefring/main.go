@@ -15,7 +15,7 @@ import (
 )
 
 // version is set by the linker of a release.
-var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "dev"
 
 // cli is every command with its flags.
 type cli struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"hefring/models"
@@ -69,7 +70,7 @@ func (f *Fleet) UpgradePlatform(ctx context.Context, by string, platformID, targ
 	return f.start(ctx, models.Task{
 		Kind: models.TaskUpgradePlatform, Subject: platformSubject(platformID), Actor: by,
 		Title: fmt.Sprintf("Upgrade %s to %s", row.Name, VersionLabel(to)),
-		Args:  models.Settings{"target": fmt.Sprint(target)},
+		Args:  models.Settings{"target": strconv.FormatInt(target, 10)},
 	})
 }
 
@@ -130,7 +131,7 @@ func (f *Fleet) spread(ctx context.Context, t models.Task, children []models.Tas
 	if err != nil {
 		return err
 	}
-	if p.TargetID == nil || fmt.Sprint(*p.TargetID) != t.Args["target"] {
+	if p.TargetID == nil || strconv.FormatInt(*p.TargetID, 10) != t.Args["target"] {
 		return models.Errorf(models.Conflict, "The upgrade target changed before the first site was moved. Press Upgrade again.")
 	}
 	to, err := f.store.Platform(ctx, *p.TargetID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 
 	"hefring/models"
@@ -112,7 +113,7 @@ func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution,
 	}
 	defer func() {
 		if err := f.cfg.Platforms.Discard(context.WithoutCancel(ctx), p.ID); err != nil {
-			f.logger.Warn("remove staging folder", "platform", p.Name, "error", err)
+			f.logger.WarnContext(ctx, "remove staging folder", slog.String("platform", p.Name), slog.Any("error", err))
 		}
 	}()
 	if err := f.materialise(ctx, d, source, p, staged, log); err != nil {

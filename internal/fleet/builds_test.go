@@ -86,11 +86,15 @@ func TestFleet_RunBuild_Failures_SayWhy(t *testing.T) {
 		build func(context.Context, string) error
 		words string
 	}{
-		"source fails":  {func(context.Context, string) error { return models.Errorf(models.Invalid, "Composer says no.") }, "Composer says no."},
-		"no docroot":    {func(_ context.Context, dst string) error { return write(dst, map[string]string{"README": "x"}) }, "No docroot"},
-		"internal":      {func(context.Context, string) error { return errors.New("disk on fire") }, "inside Hefring"},
-		"link out":      {func(_ context.Context, dst string) error { return errors.Join(write(dst, drupal("10.1")), os.Symlink("/etc", dst+"/etc")) }, "etc"},
-		"no drush":      {func(_ context.Context, dst string) error { return errors.Join(write(dst, drupal("10.1")), os.Remove(dst+"/vendor/bin/drush")) }, "drush"},
+		"source fails": {func(context.Context, string) error { return models.Errorf(models.Invalid, "Composer says no.") }, "Composer says no."},
+		"no docroot":   {func(_ context.Context, dst string) error { return write(dst, map[string]string{"README": "x"}) }, "No docroot"},
+		"internal":     {func(context.Context, string) error { return errors.New("disk on fire") }, "inside Hefring"},
+		"link out": {func(_ context.Context, dst string) error {
+			return errors.Join(write(dst, drupal("10.1")), os.Symlink("/etc", dst+"/etc"))
+		}, "etc"},
+		"no drush": {func(_ context.Context, dst string) error {
+			return errors.Join(write(dst, drupal("10.1")), os.Remove(dst+"/vendor/bin/drush"))
+		}, "drush"},
 		"panics inside": {func(context.Context, string) error { return models.Errorf(models.Unavailable, "The network is down.") }, "network"},
 	} {
 		t.Run(what, func(t *testing.T) {

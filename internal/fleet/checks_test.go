@@ -63,7 +63,9 @@ func TestFleet_RunCheck_QueueFails_StoresNothing(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Enqueue(context.Context, any, models.Task) error { return errors.New("the queue is full") }
+func (broken) Enqueue(context.Context, any, models.Task) error {
+	return errors.New("the queue is full")
+}
 
 func TestFleet_RunCheck_Unchanged_IsOneLine(t *testing.T) {
 	each(t, func(w *world) {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 
 	"hefring/models"
@@ -104,7 +105,7 @@ func (f *Fleet) compareAll(ctx context.Context, from, to models.Platform, wanted
 		if err != nil {
 			failed++
 			log.Printf(models.LevelError, "%s: %s", site.URI, models.Explain(err))
-			f.logger.Warn("compare site", "site", site.URI, "error", err)
+			f.logger.WarnContext(ctx, "compare site", slog.String("site", site.URI), slog.Any("error", err))
 			continue
 		}
 		asked++

@@ -113,7 +113,7 @@ func (f *Fleet) env(log io.Writer) (env plugins.Env, done func(), err error) {
 	}
 	return env, func() {
 		if err := os.RemoveAll(scratch); err != nil {
-			f.logger.Warn("remove scratch folder", "folder", filepath.Base(scratch), "error", err)
+			f.logger.Warn("remove scratch folder", slog.String("folder", filepath.Base(scratch)), slog.Any("error", err))
 		}
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"hefring/internal/platforms"
@@ -45,7 +46,7 @@ func (f *Fleet) tidyPlatforms(ctx context.Context) error {
 		return failed != nil || rows.need(found)
 	})
 	for _, root := range removed {
-		f.logger.InfoContext(ctx, "removed what a build left", "folder", root)
+		f.logger.InfoContext(ctx, "removed what a build left", slog.String("folder", root))
 	}
 	return errors.Join(err, failed)
 }

@@ -117,7 +117,7 @@ func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string,
 	}
 	move, err := f.takeUp(lasting, t, u)
 	if err != nil {
-		return f.notStarted(ctx, t, u, err)
+		return f.notStarted(ctx, u, err)
 	}
 	outcome := f.cfg.Hosting.Upgrade(ctx, move, journal{f.store, t}, log)
 	if outcome.State == "" {
@@ -166,7 +166,7 @@ func (f *Fleet) takeUp(ctx context.Context, t models.Task, u models.Upgrade) (up
 }
 
 // notStarted ends an upgrade that cannot begin; the site was not touched.
-func (f *Fleet) notStarted(ctx context.Context, t models.Task, u models.Upgrade, cause error) (string, models.TaskState, error) {
+func (f *Fleet) notStarted(ctx context.Context, u models.Upgrade, cause error) (string, models.TaskState, error) {
 	if handedOn(ctx) || models.CodeOf(cause) == "" {
 		return "", "", cause
 	}

@@ -19,7 +19,7 @@ func (s *Store) CreateDistribution(ctx context.Context, d *models.Distribution) 
 		d.Condition = models.ConditionNew
 	}
 	taken := fmt.Sprintf("There is a distribution with the name %s or the short name %s already. Choose others.", d.Name, d.Slug)
-	return s.atomic(ctx, func(tx *Store) error { return create(ctx, tx, "distribution", d, taken) })
+	return s.atomic(ctx, func(tx *Store) error { return beside("name", create(ctx, tx, "distribution", d, taken)) })
 }
 
 // SaveDistribution stores the name, settings and interval of d, and when it is

@@ -20,7 +20,7 @@ func (s *Store) CreateSite(ctx context.Context, site *models.Site) error {
 		if err := tx.takesSites(ctx, site.PlatformID); err != nil {
 			return err
 		}
-		return create(ctx, tx, "site", site, taken)
+		return beside("uri", create(ctx, tx, "site", site, taken))
 	})
 }
 

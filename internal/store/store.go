@@ -223,6 +223,14 @@ func create(ctx context.Context, s *Store, what string, row any, taken string) e
 	return fmt.Errorf("create %s: %w", what, err)
 }
 
+// beside puts the answer about a value in use beside the field that holds it.
+func beside(field string, err error) error {
+	if taken, ok := errors.AsType[*models.Error](err); ok && errors.Is(err, gorm.ErrDuplicatedKey) {
+		taken.Fields = map[string]string{field: taken.Message}
+	}
+	return err
+}
+
 // move is one step from state to state of the row with this id.
 type move[S ~string] struct {
 	allowed  models.Transitions[S]

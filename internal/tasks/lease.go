@@ -88,7 +88,9 @@ func (r *Runner) heed(ctx context.Context) error {
 	return nil
 }
 
-// each calls do at every beat, with a lease's time for each call.
+// each calls do at every beat, with a lease's time for each call. When ctx ends
+// it lets the last call end by itself: a query that is cut off costs its
+// connection.
 func (r *Runner) each(ctx context.Context, do func(ctx context.Context)) {
 	ticker := time.NewTicker(r.cfg.Beat)
 	defer ticker.Stop()
@@ -97,7 +99,7 @@ func (r *Runner) each(ctx context.Context, do func(ctx context.Context)) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			once, done := context.WithTimeout(ctx, r.cfg.Lease)
+			once, done := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Lease)
 			do(once)
 			done()
 		}

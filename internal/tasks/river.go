@@ -137,7 +137,7 @@ func (q *riverQueue[T]) beat(ctx context.Context) error {
 }
 
 func (q *riverQueue[T]) forget(ctx context.Context) error {
-	_, err := q.access.SQL.ExecContext(ctx, q.speech.forget, q.id)
+	_, err := q.access.SQL.ExecContext(ctx, q.speech.forget, q.id) //nolint:gosec // one of our two constants
 	return err
 }
 

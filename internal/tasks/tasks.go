@@ -216,9 +216,12 @@ func (r *Runner) Stop(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stop worker: its tasks did not stop in time: %w", err)
 	}
-	// Nothing of ours runs any more: others need not wait for the lease's end.
-	if err := r.queue.forget(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("stop worker: %w", err)
+	// Nothing of ours runs any more: others need not wait for the lease's end. If
+	// this fails, they do.
+	lasting, done := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Lease)
+	defer done()
+	if err := r.queue.forget(lasting); err != nil {
+		r.cfg.Logger.WarnContext(ctx, "tell others that this worker stopped", slog.Any("error", err))
 	}
 	return nil
 }

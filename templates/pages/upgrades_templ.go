@@ -1182,7 +1182,7 @@ func platformPlan(v PlatformPlan) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			if rest := len(v.Plan.Sites) - len(v.shown()); rest > 0 {
+			if rest := v.count() - len(v.shown()); rest > 0 {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 111, "<li class=\"muted\">and ")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

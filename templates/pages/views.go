@@ -363,8 +363,11 @@ func (p PlatformPlan) url(rest string) string {
 func (p PlatformPlan) to() string { return components.ShortVersion(p.Plan.To, p.Plan.From) }
 
 func (p PlatformPlan) label() string {
-	return fmt.Sprintf("Upgrade %s to %s", components.Count(int64(len(p.Plan.Sites)), "site", "sites"), p.to())
+	return fmt.Sprintf("Upgrade %s to %s", components.Count(int64(p.count()), "site", "sites"), p.to())
 }
+
+// count is how many sites move; the plan may list only the first of them.
+func (p PlatformPlan) count() int { return max(p.Plan.Platform.Upgradable, len(p.Plan.Sites)) }
 
 // shown are the first sites that move; the rest is a number.
 func (p PlatformPlan) shown() []fleet.SiteRow { return p.Plan.Sites[:min(len(p.Plan.Sites), 12)] }

@@ -76,7 +76,7 @@ func (m *mover) keepClosed() {
 	ended := m.gate.KeepClosed(ctx, gateRenewal)
 	m.release = func() {
 		cancel()
-		for range ended { //nolint:revive // a lapse is noticed by Seal, where it matters
+		for range ended { // a lapse is noticed by Seal, where it matters
 		}
 	}
 }

@@ -1,0 +1,131 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"hefring/models"
+)
+
+const password = "correct horse battery"
+
+func TestFleet_Login_NameAndPassword(t *testing.T) {
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateUser(w.ctx, "ada", password)
+		ok(w.T, err)
+		u, err := w.fleet.Login(w.ctx, "ada", password)
+		ok(w.T, err)
+		want(w.T, "name", u.Name, "ada")
+		_, wrong := w.fleet.Login(w.ctx, "ada", "wrong horse battery")
+		wantCode(w.T, wrong, models.Forbidden)
+		_, unknown := w.fleet.Login(w.ctx, "bob", password)
+		wantCode(w.T, unknown, models.Forbidden)
+		if models.Explain(wrong) != models.Explain(unknown) {
+			w.Errorf("the answers tell names from passwords: %q and %q", wrong, unknown)
+		}
+		// Someone who comes in by links only has no password that fits.
+		_, err = w.fleet.CreateUser(w.ctx, "links.only", "")
+		ok(w.T, err)
+		for _, guess := range []string{"", password} {
+			_, err = w.fleet.Login(w.ctx, "links.only", guess)
+			wantCode(w.T, err, models.Forbidden)
+		}
+		ok(w.T, w.fleet.SetPassword(w.ctx, "ada", "another horse battery"))
+		_, err = w.fleet.Login(w.ctx, "ada", password)
+		wantCode(w.T, err, models.Forbidden)
+		_, err = w.fleet.Login(w.ctx, "ada", "another horse battery")
+		ok(w.T, err)
+	})
+}
+
+func TestFleet_CreateUser_WrongValues(t *testing.T) {
+	each(t, func(w *world) {
+		for _, name := range []string{"", "Ada", "1ada", "a b", "a\n", "a/b"} {
+			_, err := w.fleet.CreateUser(w.ctx, name, password)
+			wantFields(w.T, err, "name")
+		}
+		for _, short := range []string{"short", string(make([]byte, 201))} {
+			_, err := w.fleet.CreateUser(w.ctx, "ada", short)
+			wantFields(w.T, err, "password")
+		}
+		_, err := w.fleet.CreateUser(w.ctx, "ada", password)
+		ok(w.T, err)
+		_, err = w.fleet.CreateUser(w.ctx, "ada", password)
+		wantCode(w.T, err, models.Conflict)
+		wantCode(w.T, w.fleet.SetPassword(w.ctx, "bob", password), models.NotFound)
+		wantFields(w.T, w.fleet.SetPassword(w.ctx, "ada", "short"), "password")
+	})
+}
+
+func TestFleet_UseLoginLink_OnceAndInTime(t *testing.T) {
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateUser(w.ctx, "ada", "")
+		ok(w.T, err)
+		token, err := w.fleet.LoginLink(w.ctx, "ada")
+		ok(w.T, err)
+		_, err = w.fleet.UseLoginLink(w.ctx, token+"x")
+		wantCode(w.T, err, models.Forbidden)
+		var in, out int
+		var mu sync.Mutex
+		var people sync.WaitGroup
+		for range 4 {
+			people.Go(func() {
+				u, err := w.fleet.UseLoginLink(w.ctx, token)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && u.Name == "ada" {
+					in++
+				} else if models.CodeOf(err) == models.Forbidden {
+					out++
+				}
+			})
+		}
+		people.Wait()
+		want(w.T, "let in", in, 1)
+		want(w.T, "refused", out, 3)
+		late, err := w.fleet.LoginLink(w.ctx, "ada")
+		ok(w.T, err)
+		w.clock.pass(25 * time.Hour)
+		_, err = w.fleet.UseLoginLink(w.ctx, late)
+		wantCode(w.T, err, models.Forbidden, "expired")
+		_, err = w.fleet.LoginLink(w.ctx, "bob")
+		wantCode(w.T, err, models.NotFound)
+	})
+}
+
+// Many who log in at once must not take the machine's memory: each hash needs
+// 19 MiB. Those who wait may give up.
+func TestFleet_Login_ManyAtOnce_TakeTurns(t *testing.T) {
+	w := newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db")
+	_, err := w.fleet.CreateUser(w.ctx, "ada", password)
+	ok(t, err)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var people sync.WaitGroup
+	for range 24 {
+		people.Go(func() {
+			if _, err := w.fleet.Login(w.ctx, "ada", password); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	people.Wait()
+	runtime.ReadMemStats(&after)
+	if grown := (after.HeapSys - min(before.HeapSys, after.HeapSys)) >> 20; grown > 24*19/2 {
+		t.Errorf("the heap grew by %d MiB", grown)
+	}
+	ctx, give := context.WithCancel(w.ctx)
+	give()
+	// Both turns are free now, and either may be taken before the end is seen.
+	for range 50 {
+		if _, err := w.fleet.Login(ctx, "ada", password); errors.Is(err, context.Canceled) {
+			return
+		}
+	}
+	t.Error("nobody who gave up was let go")
+}
