@@ -124,7 +124,7 @@ func (f *Fleet) LoginLink(ctx context.Context, name string) (token string, err e
 func (f *Fleet) UseLoginLink(ctx context.Context, token string) (models.User, error) {
 	u, err := f.store.UseLoginLink(ctx, hashToken(token), f.cfg.Now())
 	if models.CodeOf(err) == models.NotFound {
-		return u, models.Errorf(models.Forbidden, "This link was used or has expired. Make a new one with: hefring login-link")
+		return u, models.Errorf(models.Forbidden, "This link was used or has expired. Run “hefring login-link” to make a new one.")
 	}
 	return u, err
 }

@@ -450,6 +450,9 @@ func TestFleet_Tidy_KeepsWhatIsUsed(t *testing.T) {
 		last, err := w.fleet.UpgradeSite(w.ctx, "ada", sites[0].ID, third.ID)
 		ok(w.T, err)
 		w.run(last.ID)
+		u, now := w.upgradeOf(last), w.clock.time()
+		u.EndedAt = &now
+		ok(w.T, w.SaveUpgrade(w.ctx, u)) // the store's own clock did not move
 		w.clock.pass(3 * 24 * time.Hour)
 		busy, err := w.fleet.UpgradeSite(w.ctx, "ada", sites[1].ID, third.ID) // is worked on
 		ok(w.T, err)

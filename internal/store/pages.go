@@ -84,12 +84,17 @@ func (s *Store) RunningTasks(ctx context.Context, limit int) ([]models.Task, err
 func (s *Store) RecentTasks(ctx context.Context, limit int) ([]models.Task, error) {
 	var list []models.Task
 	err := s.with(ctx).Where("ended_at IS NOT NULL").
-		Where("NOT (kind = ? AND actor = ? AND state = ?)", models.TaskCheck, queueActor, models.TaskSucceeded).
-		Order("ended_at DESC, id DESC").Limit(limit).Find(&list).Error
+		Scopes(worthALook).Order("ended_at DESC, id DESC").Limit(limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list ended tasks: %w", err)
 	}
 	return list, nil
+}
+
+// worthALook leaves out the checks that queues make by themselves and that went
+// well: there are many, and a distribution's page tells what they found.
+func worthALook(query *gorm.DB) *gorm.DB {
+	return query.Where("NOT (kind = ? AND actor = ? AND state = ?)", models.TaskCheck, queueActor, models.TaskSucceeded)
 }
 
 // Distributions lists distributions by name.
@@ -457,6 +462,9 @@ func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, 
 	}
 	if f.State != "" {
 		query = query.Where("state = ?", f.State)
+	}
+	if f.Query == "" && f.State == "" {
+		query = query.Scopes(worthALook)
 	}
 	if f.DistributionID != 0 {
 		kinds := []models.SubjectKind{models.SubjectDistribution, models.SubjectTarget}

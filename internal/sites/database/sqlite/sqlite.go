@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"hefring/internal/sites"
 	"hefring/internal/sites/database"
@@ -73,6 +74,15 @@ func (e *Engine) folder(dir string) error {
 	}
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Lstat(dir, &stat); err != nil {
+		return &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	// Only as long as it is still ours: Chown walks the folder, in which a site
+	// that serves makes and removes journals.
+	if int(stat.Uid) != os.Geteuid() {
+		return nil
 	}
 	return e.owner.Chown(dir)
 }
