@@ -349,7 +349,13 @@ func (b *browser) examine(what string) {
 		b.audit(address, theme)
 		b.picture(address, what, theme)
 	}
-	if err := b.do(theming("light")); err != nil {
+	if err := b.do(theming("light"), emulation.SetDeviceMetricsOverride(390, 900, 1, true)); err != nil {
+		b.t.Fatal(err)
+	}
+	if wide := b.text(`document.documentElement.scrollWidth`); wide != "390" {
+		b.t.Errorf("%s is %s px wide on a window of 390", address, wide)
+	}
+	if err := b.do(emulation.SetDeviceMetricsOverride(1280, 900, 1, false)); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 // Bad input and faults: each is answered with what happened and what to do, and
 // nothing is half done.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	f := &faults{t: t, h: newHefring(t, ""), forge: newForge(t)}
 	f.p, f.other, f.v, f.j = f.h.person("admin"), f.h.person("second"), f.h.visitor(), f.h.journal()
 	f.sources()

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"database/sql"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,6 +19,7 @@ import (
 // kill -9 during builds: after the restart the build goes on by itself or is
 // cleaned up, and no half platform ever looks ready.
 func TestKill_Build(t *testing.T) {
+	t.Parallel()
 	k := newKills(t)
 	repo := newForge(t).repo("killed")
 	repo.push(tidepool.V1058, talkative)
@@ -156,6 +158,7 @@ func steps() []string {
 // kill -9 at each step of an upgrade: the site serves the old or the new version
 // all the time, and after the restart the task finishes or recovers by itself.
 func TestKill_Upgrade(t *testing.T) {
+	t.Parallel()
 	k := newKills(t)
 	repo := newForge(t).repo("killed")
 	repo.push(tidepool.V1058)
@@ -194,14 +197,15 @@ func TestKill_Upgrade(t *testing.T) {
 	k.upgrade(3, "confirm", "10.6.2", "10.6.3", "succeeded")
 	k.rest(now.id, uris, "10.6.3")
 
-	// A database update that is in the middle of its work.
+	// A database update in the middle of its work; the version stays the same.
 	k.p.update(repo, d, tidepool.SlowUpdate, "10.6.3")
 	k.p.quiet()
 	k.upgrade(4, "updatedb", "10.6.3", "10.6.3", "recovered")
+	k.v.serves(uris[3], "tidepool 10.6.3")
 }
 
 // spares are sites for steps that passed unseen on a busy machine.
-const spares = 3
+const spares = 5
 
 // upgrade presses Upgrade on a site, kills Hefring at the step, starts it again
 // and looks whether all is well. It gives false when the step passed unseen.
@@ -226,8 +230,8 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met 
 		if now == "done" || now == "failed" {
 			ended = over()
 		}
-		return now == "running" || ended
-	}, func() bool { return step != "preflight" && near(step, state) })
+		return now == "running" && (new != old || k.halfway(task)) || ended
+	}, func() bool { return step != "preflight" && new != old && near(step, state) })
 	k.restart()
 	got := k.p.awaitTask(task, time.Minute)
 	if !ended && !slices.Contains(want, got) {
@@ -240,11 +244,28 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met 
 		serves = old
 	}
 	k.v.serves(uri, "tidepool "+serves, "Moored before the kill")
+	if moved := k.j.number(`SELECT s.platform_id = u.to_id FROM upgrades u JOIN sites s ON s.id = u.site_id WHERE u.task_id = ?`, task) == 1; moved != (got == "succeeded") {
+		k.t.Errorf("killed at %s: the upgrade %s, and the site has moved: %t", step, got, moved)
+	}
 	k.v.comment(uri, "Moored after the kill")
 	k.v.serves(uri, "Moored after the kill")
 	clean(k.t, k.h, k.j, site)
 	k.t.Logf("killed at %-9s  %-9s  %4.1f s  (%s, unseen %t)", step, got, time.Since(begin).Seconds(), uri, ended)
 	return !ended
+}
+
+// halfway tells whether the slow database update of an upgrade has done some of
+// its work on the copy.
+func (k *kills) halfway(task int64) bool {
+	name := k.j.text(`SELECT json_extract(new_database, '$.name') FROM upgrades WHERE task_id = ?`, task)
+	copied, err := sql.Open("sqlite", "file:"+name+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer func() { _ = copied.Close() }()
+	var rows int
+	// Before the update has begun there is no such table.
+	return copied.QueryRow(`SELECT COUNT(*) FROM tide_forecast`).Scan(&rows) == nil && rows > 2
 }
 
 // near tells whether the step before has begun.

@@ -13,6 +13,7 @@ import (
 // The update type manual: platforms are registered from folders and the target is
 // chosen by hand; locking and buttons are the same.
 func TestManual(t *testing.T) {
+	t.Parallel()
 	h := newHefring(t, "")
 	b, v, p := h.browser(), h.visitor(), h.person("second")
 	code := filepath.Join(h.dir, "code")

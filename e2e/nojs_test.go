@@ -11,6 +11,7 @@ import (
 // Everything can be done without JavaScript: forms with errors and without, the
 // question before an upgrade, and logs that grow on reload.
 func TestNoJavaScript(t *testing.T) {
+	t.Parallel()
 	h := newHefring(t, "")
 	b, v, p, repo := h.browser(), h.visitor(), h.person("second"), newForge(t).repo("tidepool")
 	repo.push(tidepool.V1058, talkative)

@@ -30,6 +30,7 @@ type assets struct {
 	plain   map[string]string // name with hash -> plain name
 }
 
+//nolint:gochecknoglobals // the embedded files are read once and never change
 var load = sync.OnceValue(read)
 
 func read() assets {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -19,7 +20,7 @@ func (s *server) fail(err error, c echo.Context) {
 	status, head, text := explain(err)
 	if status >= http.StatusInternalServerError {
 		s.logger.ErrorContext(c.Request().Context(), "request failed",
-			"method", c.Request().Method, "path", c.Path(), "status", status, "error", err)
+			slog.String("method", c.Request().Method), slog.String("path", c.Path()), slog.Int("status", status), slog.Any("error", err))
 	}
 	if isStatic(c) || isStream(c) {
 		s.plain(c, status, head)
@@ -28,14 +29,14 @@ func (s *server) fail(err error, c echo.Context) {
 	p := s.page(c, "", head)
 	view := pages.Problem{Page: p, Status: status, Head: head, Text: text, SignedIn: p.User != ""}
 	if renderErr := render(c, status, pages.ProblemPage(view)); renderErr != nil {
-		s.logger.ErrorContext(c.Request().Context(), "draw error page", "error", renderErr)
+		s.logger.ErrorContext(c.Request().Context(), "draw error page", slog.Any("error", renderErr))
 		s.plain(c, http.StatusInternalServerError, "Something went wrong inside Hefring.")
 	}
 }
 
 func (s *server) plain(c echo.Context, status int, text string) {
 	if err := c.String(status, text+"\n"); err != nil {
-		s.logger.DebugContext(c.Request().Context(), "answer", "error", err)
+		s.logger.DebugContext(c.Request().Context(), "answer", slog.Any("error", err))
 	}
 }
 

@@ -176,11 +176,18 @@ func TestQueueForm_Saves_AndRefuses(t *testing.T) {
 
 func TestButtons_Each_CallsItsUseCaseAndComesBack(t *testing.T) {
 	for _, c := range []struct{ path, method, back string }{
-		{"/distributions/1/check", "CheckNow", "/distributions/1"}, {"/platforms/12/lock", "LockPlatform", "/platforms/12"},
-		{"/platforms/12/unlock", "UnlockPlatform", "/platforms/12"}, {"/platforms/12/verify", "VerifyPlatform", "/platforms/12"},
-		{"/platforms/21/target", "SetTarget", "/platforms/21"}, {"/platforms/13/build", "RetryBuild", "/platforms/13"},
-		{"/sites/32/hold", "HoldSite", "/sites/32"}, {"/sites/34/release", "ReleaseSite", "/sites/34"}, {"/sites/36/install", "RetryInstall", "/sites/36"},
-		{"/tasks/101/cancel", "CancelTask", "/tasks/101"}, {"/queues/git/run", "RunQueueNow", "/queues"}, {"/queues/git/pause", "PauseQueue", "/queues"},
+		{"/distributions/1/check", "CheckNow", "/distributions/1"},
+		{"/platforms/12/lock", "LockPlatform", "/platforms/12"},
+		{"/platforms/12/unlock", "UnlockPlatform", "/platforms/12"},
+		{"/platforms/12/verify", "VerifyPlatform", "/platforms/12"},
+		{"/platforms/21/target", "SetTarget", "/platforms/21"},
+		{"/platforms/13/build", "RetryBuild", "/platforms/13"},
+		{"/sites/32/hold", "HoldSite", "/sites/32"},
+		{"/sites/34/release", "ReleaseSite", "/sites/34"},
+		{"/sites/36/install", "RetryInstall", "/sites/36"},
+		{"/tasks/101/cancel", "CancelTask", "/tasks/101"},
+		{"/queues/git/run", "RunQueueNow", "/queues"},
+		{"/queues/git/pause", "PauseQueue", "/queues"},
 		{"/queues/git/resume", "PauseQueue", "/queues"},
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {

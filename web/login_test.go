@@ -2,9 +2,9 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +146,7 @@ func TestLimiter_Full_KeepsNobodyWhoSucceeds(t *testing.T) {
 	now := time.Now()
 	l.now = func() time.Time { return now }
 	for i := range maxKeys {
-		if !l.take(fmt.Sprint(i)) {
+		if !l.take(strconv.Itoa(i)) {
 			t.Fatalf("key %d was refused", i)
 		}
 	}

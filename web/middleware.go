@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,7 +29,7 @@ func (s *server) use(e *echo.Echo) {
 }
 
 func (s *server) panicked(c echo.Context, err error, stack []byte) error {
-	s.logger.ErrorContext(c.Request().Context(), "handler panicked", "path", c.Path(), "error", err, "stack", string(stack))
+	s.logger.ErrorContext(c.Request().Context(), "handler panicked", slog.String("path", c.Path()), slog.Any("error", err), slog.String("stack", string(stack)))
 	return err
 }
 
@@ -62,7 +63,7 @@ func isStream(c echo.Context) bool { return strings.HasSuffix(c.Request().URL.Pa
 // another port, which browsers call same-site, and could plant a cookie for it;
 // so same-site is refused as well as cross-site.
 func (s *server) csrf() echo.MiddlewareFunc {
-	return middleware.CSRFWithConfig(middleware.CSRFConfig{
+	return middleware.CSRFWithConfig(middleware.CSRFConfig{ //nolint:gosec // the name of a field
 		Skipper:               isStatic,
 		TokenLookup:           "header:X-CSRF-Token,form:_csrf",
 		CookieName:            "hefring_csrf",

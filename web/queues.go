@@ -36,8 +36,8 @@ func (s *server) queuesPage(c echo.Context, status int, view pages.Queues) error
 		}
 	}
 	view.Page = s.page(c, "queues", "Queues")
-	if view.Error != "" && view.Page.Notice == nil {
-		view.Page.Notice = &components.Notice{Key: "failed", Text: view.Error}
+	if view.Error != "" && view.Notice == nil {
+		view.Notice = &components.Notice{Key: "failed", Text: view.Error}
 	}
 	return render(c, status, pages.QueuesPage(view))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -71,7 +72,7 @@ func (s *server) frame(c echo.Context, section, title string) layouts.Page {
 func (s *server) countDecisions(ctx context.Context) int {
 	list, err := s.fleet.Decisions(ctx, maxDecisions)
 	if err != nil {
-		s.logger.ErrorContext(ctx, "count decisions", "error", err)
+		s.logger.ErrorContext(ctx, "count decisions", slog.Any("error", err))
 		return -1
 	}
 	return len(list)

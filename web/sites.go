@@ -47,7 +47,7 @@ func anyBusy(rows []fleet.SiteRow) bool {
 	return false
 }
 
-func siteSegments(c echo.Context, f fleet.Filter, n fleet.FleetCounts) []components.Option {
+func siteSegments(c echo.Context, f fleet.Filter, n fleet.Counts) []components.Option {
 	all := n.Current + n.Behind + n.Held + n.Broken + n.Disabled + n.Busy
 	choice := func(label, state string, behind bool, count int) components.Option {
 		change := map[string]string{"state": state, "behind": ""}

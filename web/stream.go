@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (s *server) stream(c echo.Context) error {
 	}
 	err = out.run(c.Request().Context(), wake)
 	if err != nil && !errors.Is(err, context.Canceled) {
-		s.logger.DebugContext(c.Request().Context(), "stream ended", "task", id, "error", err)
+		s.logger.DebugContext(c.Request().Context(), "stream ended", slog.Int64("task", id), slog.Any("error", err))
 	}
 	return nil // the answer has begun; there is nobody to tell
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestStream_Running_SendsEveryLineOnceInOrder(t *testing.T) {
 	f.Finish(webtest.BuildTask, models.TaskSucceeded, "Ready.")
 	for i := range int64(50) {
 		e := next(t, events, "line", "end")
-		if e.id != fmt.Sprint(3000+i) || !strings.Contains(e.data, fmt.Sprintf("line &lt;%d&gt;", i)) {
+		if e.id != strconv.FormatInt(3000+i, 10) || !strings.Contains(e.data, fmt.Sprintf("line &lt;%d&gt;", i)) {
 			t.Fatalf("event %d is %+v", i, e)
 		}
 	}

@@ -32,8 +32,12 @@ func (s *server) tasks(c echo.Context) error {
 		Page: s.page(c, "tasks", "Tasks"), Rows: rows, Query: filter.Query, State: filter.State,
 		Pages: pager(c, page, total), Busy: busyTask(rows) != nil,
 		Segments: stateOptions(c, filter.State, []state{
-			{"", "All"}, {"running", "Running"}, {"queued", "Queued"}, {"succeeded", "Succeeded"},
-			{"recovered", "Recovered"}, {"failed", "Failed"},
+			{"", "All"},
+			{"running", "Running"},
+			{"queued", "Queued"},
+			{"succeeded", "Succeeded"},
+			{"recovered", "Recovered"},
+			{"failed", "Failed"},
 		}),
 	}
 	return render(c, http.StatusOK, pages.TasksPage(view))

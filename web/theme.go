@@ -18,7 +18,7 @@ func themeOf(c echo.Context) string {
 }
 
 func (s *server) theme(c echo.Context) error {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // Secure where people come by HTTPS
 		Name: themeCookie, Value: c.FormValue("theme"), Path: "/", MaxAge: 365 * 24 * 3600,
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
 	}

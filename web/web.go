@@ -90,7 +90,7 @@ func newSessions(cfg Config) *scs.SessionManager {
 	m.Cookie.Secure = cfg.SecureCookies
 	m.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
 		if cfg.Logger != nil {
-			cfg.Logger.ErrorContext(r.Context(), "session", "error", err)
+			cfg.Logger.ErrorContext(r.Context(), "session", slog.Any("error", err))
 		}
 		http.Error(w, "Hefring cannot reach its database. Its log has the details; try again in a moment.", http.StatusInternalServerError)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,10 +227,8 @@ func next(t *testing.T, events <-chan event, names ...string) event {
 			if !open {
 				t.Fatalf("the stream ended before %v", names)
 			}
-			for _, name := range names {
-				if e.name == name {
-					return e
-				}
+			if slices.Contains(names, e.name) {
+				return e
 			}
 		case <-deadline:
 			t.Fatalf("no %v within 10 s", names)

@@ -114,7 +114,7 @@ func (d *demo) save() error {
 
 // prepare makes the folder, chooses ports and pushes the first version.
 func (d *demo) prepare(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Join(d.Dir, "git"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(d.Dir, "git"), 0o755); err != nil { //nolint:gosec // builds and PHP are other users
 		return fmt.Errorf("make demo folder: %w", err)
 	}
 	for want, port := range map[int]*int{8080: &d.Dashboard, 8081: &d.Sites, 8082: &d.Probe, 8083: &d.Git} {

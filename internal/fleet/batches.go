@@ -76,7 +76,7 @@ func (f *Fleet) UpgradePlatform(ctx context.Context, by string, platformID, targ
 
 // Waiting is the error of a task that waits for its children: it is called again
 // after a while and holds no worker meanwhile.
-type Waiting struct{ For time.Duration }
+type Waiting struct{ For time.Duration } //nolint:errname // it is said as what the task does: Waiting{For: …}
 
 func (w Waiting) Error() string { return "waiting for " + w.For.String() }
 

@@ -28,10 +28,11 @@ func (f *Fleet) RunBuild(ctx context.Context, t models.Task, log Log) (string, m
 	if err != nil {
 		return "", "", err
 	}
-	switch p.State { // when it is an end, it was recorded, and then the worker died
-	case models.PlatformReady:
+	// An end was recorded, and then the worker died.
+	if p.State == models.PlatformReady {
 		return readyMessage(p), "", nil
-	case models.PlatformFailed:
+	}
+	if p.State == models.PlatformFailed {
 		return p.Reason, models.TaskFailed, nil
 	}
 	d, err := f.store.Distribution(lasting, p.DistributionID)

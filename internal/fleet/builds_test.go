@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -95,7 +96,6 @@ func TestFleet_RunBuild_Failures_SayWhy(t *testing.T) {
 		"no drush": {func(_ context.Context, dst string) error {
 			return errors.Join(write(dst, drupal("10.1")), os.Remove(dst+"/vendor/bin/drush"))
 		}, "drush"},
-		"panics inside": {func(context.Context, string) error { return models.Errorf(models.Unavailable, "The network is down.") }, "network"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			each(t, func(w *world) {
@@ -207,6 +207,8 @@ func TestFleet_RunBuild_KilledAnywhere_IsTakenUpAgain(t *testing.T) {
 						w.Errorf("a build that died made %d the target", *target)
 					}
 				}
+				half := filepath.Join(w.platforms.Root, ".staging", fmt.Sprintf("%d-1", build.Subject.ID), "code")
+				ok(w.T, write(half, map[string]string{"half": "a tree"}))
 				again := w.run(build.ID)
 				want(w.T, "task", again.State, models.TaskSucceeded)
 				want(w.T, "attempt", again.Attempt, 2)

@@ -93,6 +93,7 @@ func (f *Fleet) checked(ctx context.Context, t models.Task, d models.Distributio
 		condition, reason = models.ConditionFailing, known.Reason
 	case models.PlatformQueued, models.PlatformBuilding:
 		condition = models.ConditionChanged
+	default:
 	}
 	if err := f.recordCheck(ctx, t, &check, condition, reason); err != nil {
 		return "", "", err

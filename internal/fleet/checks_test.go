@@ -288,19 +288,13 @@ func TestFleet_RunCheck_NamesOfPlatforms_AreFree(t *testing.T) {
 			w.work()
 		}
 		want(w.T, "third", w.named("thunder-b2-3").DistributionID, d.ID)
-		want(w.T, "unnamed", w.moves2(d, "北京"), "thunder")
+		source.says("北京")
+		w.check(d)
+		w.work()
+		list, err := w.PlatformsOf(w.ctx, d.ID)
+		ok(w.T, err)
+		want(w.T, "name without a label", list[0].Name, "thunder")
 	})
-}
-
-// moves2 gives the name of the newest platform after the source moved.
-func (w *world) moves2(d models.Distribution, label string) string {
-	w.Helper()
-	w.sources.at(address).says(label)
-	w.check(d)
-	w.work()
-	list, err := w.PlatformsOf(w.ctx, d.ID)
-	ok(w.T, err)
-	return list[0].Name
 }
 
 func TestFleet_RegisterPlatform_ByHand(t *testing.T) {

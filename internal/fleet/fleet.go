@@ -126,7 +126,7 @@ func (f *Fleet) buildKey(d models.Distribution, content string) string {
 // jitter spreads an interval by a tenth, so that sources that were added
 // together are not asked together for ever.
 func jitter(every time.Duration) time.Duration {
-	return time.Duration((0.95 + 0.1*rand.Float64()) * float64(every))
+	return time.Duration((0.95 + 0.1*rand.Float64()) * float64(every)) //nolint:gosec // nothing secret
 }
 
 // start stores a task, or gives the one that works on the subject already.

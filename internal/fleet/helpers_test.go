@@ -590,14 +590,14 @@ func (w *world) behind(uris ...string) (old, target models.Platform, sites []mod
 	return old, target, sites
 }
 
-func ok(t testing.TB, err error) {
+func ok(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func want[T comparable](t testing.TB, what string, got, wanted T) {
+func want[T comparable](t *testing.T, what string, got, wanted T) {
 	t.Helper()
 	if got != wanted {
 		t.Errorf("%s is %v, want %v", what, got, wanted)
@@ -606,7 +606,7 @@ func want[T comparable](t testing.TB, what string, got, wanted T) {
 
 // wantCode checks the code of an error, and that its message is a sentence with
 // these words.
-func wantCode(t testing.TB, err error, code models.Code, words ...string) {
+func wantCode(t *testing.T, err error, code models.Code, words ...string) {
 	t.Helper()
 	e, is := errors.AsType[*models.Error](err)
 	if !is || e.Code != code {
@@ -624,7 +624,7 @@ func wantCode(t testing.TB, err error, code models.Code, words ...string) {
 }
 
 // wantFields checks which fields of a form are wrong.
-func wantFields(t testing.TB, err error, names ...string) {
+func wantFields(t *testing.T, err error, names ...string) {
 	t.Helper()
 	e, is := errors.AsType[*models.Error](err)
 	if !is || e.Code != models.Invalid {

@@ -10,7 +10,7 @@ import (
 // Pages are the questions that pages ask. Each is a handful of queries at most,
 // whatever the number of rows.
 type Pages interface {
-	Fleet(ctx context.Context) (FleetCounts, error)
+	Fleet(ctx context.Context) (Counts, error)
 	Decisions(ctx context.Context, limit int) ([]Decision, error) // what needs a decision, most urgent first
 	RunningTasks(ctx context.Context, limit int) ([]models.Task, error)
 	RecentTasks(ctx context.Context, limit int) ([]models.Task, error) // ended, newest first
@@ -39,8 +39,8 @@ type Filter struct {
 	Limit, Offset  int  // Limit 0 means 50
 }
 
-// FleetCounts is the state of the fleet in figures.
-type FleetCounts struct {
+// Counts is the state of the fleet in figures.
+type Counts struct {
 	Current, Behind, Held, Broken, Disabled, Busy int // sites
 	Distributions, Platforms                      int
 }

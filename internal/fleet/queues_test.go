@@ -29,16 +29,17 @@ func (w *world) sourcesOf(updateType string, n int) []models.Distribution {
 	return list
 }
 
-func (w *world) queueOf(updateType string) models.Queue {
+// scripted gives the queue of scripted sources.
+func (w *world) scripted() models.Queue {
 	w.Helper()
 	list, err := w.Queues(w.ctx)
 	ok(w.T, err)
 	for _, q := range list {
-		if q.UpdateType == updateType {
+		if q.UpdateType == "scripted" {
 			return q
 		}
 	}
-	w.Fatalf("there is no queue %s", updateType)
+	w.Fatal("there is no queue of scripted sources")
 	return models.Queue{}
 }
 
@@ -51,15 +52,15 @@ func (w *world) dispatch() int {
 
 func TestFleet_EnsureQueues_OneForEachTypeThatIsChecked(t *testing.T) {
 	each(t, func(w *world) {
-		q := w.queueOf("scripted")
+		q := w.scripted()
 		q.Every, q.Paused = time.Hour, true
 		ok(w.T, w.SaveQueue(w.ctx, q))
 		ok(w.T, w.fleet.EnsureQueues(w.ctx))
 		list, err := w.Queues(w.ctx)
 		ok(w.T, err)
 		want(w.T, "queues", len(list), 2)
-		want(w.T, "paused", w.queueOf("scripted").Paused, true)
-		want(w.T, "interval", w.queueOf("scripted").Every, time.Hour)
+		want(w.T, "paused", w.scripted().Paused, true)
+		want(w.T, "interval", w.scripted().Every, time.Hour)
 	})
 }
 
@@ -78,7 +79,7 @@ func TestFleet_DispatchChecks_OnlyWhatIsDue(t *testing.T) {
 				w.Errorf("next check at %v", next)
 			}
 		}
-		want(w.T, "last run", w.queueOf("scripted").LastRunAt.Equal(w.clock.time()), true)
+		want(w.T, "last run", w.scripted().LastRunAt.Equal(w.clock.time()), true)
 		task := w.queued()[0]
 		want(w.T, "actor", task.Actor, fleet.ActorQueue)
 		want(w.T, "trigger", task.Args["trigger"], string(models.TriggerQueue))
@@ -90,7 +91,7 @@ func TestFleet_DispatchChecks_HeedsLimitAndPause(t *testing.T) {
 		w.sourcesOf("scripted", 4)
 		w.sourcesOf("quiet", 1)
 		ok(w.T, w.fleet.PauseQueue(w.ctx, "ada", "quiet", true))
-		q := w.queueOf("scripted")
+		q := w.scripted()
 		q.AtOnce = 3
 		ok(w.T, w.fleet.SaveQueue(w.ctx, "ada", q))
 		w.clock.pass(time.Hour)
@@ -186,7 +187,7 @@ func TestFleet_SaveQueue_WrongValues(t *testing.T) {
 			wantFields(w.T, w.fleet.SaveQueue(w.ctx, "ada", c.queue), c.fields...)
 		}
 		wantCode(w.T, w.fleet.SaveQueue(w.ctx, "ada", models.Queue{UpdateType: "cvs", Every: time.Minute, AtOnce: 1}), models.NotFound)
-		want(w.T, "interval", w.queueOf("scripted").Every, 5*time.Minute)
+		want(w.T, "interval", w.scripted().Every, 5*time.Minute)
 	})
 }
 
@@ -202,7 +203,7 @@ func TestFleet_SaveQueue_BringsChecksForward(t *testing.T) {
 		// A longer interval counts from the next check on; what is due soon stays.
 		ok(w.T, w.fleet.SaveQueue(w.ctx, "ada", models.Queue{UpdateType: "scripted", Every: time.Hour, AtOnce: 2}))
 		want(w.T, "next check is still the same", w.reload(d).NextCheckAt.Equal(near), true)
-		want(w.T, "at once", w.queueOf("scripted").AtOnce, 2)
+		want(w.T, "at once", w.scripted().AtOnce, 2)
 		w.clock.pass(11 * time.Second)
 		want(w.T, "checks", w.dispatch(), 1)
 		if next := w.reload(d).NextCheckAt; next.Before(w.clock.time().Add(50 * time.Minute)) {
@@ -223,7 +224,7 @@ func TestFleet_RunQueueNow_AlsoWhenPaused(t *testing.T) {
 		started, err = w.fleet.RunQueueNow(w.ctx, "ada", "scripted")
 		ok(w.T, err)
 		want(w.T, "started again", started, 1)
-		want(w.T, "last run", w.queueOf("scripted").LastRunAt.Equal(w.clock.time()), true)
+		want(w.T, "last run", w.scripted().LastRunAt.Equal(w.clock.time()), true)
 		_, err = w.fleet.RunQueueNow(w.ctx, "ada", "cvs")
 		wantCode(w.T, err, models.NotFound)
 	})

@@ -100,10 +100,11 @@ func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string,
 	if err != nil {
 		return "", "", err
 	}
-	switch s.State { // when it is an end, it was recorded, and then the worker died
-	case models.SiteEnabled:
+	// An end was recorded, and then the worker died.
+	if s.State == models.SiteEnabled {
 		return s.URI + " is installed", "", nil
-	case models.SiteBroken:
+	}
+	if s.State == models.SiteBroken {
 		return s.Reason, models.TaskFailed, nil
 	}
 	p, err := f.store.Platform(lasting, s.PlatformID)

@@ -100,8 +100,9 @@ func (f *Fleet) putBack(ctx context.Context, tx Tx, by string, t models.Task) er
 			return err
 		}
 		return tx.MoveUpgrade(ctx, u, models.UpgradeCancelled, "Cancelled before it began.")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Handler is the work of one kind of task. state "" with no error means that it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"hefring/internal/sites/upgrade"
@@ -226,15 +227,20 @@ func (f *Fleet) upgradeEnd(ctx context.Context, u models.Upgrade, cause error) (
 	case models.UpgradeSucceeded:
 		message := fmt.Sprintf("%s serves %s. Writes were paused for %s.", site.URI, VersionLabel(to), seconds(u.ReadOnly))
 		if cause != nil {
-			return message + " Tidying up was not finished: " + cause.Error(), models.TaskWarning, nil
+			return message + " Tidying up was not finished: " + cause.Error(), models.TaskWarning, nil //nolint:nilerr // the upgrade itself succeeded
 		}
 		return message, "", nil
 	case models.UpgradeRecovered:
-		return fmt.Sprintf("%s failed: %s. %s serves %s as before.", u.FailedStep, u.Reason, site.URI, VersionLabel(from)), models.TaskRecovered, cause
+		what := strings.TrimSuffix(u.Reason, ".")
+		if u.FailedStep != "" { // else its worker was lost
+			what = fmt.Sprintf("%s failed: %s", u.FailedStep, what)
+		}
+		return fmt.Sprintf("%s. %s serves %s as before.", what, site.URI, VersionLabel(from)), models.TaskRecovered, cause
 	case models.UpgradeCancelled:
 		return fmt.Sprintf("Cancelled. %s serves %s as before.", site.URI, VersionLabel(from)), models.TaskCancelled, cause
+	default:
+		return fmt.Sprintf("A person must look at %s: %s", site.URI, u.Reason), models.TaskFailed, cause
 	}
-	return fmt.Sprintf("A person must look at %s: %s", site.URI, u.Reason), models.TaskFailed, cause
 }
 
 func seconds(d time.Duration) string {

@@ -16,6 +16,9 @@ import (
 	"hefring/models"
 )
 
+// binaries is where Composer puts the programs of packages.
+const binaries = "vendor/bin"
+
 // Sealed is what Seal found and fixed.
 type Sealed struct {
 	Digest string // SHA-256 of the manifest, in hex
@@ -26,7 +29,7 @@ type Sealed struct {
 // Seal makes a staged platform read-only, for root's processes its property too,
 // records every file in a manifest beside it and waits until all of it is on the
 // disk. Only docroot/sites stays writable, and that for us alone, because links
-// to sites are placed there. A tree with links that lead out, special files or
+// to sites are placed there; programs in vendor/bin become executable. A tree with links that lead out, special files or
 // too many files is refused with a models.Error.
 func (s *Store) Seal(ctx context.Context, dir, docroot string) (Sealed, error) {
 	box, err := s.stagedBox(dir)
@@ -109,6 +112,11 @@ func (s *Store) lock(ctx context.Context, dir, sites string) error {
 		mode := tree.Sealed(e.Info.Mode())
 		if e.Path == sites && e.Info.IsDir() {
 			mode = 0o755
+		}
+		// Composer makes these programs; committed by way of some systems they
+		// have lost their execute bit, and Drush starts itself.
+		if path.Dir(e.Path) == binaries && e.Info.Mode().IsRegular() {
+			mode |= 0o111
 		}
 		return e.Chmod(mode)
 	})

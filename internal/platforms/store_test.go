@@ -76,6 +76,24 @@ func TestStore_Prepare_RefusesLinkedSites(t *testing.T) {
 	}
 }
 
+func TestStore_Seal_ProgramsWithoutExecuteBit(t *testing.T) {
+	s := newStore(t)
+	dir := staged(t, s, 1, drupal("web"))
+	drush := filepath.Join(dir, "vendor/bin/drush")
+	if err := os.Chmod(drush, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Seal(t.Context(), dir, "web"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{drush: 0o555, filepath.Join(dir, "web/index.php"): 0o444} {
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, want %v (%v)", name, info.Mode().Perm(), want, err)
+		}
+	}
+}
+
 func TestStore_Seal_ReadOnly(t *testing.T) {
 	s := newStore(t)
 	dir := staged(t, s, 1, drupal("web"))

@@ -46,8 +46,8 @@ func page[T any](query *gorm.DB, f fleet.Filter, order string, omit ...string) (
 }
 
 // Fleet counts the fleet.
-func (s *Store) Fleet(ctx context.Context) (fleet.FleetCounts, error) {
-	var c fleet.FleetCounts
+func (s *Store) Fleet(ctx context.Context) (fleet.Counts, error) {
+	var c fleet.Counts
 	count := func(when string) string { return "COALESCE(SUM(CASE WHEN " + when + " THEN 1 ELSE 0 END), 0)" }
 	err := s.sites(ctx).Select(
 		count("sites.state = 'enabled' AND NOT sites.held AND (d.target_id IS NULL OR d.target_id = sites.platform_id)") + " AS current, " +

@@ -20,7 +20,7 @@ func TestStore_Pages_CountAndList(t *testing.T) {
 			ok(t, w.SetHeld(w.ctx, "ada", park.ID, true, "A fair is on."))
 			counts, err := w.Fleet(w.ctx)
 			ok(t, err)
-			want(t, "counts", counts, fleet.FleetCounts{Behind: 2, Held: 1, Distributions: 1, Platforms: 2})
+			want(t, "counts", counts, fleet.Counts{Behind: 2, Held: 1, Distributions: 1, Platforms: 2})
 
 			sites, total, err := w.Sites(w.ctx, fleet.Filter{Behind: true, Limit: 1, Offset: 1, PlatformID: w.old.ID, DistributionID: w.d.ID})
 			ok(t, err)
@@ -96,7 +96,7 @@ func TestStore_Pages_EmptyFleet(t *testing.T) {
 			s := open(t, database(t))
 			counts, err := s.Fleet(t.Context())
 			ok(t, err)
-			want(t, "counts", counts, fleet.FleetCounts{})
+			want(t, "counts", counts, fleet.Counts{})
 			decisions, err := s.Decisions(t.Context(), 10)
 			ok(t, err)
 			want(t, "decisions", len(decisions), 0)

@@ -60,9 +60,13 @@ func TestVersions_OnAButton_TellTheDifference(t *testing.T) {
 	b := models.Platform{DrupalVersion: "10.5.8", Label: "c07d1e2"}
 	c := models.Platform{DrupalVersion: "10.6.2", Label: "e20b9d4"}
 	for _, got := range [][2]string{
-		{ShortVersion(a, b), "10.6.2"}, {ShortVersion(c, a), "e20b9d4"}, {Version(a), "10.6.2 · 4f2a91c"},
-		{Version(models.Platform{DrupalVersion: "1", Label: "1"}), "1"}, {Version(models.Platform{Label: "x"}), "x"},
-		{Short("git:refs/heads/main@sha1:4f2a91c03be7"), "main @ 4f2a91c"}, {Short("manual:9.5.11"), "manual:9.5.11"},
+		{ShortVersion(a, b), "10.6.2"},
+		{ShortVersion(c, a), "e20b9d4"},
+		{Version(a), "10.6.2 · 4f2a91c"},
+		{Version(models.Platform{DrupalVersion: "1", Label: "1"}), "1"},
+		{Version(models.Platform{Label: "x"}), "x"},
+		{Short("git:refs/heads/main@sha1:4f2a91c03be7"), "main @ 4f2a91c"},
+		{Short("manual:9.5.11"), "manual:9.5.11"},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%q, want %q", got[0], got[1])

@@ -5,6 +5,7 @@ package pages
 import (
 	"fmt"
 	"sort"
+	"strconv"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -34,7 +35,7 @@ type LoginLink struct {
 // Dashboard is the first page.
 type Dashboard struct {
 	layouts.Page
-	Counts    fleet.FleetCounts
+	Counts    fleet.Counts
 	Decisions []fleet.Decision
 	Running   []models.Task
 	Recent    []models.Task
@@ -63,9 +64,12 @@ type share struct {
 func (d Dashboard) shares() []share {
 	c := d.Counts
 	all := []share{
-		{key: "current", word: "current", n: c.Current}, {key: "behind", word: "behind", n: c.Behind},
-		{key: "running", word: "busy", n: c.Busy}, {key: "held", word: "held", n: c.Held},
-		{key: "broken", word: "broken", n: c.Broken}, {key: "disabled", word: "disabled", n: c.Disabled},
+		{key: "current", word: "current", n: c.Current},
+		{key: "behind", word: "behind", n: c.Behind},
+		{key: "running", word: "busy", n: c.Busy},
+		{key: "held", word: "held", n: c.Held},
+		{key: "broken", word: "broken", n: c.Broken},
+		{key: "disabled", word: "disabled", n: c.Disabled},
 	}
 	at := 0
 	for i := range all {
@@ -260,7 +264,7 @@ func (s SiteForm) field(name, label, value string) components.Field {
 func (s SiteForm) platformOptions() []plugins.Option {
 	options := make([]plugins.Option, 0, len(s.Platforms))
 	for _, p := range s.Platforms {
-		options = append(options, plugins.Option{Value: fmt.Sprint(p.ID), Label: p.Name})
+		options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: p.Name})
 	}
 	return options
 }
@@ -527,7 +531,7 @@ func (q Queues) form(row QueueLine) (every, unit, atOnce string, wrong map[strin
 		return q.Typed[0], q.Typed[1], q.Typed[2], q.Errors
 	}
 	n, unit := SplitEvery(row.Every)
-	return fmt.Sprint(n), unit, fmt.Sprint(row.AtOnce), nil
+	return strconv.FormatInt(n, 10), unit, strconv.Itoa(row.AtOnce), nil
 }
 
 // Problem is a page that says what went wrong.
@@ -551,7 +555,7 @@ func (s SiteForm) titleField() components.Field {
 }
 
 func (s SiteForm) platformField() components.Field {
-	f := s.field("platform", "Platform", fmt.Sprint(s.Platform))
+	f := s.field("platform", "Platform", strconv.FormatInt(s.Platform, 10))
 	f.Kind, f.Options, f.Help = "choice", s.platformOptions(), "Only platforms that are ready and not locked."
 	return f
 }

@@ -20,7 +20,7 @@ import (
 type Fleet struct {
 	mu sync.Mutex
 
-	Counts         fleet.FleetCounts
+	Counts         fleet.Counts
 	Waiting        []fleet.Decision
 	Dists          []models.Distribution
 	Plats          []models.Platform
@@ -96,7 +96,7 @@ func page[T any](list []T, filter fleet.Filter) ([]T, int) {
 }
 
 // Fleet counts the fleet.
-func (f *Fleet) Fleet(context.Context) (fleet.FleetCounts, error) {
+func (f *Fleet) Fleet(context.Context) (fleet.Counts, error) {
 	return f.Counts, f.failing("Fleet")
 }
 

@@ -2,6 +2,7 @@ package webtest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"hefring/internal/fleet"
@@ -55,8 +56,6 @@ func Types() []plugins.Plugin {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // Sample is a fleet with one of everything.
 func Sample() *Fleet {
 	now := time.Now().UTC().Truncate(time.Second)
@@ -64,31 +63,37 @@ func Sample() *Fleet {
 	f := &Fleet{
 		Types: Types(), Users: map[string]string{"admin": "correct horse"}, Links: map[string]string{"token1": "admin"},
 		Fail: map[string]error{}, RunningOnSite: map[int64]int64{}, RunningOnPlats: map[int64]int64{},
-		Counts: fleet.FleetCounts{Current: 371, Behind: 32, Held: 6, Broken: 2, Disabled: 1, Busy: 3, Distributions: 3, Platforms: 23},
+		Counts: fleet.Counts{Current: 371, Behind: 32, Held: 6, Broken: 2, Disabled: 1, Busy: 3, Distributions: 3, Platforms: 23},
 	}
 	f.Dists = []models.Distribution{
-		{ID: GitDistribution, Name: "Agency base (D10)", Slug: "agency-base", UpdateType: "git", TargetID: ptr(int64(Target)), Condition: models.ConditionChanged,
+		{
+			ID: GitDistribution, Name: "Agency base (D10)", Slug: "agency-base", UpdateType: "git", TargetID: new(int64(Target)), Condition: models.ConditionChanged,
 			Settings: models.Settings{"url": "https://code.example.org/agency/base.git", "branch": "main", "subdirectory": "drupal", "composer": "1", "follow": "branch"},
 			Observed: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", Signature: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11",
-			LastCheckAt: ptr(back(5 * time.Minute)), NextCheckAt: ptr(now.Add(42 * time.Second)), CreatedAt: back(90 * 24 * time.Hour)},
+			LastCheckAt: new(back(5 * time.Minute)), NextCheckAt: new(now.Add(42 * time.Second)), CreatedAt: back(90 * 24 * time.Hour),
+		},
 		{ID: ManualDistribution, Name: "Legacy intranet", Slug: "legacy", UpdateType: "manual", Condition: models.ConditionNew, CreatedAt: back(40 * 24 * time.Hour)},
-		{ID: StalledSource, Name: "Library portal", Slug: "library", UpdateType: "git", Condition: models.ConditionHeld,
+		{
+			ID: StalledSource, Name: "Library portal", Slug: "library", UpdateType: "git", Condition: models.ConditionHeld,
 			Reason:   "The tag moved: v10.6.1 pointed at 71be004, now at 0d3c5aa. Nothing is built until somebody approves it.",
-			Settings: models.Settings{"url": "https://git.library.example.org/portal.git"}, LastCheckAt: ptr(back(26 * time.Hour)), CreatedAt: back(60 * 24 * time.Hour)},
+			Settings: models.Settings{"url": "https://git.library.example.org/portal.git"}, LastCheckAt: new(back(26 * time.Hour)), CreatedAt: back(60 * 24 * time.Hour),
+		},
 	}
 	old := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.5.8"}, {Name: "drupal/webform", Type: "module", Version: "6.2.8"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.18.0"}, {Name: "drupal/rdf", Type: "module", Version: "2.1.1"}, {Name: "twig/twig", Type: "library", Version: "3.20.0"}}
 	fresh := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.6.2"}, {Name: "drupal/webform", Type: "module", Version: "6.2.9"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.19.0"}, {Name: "drupal/eca", Type: "module", Version: "2.1.3"}, {Name: "twig/twig", Type: "library", Version: "3.21.1"}}
 	root := func(name string) string { return "/var/lib/hefring/platforms/" + name }
 	f.Plats = []models.Platform{
 		{ID: Building, DistributionID: GitDistribution, Server: "local", Name: "agency-base-e20b9d4", Label: "e20b9d4", State: models.PlatformBuilding, Note: "Drupal core 10.6.3", CreatedAt: back(time.Minute), Revision: "git:refs/heads/main@sha1:e20b9d4c03be7aa6f3d1e3c1d8ab9023a7b2f0a11"},
-		{ID: Target, DistributionID: GitDistribution, Server: "local", Name: "agency-base-10.6.2-4f2a91c", Root: root("agency-base-10.6.2-4f2a91c"), Docroot: "web", Label: "4f2a91c", DrupalVersion: "10.6.2", PHPVersion: "8.3.19", Packages: fresh, Profiles: []string{"standard", "minimal", "agency"}, State: models.PlatformReady, BuiltAt: ptr(back(41 * time.Minute)), CreatedAt: back(43 * time.Minute), Note: "Drupal core 10.6.2, webform 6.2.9", Revision: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", BuildKey: "71c0e9d4a2f8b1", ManifestDigest: "9a0364b9e99bb480dd25e1f0284c8555", Files: 21874, Bytes: 187654321, Provenance: models.Settings{"composer": "2.8.6", "php": "8.3.19"}},
-		{ID: Outdated, DistributionID: GitDistribution, Server: "local", Name: "agency-base-10.5.8-c07d1e2", Root: root("agency-base-10.5.8-c07d1e2"), Docroot: "web", Label: "c07d1e2", DrupalVersion: "10.5.8", PHPVersion: "8.3.19", Packages: old, Profiles: []string{"standard"}, Locked: true, State: models.PlatformReady, BuiltAt: ptr(back(33 * 24 * time.Hour)), CreatedAt: back(33 * 24 * time.Hour), Note: "Webform and paragraphs", Revision: "git:refs/heads/main@sha1:c07d1e2c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", BuildKey: "55c0e9d4a2f8b1", ManifestDigest: "1b0364b9e99bb480dd25e1f0284c8555", Files: 21411, Bytes: 181654321},
+		{ID: Target, DistributionID: GitDistribution, Server: "local", Name: "agency-base-10.6.2-4f2a91c", Root: root("agency-base-10.6.2-4f2a91c"), Docroot: "web", Label: "4f2a91c", DrupalVersion: "10.6.2", PHPVersion: "8.3.19", Packages: fresh, Profiles: []string{"standard", "minimal", "agency"}, State: models.PlatformReady, BuiltAt: new(back(41 * time.Minute)), CreatedAt: back(43 * time.Minute), Note: "Drupal core 10.6.2, webform 6.2.9", Revision: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", BuildKey: "71c0e9d4a2f8b1", ManifestDigest: "9a0364b9e99bb480dd25e1f0284c8555", Files: 21874, Bytes: 187654321, Provenance: models.Settings{"composer": "2.8.6", "php": "8.3.19"}},
+		{ID: Outdated, DistributionID: GitDistribution, Server: "local", Name: "agency-base-10.5.8-c07d1e2", Root: root("agency-base-10.5.8-c07d1e2"), Docroot: "web", Label: "c07d1e2", DrupalVersion: "10.5.8", PHPVersion: "8.3.19", Packages: old, Profiles: []string{"standard"}, Locked: true, State: models.PlatformReady, BuiltAt: new(back(33 * 24 * time.Hour)), CreatedAt: back(33 * 24 * time.Hour), Note: "Webform and paragraphs", Revision: "git:refs/heads/main@sha1:c07d1e2c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", BuildKey: "55c0e9d4a2f8b1", ManifestDigest: "1b0364b9e99bb480dd25e1f0284c8555", Files: 21411, Bytes: 181654321},
 		{ID: FailedBuild, DistributionID: GitDistribution, Server: "local", Name: "agency-base-d91c07e", Label: "d91c07e", State: models.PlatformFailed, Reason: "Revision d91c07e did not build: drupal/webform 6.3.0 wants PHP 8.3, the platform is set to 8.2. Change the lock file and push.", CreatedAt: back(2 * time.Hour), Revision: "git:refs/heads/main@sha1:d91c07ec03be7aa6f3d1e3c1d8ab9023a7b2f0a11"},
-		{ID: ManualPlatform, DistributionID: ManualDistribution, Server: "local", Name: "legacy-9.5.11", Root: root("legacy-9.5.11"), Label: "9.5.11", DrupalVersion: "9.5.11", State: models.PlatformReady, Locked: true, Profiles: []string{"minimal"}, Packages: old, BuiltAt: ptr(back(40 * 24 * time.Hour)), CreatedAt: back(40 * 24 * time.Hour), Revision: "manual:9.5.11"},
+		{ID: ManualPlatform, DistributionID: ManualDistribution, Server: "local", Name: "legacy-9.5.11", Root: root("legacy-9.5.11"), Label: "9.5.11", DrupalVersion: "9.5.11", State: models.PlatformReady, Locked: true, Profiles: []string{"minimal"}, Packages: old, BuiltAt: new(back(40 * 24 * time.Hour)), CreatedAt: back(40 * 24 * time.Hour), Revision: "manual:9.5.11"},
 	}
 	site := func(id int64, uri string, platform int64, state models.SiteState) models.Site {
-		return models.Site{ID: id, URI: uri, PlatformID: platform, State: state, Server: "local", Profile: "standard", Title: "The " + uri,
-			Database: models.Database{Engine: "sqlite", Name: fmt.Sprintf("/var/lib/hefring/sites/%d/db/1.sqlite", id)}, CreatedAt: back(100 * 24 * time.Hour)}
+		return models.Site{
+			ID: id, URI: uri, PlatformID: platform, State: state, Server: "local", Profile: "standard", Title: "The " + uri,
+			Database: models.Database{Engine: "sqlite", Name: fmt.Sprintf("/var/lib/hefring/sites/%d/db/1.sqlite", id)}, CreatedAt: back(100 * 24 * time.Hour),
+		}
 	}
 	f.Sits = []models.Site{
 		site(BehindSite, "archive.example.org", Outdated, models.SiteEnabled), site(CurrentSite, "gallery.example.org", Target, models.SiteEnabled),
@@ -109,10 +114,10 @@ func sampleTasks(f *Fleet, back func(time.Duration) time.Time) {
 	task := func(id int64, kind models.TaskKind, subject models.SubjectKind, about int64, title string, state models.TaskState, ago, took time.Duration) models.Task {
 		t := models.Task{ID: id, Kind: kind, Subject: models.Subject{Kind: subject, ID: about}, Title: title, State: state, Attempt: 1, Actor: "admin", CreatedAt: back(ago)}
 		if state != models.TaskQueued {
-			t.StartedAt = ptr(back(ago - time.Second))
+			t.StartedAt = new(back(ago - time.Second))
 		}
 		if state.Over() {
-			t.EndedAt = ptr(t.StartedAt.Add(took))
+			t.EndedAt = new(t.StartedAt.Add(took))
 		}
 		return t
 	}
@@ -135,7 +140,7 @@ func sampleTasks(f *Fleet, back func(time.Duration) time.Time) {
 	f.Jobs[6].Message = "Ready, and now the upgrade target. The older platforms are locked."
 	f.Jobs[8].Message = "drupal/webform 6.3.0 wants PHP 8.3, the platform is set to 8.2."
 	for _, i := range []int{1, 11, 12} {
-		f.Jobs[i].ParentID = ptr(int64(ParentTask))
+		f.Jobs[i].ParentID = new(int64(ParentTask))
 	}
 	build := []string{
 		"fetch:git fetch --depth=1 origin e20b9d4", "fetch:HEAD is now at e20b9d4", "composer:Installing dependencies from lock file",
@@ -144,34 +149,25 @@ func sampleTasks(f *Fleet, back func(time.Duration) time.Time) {
 		"composer:  - Installing twig/twig (v3.21.1): Extracting archive", "composer:  - Installing drupal/core (11.2.5): Extracting archive",
 	}
 	for i, text := range build {
-		step, rest, _ := cut(text)
+		step, rest, _ := strings.Cut(text, ":")
 		f.Log = append(f.Log, models.TaskLine{ID: int64(1000 + i), TaskID: BuildTask, At: back(time.Duration(70-i) * time.Second), Step: step, Level: models.LevelOut, Text: rest})
 	}
 	f.Log = append(f.Log, models.TaskLine{ID: 1100, TaskID: InstallTask, At: back(8 * time.Second), Level: models.LevelInfo, Text: "Made the database"},
 		models.TaskLine{ID: 1101, TaskID: InstallTask, At: back(7 * time.Second), Level: models.LevelOut, Text: "drush site:install standard"})
 }
 
-func cut(text string) (step, rest string, ok bool) {
-	for i := range text {
-		if text[i] == ':' {
-			return text[:i], text[i+1:], true
-		}
-	}
-	return "", text, false
-}
-
 func sampleUpgrades(f *Fleet, back func(time.Duration) time.Time) {
 	f.Moves = []models.Upgrade{
-		{ID: 201, TaskID: RecoveredTask, SiteID: RecoveredSite, FromID: Outdated, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeRecovered, FailedStep: models.StepUpdate, Reason: "museum_events_update_10003 threw a PHP error.", ReadOnly: 13 * time.Second, Updates: []models.PendingUpdate{{Name: "node_update_10201"}}, StartedAt: ptr(back(28 * time.Minute)), EndedAt: ptr(back(27*time.Minute + 29*time.Second)), CreatedAt: back(28 * time.Minute)},
-		{ID: 202, TaskID: RunningUpgrade, SiteID: 37, FromID: Outdated, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeRunning, StartedAt: ptr(back(12 * time.Second)), CreatedAt: back(12 * time.Second)},
-		{ID: 203, TaskID: 113, SiteID: CurrentSite, FromID: Outdated, ToID: Target, Mode: models.ModeCode, State: models.UpgradeSucceeded, Switched: true, StartedAt: ptr(back(40 * time.Second)), EndedAt: ptr(back(2 * time.Second)), CreatedAt: back(45 * time.Second)},
+		{ID: 201, TaskID: RecoveredTask, SiteID: RecoveredSite, FromID: Outdated, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeRecovered, FailedStep: models.StepUpdate, Reason: "museum_events_update_10003 threw a PHP error.", ReadOnly: 13 * time.Second, Updates: []models.PendingUpdate{{Name: "node_update_10201"}}, StartedAt: new(back(28 * time.Minute)), EndedAt: new(back(27*time.Minute + 29*time.Second)), CreatedAt: back(28 * time.Minute)},
+		{ID: 202, TaskID: RunningUpgrade, SiteID: 37, FromID: Outdated, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeRunning, StartedAt: new(back(12 * time.Second)), CreatedAt: back(12 * time.Second)},
+		{ID: 203, TaskID: 113, SiteID: CurrentSite, FromID: Outdated, ToID: Target, Mode: models.ModeCode, State: models.UpgradeSucceeded, Switched: true, StartedAt: new(back(40 * time.Second)), EndedAt: new(back(2 * time.Second)), CreatedAt: back(45 * time.Second)},
 	}
 	say := map[models.StepName]string{models.StepPreflight: "3 updates, 214 MB", models.StepReadOnly: "writes answered with 503", models.StepCopy: "214 MB, 312 tables", models.StepDeploy: "agency-base-10.6.2-4f2a91c", models.StepUpdate: "PHP error in museum_events"}
 	for i, name := range models.Steps() {
 		start := back(28*time.Minute - time.Duration(i)*2*time.Second)
 		recovered := models.UpgradeStep{ID: int64(300 + i), UpgradeID: 201, Name: name, State: models.StepPending}
 		running := models.UpgradeStep{ID: int64(330 + i), UpgradeID: 202, Name: name, State: models.StepPending}
-		switched := models.UpgradeStep{ID: int64(360 + i), UpgradeID: 203, Name: name, State: models.StepDone, StartedAt: ptr(start), EndedAt: ptr(start.Add(800 * time.Millisecond))}
+		switched := models.UpgradeStep{ID: int64(360 + i), UpgradeID: 203, Name: name, State: models.StepDone, StartedAt: new(start), EndedAt: new(start.Add(800 * time.Millisecond))}
 		switch {
 		case i == 0:
 			recovered.State, running.State = models.StepDone, models.StepDone
@@ -179,19 +175,19 @@ func sampleUpgrades(f *Fleet, back func(time.Duration) time.Time) {
 			recovered.State, running.State, switched.State = models.StepUndone, models.StepDone, models.StepSkipped
 		case i == 4:
 			recovered.State, running.State, switched.State = models.StepFailed, models.StepRunning, models.StepSkipped
-			running.StartedAt = ptr(back(3 * time.Second))
+			running.StartedAt = new(back(3 * time.Second))
 		}
 		if i <= 4 {
-			recovered.StartedAt, recovered.EndedAt, recovered.Message = ptr(start), ptr(start.Add(1200*time.Millisecond)), say[name]
+			recovered.StartedAt, recovered.EndedAt, recovered.Message = new(start), new(start.Add(1200*time.Millisecond)), say[name]
 		}
 		if i < 4 {
-			running.StartedAt, running.EndedAt, running.Message = ptr(back(12*time.Second)), ptr(back(11*time.Second)), say[name]
+			running.StartedAt, running.EndedAt, running.Message = new(back(12*time.Second)), new(back(11*time.Second)), say[name]
 		}
 		f.Steps = append(f.Steps, recovered, running, switched)
 	}
 	errorLog := []string{"out: --------------- ----------- --------------- -----------------------------", "out:  Module          Update ID   Type            Description", "out:  node            10201       hook_update_n   Rebuild the access grants", "out:  museum_events   10003       hook_update_n   Move opening hours to fields", "out: [notice] Update started: node_update_10201", "out: [notice] Update completed: node_update_10201", "err: [notice] Update started: museum_events_update_10003", "error: [error]  Call to undefined method Drupal\\museum_events\\Hours::toField()", "error:          modules/custom/museum_events/museum_events.install:88", "warn: exit status 1 after 4.2 s (limit 30 min)"}
 	for i, text := range errorLog {
-		level, rest, _ := cut(text)
+		level, rest, _ := strings.Cut(text, ":")
 		for j, task := range []int64{RecoveredTask, RunningUpgrade} {
 			if task == RunningUpgrade && i > 5 {
 				continue
@@ -204,8 +200,10 @@ func sampleUpgrades(f *Fleet, back func(time.Duration) time.Time) {
 
 func sampleRest(f *Fleet, back func(time.Duration) time.Time) {
 	f.Comparisons = map[int64]models.Comparison{
-		BehindSite: {SiteID: BehindSite, FromPlatformID: Outdated, PlatformID: Target, MadeAt: back(2 * time.Hour), Took: 6 * time.Second,
-			Updates: []models.PendingUpdate{{Name: "node_update_10201", Module: "node", Description: "Rebuild the access grants"}, {Name: "webform_update_8640", Module: "webform", Description: "Add handler settings"}, {Name: "museum_events_update_10003", Module: "museum_events", Description: "Move opening hours to fields"}}},
+		BehindSite: {
+			SiteID: BehindSite, FromPlatformID: Outdated, PlatformID: Target, MadeAt: back(2 * time.Hour), Took: 6 * time.Second,
+			Updates: []models.PendingUpdate{{Name: "node_update_10201", Module: "node", Description: "Rebuild the access grants"}, {Name: "webform_update_8640", Module: "webform", Description: "Add handler settings"}, {Name: "museum_events_update_10003", Module: "museum_events", Description: "Move opening hours to fields"}},
+		},
 	}
 	subject := func(kind models.SubjectKind, id int64) models.Subject { return models.Subject{Kind: kind, ID: id} }
 	f.Waiting = []fleet.Decision{
@@ -223,7 +221,7 @@ func sampleRest(f *Fleet, back func(time.Duration) time.Time) {
 		{ID: 5, DistributionID: GitDistribution, Trigger: models.TriggerSave, Outcome: models.CheckChanged, NewRevision: "git:refs/heads/main@sha1:9a1f6b3c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", Times: 1, EndedAt: back(90 * 24 * time.Hour), Took: 500 * time.Millisecond},
 	}
 	f.QueueList = []fleet.QueueRow{
-		{Queue: models.Queue{UpdateType: "git", Every: 5 * time.Minute, AtOnce: 8, LastRunAt: ptr(back(4 * time.Minute))}, Sources: 3, Waiting: 1, Running: 2, NextRunAt: ptr(back(-42 * time.Second))},
+		{Queue: models.Queue{UpdateType: "git", Every: 5 * time.Minute, AtOnce: 8, LastRunAt: new(back(4 * time.Minute))}, Sources: 3, Waiting: 1, Running: 2, NextRunAt: new(back(-42 * time.Second))},
 		{Queue: models.Queue{UpdateType: "composer", Every: time.Hour, AtOnce: 4, Paused: true}, Sources: 2, Lag: 124 * time.Minute, Waiting: 3},
 	}
 }

@@ -40,7 +40,7 @@ func (d *Drupal) writeTemp(path, text string, mode fs.FileMode) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // a folder of the site
 	if err != nil {
 		return "", err
 	}
@@ -77,7 +77,7 @@ func (d *Drupal) replace(path, text string, mode fs.FileMode) error {
 }
 
 func syncDir(dir string) error {
-	file, err := os.Open(dir)
+	file, err := os.Open(dir) //nolint:gosec // a file of the site
 	if err != nil {
 		return err
 	}

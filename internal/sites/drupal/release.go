@@ -56,7 +56,7 @@ type folder struct {
 
 func (d *Drupal) folders(r Release) error {
 	l, id := d.layout, r.Site.ID
-	if err := os.MkdirAll(l.Root, 0o755); err != nil {
+	if err := os.MkdirAll(l.Root, 0o755); err != nil { //nolint:gosec // PHP is another user
 		return err
 	}
 	for _, f := range []folder{
@@ -196,7 +196,7 @@ func (d *Drupal) RemoveRelease(_ context.Context, r Release) error {
 // unlock lets us write in every folder below dir; files need no mode of their
 // own to be removed. It never leaves dir, whatever links the web user made.
 func unlock(dir string) error {
-	if err := os.Chmod(dir, 0o755); errors.Is(err, fs.ErrNotExist) {
+	if err := os.Chmod(dir, 0o755); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the files in it are about to be removed
 		return nil
 	} else if err != nil {
 		return err

@@ -114,8 +114,10 @@ type journal struct {
 	mu   sync.Mutex
 	path string
 	move upgrade.Move
-	// before and after are called around the writing of a step's line; nil: not.
+	// before and after are called around the writing of a step's line, returned
+	// before it is written that the site was switched back; nil: not.
 	before, after func(s models.UpgradeStep)
+	returned      func()
 }
 
 func newJournal(t *testing.T, m upgrade.Move) *journal {
@@ -159,6 +161,9 @@ func (j *journal) Save(ctx context.Context, u models.Upgrade) error {
 	defer j.mu.Unlock()
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if j.returned != nil && j.move.Upgrade.Switched && !u.Switched {
+		j.returned()
 	}
 	j.move.Upgrade = u
 	return j.write()

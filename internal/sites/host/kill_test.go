@@ -27,10 +27,14 @@ type point struct {
 
 // Moments of a step.
 const (
-	atStart  = "start"  // its beginning is in the journal
-	atOutput = "output" // Drush has said something
-	atDone   = "done"   // it is done, and the journal does not know
-	atEnd    = "end"    // its end is in the journal
+	atStart    = "start"    // its beginning is in the journal
+	atOutput   = "output"   // Drush has said something
+	atTrial    = "trial"    // the trial that a comparison makes is there
+	atDone     = "done"     // it is done, and the journal does not know
+	atEnd      = "end"      // its end is in the journal
+	atFailed   = "failed"   // its failure is in the journal
+	atReturned = "returned" // the site is switched back, and the journal does not know
+	atUndone   = "undone"   // it is undone, and the journal does not know
 )
 
 func (p point) String() string { return string(p.Step) + " " + p.At }
@@ -67,17 +71,39 @@ func victim(file string) int {
 			}
 		}
 	}
-	start, end := when(atStart, models.StepRunning), when(atEnd, models.StepDone)
-	j.before = when(atDone, models.StepDone)
-	j.after = func(s models.UpgradeStep) { start(s); end(s) }
+	start, end, failed := when(atStart, models.StepRunning), when(atEnd, models.StepDone), when(atFailed, models.StepFailed)
+	done := when(atDone, models.StepDone)
+	j.before = func(s models.UpgradeStep) {
+		done(s)
+		if e.Kill == (point{s.Name, atUndone}) && s.UndoneAt != nil {
+			die()
+		}
+	}
+	j.after = func(s models.UpgradeStep) { start(s); end(s); failed(s) }
+	if e.Kill.At == atReturned {
+		j.returned = die
+	}
+	s := e.Place.open()
+	if e.Kill.At == atTrial {
+		go watch(s.layout.Release(j.move.Site.ID, j.move.To.ID)+"-compare", die)
+	}
 	log := &record{output: func(step string) {
 		if e.Kill == (point{models.StepName(step), atOutput}) {
 			die()
 		}
 	}}
-	o := e.Place.open().host.Upgrade(context.Background(), j.current(), j, log)
+	o := s.host.Upgrade(context.Background(), j.current(), j, log)
 	_, _ = fmt.Fprintf(os.Stderr, "the upgrade ended as %q and never came to %s: %v\n%s", o.State, e.Kill, o.Err, log)
 	return 1
+}
+
+// watch calls then as soon as there is a settings.php in a folder.
+func watch(dir string, then func()) {
+	for range time.Tick(time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "settings.php")); err == nil {
+			then()
+		}
+	}
 }
 
 // killed starts an upgrade in another process, which is killed at the point, and
@@ -179,13 +205,25 @@ func forward(at point) bool {
 func TestHost_Upgrade_KilledInDatabaseMode_BeforeSwitch(t *testing.T) {
 	t.Parallel()
 	survive(t, "10.5.8", tidepool.V1062, models.ModeDatabase, []point{
-		{models.StepPreflight, atStart}, {models.StepPreflight, atEnd},
-		{models.StepReadOnly, atStart}, {models.StepReadOnly, atDone}, {models.StepReadOnly, atEnd},
-		{models.StepCopy, atStart}, {models.StepCopy, atDone}, {models.StepCopy, atEnd},
-		{models.StepDeploy, atStart}, {models.StepDeploy, atDone}, {models.StepDeploy, atEnd},
-		{models.StepUpdate, atStart}, {models.StepUpdate, atOutput}, {models.StepUpdate, atEnd},
-		{models.StepRebuild, atStart}, {models.StepRebuild, atEnd},
-		{models.StepProbe, atStart}, {models.StepProbe, atEnd},
+		{models.StepPreflight, atStart},
+		{models.StepPreflight, atTrial},
+		{models.StepPreflight, atEnd},
+		{models.StepReadOnly, atStart},
+		{models.StepReadOnly, atDone},
+		{models.StepReadOnly, atEnd},
+		{models.StepCopy, atStart},
+		{models.StepCopy, atDone},
+		{models.StepCopy, atEnd},
+		{models.StepDeploy, atStart},
+		{models.StepDeploy, atDone},
+		{models.StepDeploy, atEnd},
+		{models.StepUpdate, atStart},
+		{models.StepUpdate, atOutput},
+		{models.StepUpdate, atEnd},
+		{models.StepRebuild, atStart},
+		{models.StepRebuild, atEnd},
+		{models.StepProbe, atStart},
+		{models.StepProbe, atEnd},
 		{models.StepSwitch, atStart},
 	})
 }
@@ -193,24 +231,40 @@ func TestHost_Upgrade_KilledInDatabaseMode_BeforeSwitch(t *testing.T) {
 func TestHost_Upgrade_KilledInDatabaseMode_AfterSwitch(t *testing.T) {
 	t.Parallel()
 	survive(t, "10.5.8", tidepool.V1062, models.ModeDatabase, []point{
-		{models.StepSwitch, atDone}, {models.StepSwitch, atEnd},
-		{models.StepConfirm, atStart}, {models.StepConfirm, atEnd},
-		{models.StepReopen, atStart}, {models.StepReopen, atDone}, {models.StepReopen, atEnd},
-		{models.StepRetire, atStart}, {models.StepRetire, atDone}, {models.StepRetire, atEnd},
+		{models.StepSwitch, atDone},
+		{models.StepSwitch, atEnd},
+		{models.StepConfirm, atStart},
+		{models.StepConfirm, atEnd},
+		{models.StepReopen, atStart},
+		{models.StepReopen, atDone},
+		{models.StepReopen, atEnd},
+		{models.StepRetire, atStart},
+		{models.StepRetire, atDone},
+		{models.StepRetire, atEnd},
 	})
 }
 
 func TestHost_Upgrade_KilledInCodeMode(t *testing.T) {
 	t.Parallel()
 	survive(t, "10.6.2", tidepool.V1063, models.ModeCode, []point{
-		{models.StepPreflight, atStart}, {models.StepPreflight, atEnd},
-		{models.StepCopy, atStart}, {models.StepCopy, atEnd},
-		{models.StepDeploy, atStart}, {models.StepDeploy, atEnd},
-		{models.StepRebuild, atStart}, {models.StepRebuild, atEnd},
-		{models.StepProbe, atStart}, {models.StepProbe, atEnd},
-		{models.StepSwitch, atStart}, {models.StepSwitch, atDone}, {models.StepSwitch, atEnd},
-		{models.StepConfirm, atStart}, {models.StepConfirm, atEnd},
-		{models.StepRetire, atStart}, {models.StepRetire, atDone}, {models.StepRetire, atEnd},
+		{models.StepPreflight, atStart},
+		{models.StepPreflight, atEnd},
+		{models.StepCopy, atStart},
+		{models.StepCopy, atEnd},
+		{models.StepDeploy, atStart},
+		{models.StepDeploy, atEnd},
+		{models.StepRebuild, atStart},
+		{models.StepRebuild, atEnd},
+		{models.StepProbe, atStart},
+		{models.StepProbe, atEnd},
+		{models.StepSwitch, atStart},
+		{models.StepSwitch, atDone},
+		{models.StepSwitch, atEnd},
+		{models.StepConfirm, atStart},
+		{models.StepConfirm, atEnd},
+		{models.StepRetire, atStart},
+		{models.StepRetire, atDone},
+		{models.StepRetire, atEnd},
 	})
 }
 
@@ -224,8 +278,7 @@ func TestHost_Upgrade_KilledAndLapsed_KeepsWrites(t *testing.T) {
 			if a := f.post("too early"); a.status != http.StatusServiceUnavailable {
 				t.Errorf("a write right after the kill is answered %d", a.status)
 			}
-			long := time.Now().Add(-time.Hour)
-			ok(t, os.Chtimes(filepath.Join(f.layout.Run(f.site.ID), "read-only"), long, long))
+			f.lapse()
 			if a := f.post("after the lease"); a.status != http.StatusSeeOther {
 				t.Errorf("a write after the lease is answered %d", a.status)
 			}
@@ -236,6 +289,113 @@ func TestHost_Upgrade_KilledAndLapsed_KeepsWrites(t *testing.T) {
 			}
 			f.holds("after the lease")
 		})
+	}
+}
+
+// Undoing goes on where it was killed, and still knows what failed.
+func TestHost_Upgrade_KilledWhileUndoing(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1063)
+	tr := f.traffic()
+	j := f.killed(tidepool.Throws, point{models.StepDeploy, atUndone})
+	for _, step := range []models.StepName{models.StepCopy, models.StepReadOnly} {
+		f.again(j, point{step, atUndone})
+	}
+	j, err := openJournal(j.path)
+	ok(t, err)
+	_, o := f.takeUp(j)
+	f.wantOutcome(o, models.UpgradeRecovered, models.StepUpdate, "")
+	tr.check("10.6.3")
+	f.whole("10.6.3", []string{"site.sqlite"}, f.from)
+}
+
+// deaf is the same server, whose visitors' port does not answer.
+func (f *subject) deaf() *subject {
+	port, err := freePort()
+	ok(f.T, err)
+	d := *f
+	p := f.place
+	p.Port = port
+	d.server = p.open()
+	d.built = f.built
+	return &d
+}
+
+// The first look after the switch failed, and then the worker died: the next one
+// looks again, and finds the site well.
+func TestHost_Upgrade_KilledAfterConfirmFailed_LooksAgain(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	old := f.from
+	j := newJournal(t, f.move(tidepool.V1062))
+	f.deaf().again(j, point{models.StepConfirm, atFailed})
+	j, err := openJournal(j.path)
+	ok(t, err)
+	m, o := f.takeUp(j)
+	if o.State != models.UpgradeSucceeded {
+		t.Errorf("outcome %q: %v", o.State, o.Err)
+	}
+	f.whole("10.6.2", []string{"site.sqlite", "upgrade-1.sqlite"}, old, m.To)
+}
+
+// Killed right after it was switched back, the site stays on the old version and
+// keeps what was written there since.
+func TestHost_Upgrade_KilledWhileSwitchingBack(t *testing.T) {
+	for mode, versions := range map[string][2]string{
+		"database": {tidepool.V1058, tidepool.V1062}, "code": {tidepool.V1062, tidepool.V1063},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f := site(t, versions[0])
+			j := newJournal(t, f.move(versions[1]))
+			f.deaf().again(j, point{models.StepSwitch, atReturned})
+			if mode == "database" {
+				f.lapse()
+			}
+			if a := f.post("after the lease"); a.status != http.StatusSeeOther {
+				t.Errorf("a write is answered %d", a.status)
+			}
+			j, err := openJournal(j.path)
+			ok(t, err)
+			_, o := f.takeUp(j)
+			if o.State != models.UpgradeRecovered || o.Upgrade.Switched {
+				t.Errorf("outcome %q, switched %t: %v", o.State, o.Upgrade.Switched, o.Err)
+			}
+			f.holds("after the lease")
+			f.whole(versions[0], []string{"site.sqlite"}, f.from)
+		})
+	}
+}
+
+// lapse makes the gate of a killed upgrade as old as its lease.
+func (f *subject) lapse() {
+	f.Helper()
+	long := time.Now().Add(-time.Hour)
+	ok(f.T, os.Chtimes(filepath.Join(f.layout.Run(f.site.ID), "read-only"), long, long))
+}
+
+// Visitors wrote to the new version while no worker was there, and now it turns
+// out not to be well: going back would lose what they wrote, so a person decides.
+func TestHost_Upgrade_WrittenToAndSick_IsFatal(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	old := f.from
+	j := f.killed(tidepool.V1062, point{models.StepSwitch, atDone})
+	f.lapse()
+	if a := f.post("on the new version"); a.status != http.StatusSeeOther {
+		t.Errorf("a write is answered %d", a.status)
+	}
+	sick := f.local(`if (PHP_SAPI !== 'cli') { throw new \Exception('This is sick.'); }`)
+	m, o := f.takeUp(j)
+	f.wantOutcome(o, models.UpgradeFatal, models.StepConfirm, "500")
+	if !o.Upgrade.Switched {
+		t.Error("it says that the site is on the old version")
+	}
+	ok(t, os.Remove(sick))
+	eventually(t, "PHP notices that the site is well", func() bool { return f.get("/?well").status == http.StatusOK })
+	f.holds("on the new version")
+	if f.get("/?new").version() != "10.6.2" || m.To.ID != f.from.ID || old.ID == f.from.ID {
+		t.Error("the site is not on the new version")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,11 +74,21 @@ func standGuard(in io.Reader) {
 		}
 	}
 	for _, p := range places {
-		s := p.open()
-		if err := errors.Join(s.web.Stop(context.Background()), os.RemoveAll(p.Base)); err != nil {
+		if err := errors.Join(p.open().web.Stop(context.Background()), remove(p.Base)); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "clean up after the tests:", err)
 		}
 	}
+}
+
+// remove removes a tree with folders that were made read-only.
+func remove(base string) error {
+	_ = filepath.WalkDir(base, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(base)
 }
 
 // place says where a server is, for this process and those that it starts.
@@ -139,8 +150,6 @@ func (s *server) hostWith(web *webserver.Server) *host.Host {
 }
 
 // start gives the one server that all tests share.
-//
-//nolint:gochecknoglobals // nginx, php-fpm and the installed platforms serve all tests
 var start = sync.OnceValues(func() (*server, error) {
 	base, err := os.MkdirTemp("", "host-test-")
 	if err != nil {

@@ -323,10 +323,12 @@ func (f *subject) maintain(on bool) {
 	ok(f.T, d.SetMaintenance(f.Context(), on))
 }
 
-// local writes a person's own settings; PHP sees changes after a moment.
-func (f *subject) local(code string) {
+// local writes a person's own settings and gives their file.
+func (f *subject) local(code string) string {
 	f.Helper()
-	ok(f.T, os.WriteFile(filepath.Join(f.layout.Dir(f.site.ID), "local.settings.php"), []byte("<?php\n"+code+"\n"), 0o644))
+	file := filepath.Join(f.layout.Dir(f.site.ID), "local.settings.php")
+	ok(f.T, os.WriteFile(file, []byte("<?php\n"+code+"\n"), 0o644))
+	return file
 }
 
 func TestHost_Compare_LeavesNothing(t *testing.T) {

@@ -293,6 +293,7 @@ func (e *engine) mark(ctx context.Context, name models.StepName, state models.St
 		line.StartedAt, line.EndedAt = &now, nil
 	case models.StepDone, models.StepFailed:
 		line.EndedAt = &now
+	default:
 	}
 	return e.journal.SaveStep(context.WithoutCancel(ctx), *line)
 }

@@ -65,7 +65,7 @@ func settle(path string) (int64, error) {
 			return 0, fmt.Errorf("the copy still has a journal %s", filepath.Base(journal))
 		}
 	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // a file of the site
 	if err != nil {
 		return 0, err
 	}
@@ -137,12 +137,12 @@ func address(path, mode string) string {
 }
 
 func (c conn) exec(ctx context.Context, statement string) error {
-	_, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, statement, nil)
+	_, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, statement, nil) //nolint:forcetypeassert // the driver's own
 	return err
 }
 
 func (c conn) number(ctx context.Context, query string) (int64, error) {
-	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, nil)
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, query, nil) //nolint:forcetypeassert // the driver's own
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +182,7 @@ func (c conn) measure(ctx context.Context) (s size, err error) {
 
 // copyTo copies all pages into a new file and gives the connection to it.
 func (c conn) copyTo(ctx context.Context, target string) (conn, error) {
-	b, err := c.Conn.(interface {
+	b, err := c.Conn.(interface { //nolint:forcetypeassert // the driver's own
 		NewBackup(target string) (*driversqlite.Backup, error)
 	}).NewBackup(address(target, "rwc"))
 	if err != nil {
@@ -230,7 +230,7 @@ func removeFiles(path string) error {
 }
 
 func syncDir(dir string) error {
-	file, err := os.Open(dir)
+	file, err := os.Open(dir) //nolint:gosec // a folder of the site
 	if err != nil {
 		return err
 	}

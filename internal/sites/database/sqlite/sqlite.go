@@ -69,7 +69,7 @@ func (e *Engine) Create(_ context.Context, site models.Site, label string) (mode
 }
 
 func (e *Engine) folder(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // PHP is another user
 		return err
 	}
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -88,7 +88,7 @@ func (e *Engine) folder(dir string) error {
 }
 
 func createFile(path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode) //nolint:gosec // a file of the site
 	if errors.Is(err, fs.ErrExist) {
 		return regular(path)
 	}
@@ -188,7 +188,7 @@ func writable(path string) error {
 	if dir.Mode().Perm()&0o300 != 0o300 {
 		return fmt.Errorf("write in %s: %w", filepath.Dir(path), fs.ErrPermission)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // a file of the site
 	if err != nil {
 		return err
 	}
