@@ -335,7 +335,10 @@ func (b *browser) scripting(on bool) {
 	b.scripts = on
 }
 
-var notName = regexp.MustCompile(`[^a-z0-9]+`)
+var (
+	notName  = regexp.MustCompile(`[^a-z0-9]+`)
+	onceOnly = regexp.MustCompile(`^/login/link/.*`) // names of pictures stay the same from run to run
+)
 
 // examine has axe look at the page in light and dark, and keeps pictures of it if
 // that is wanted. what tells states of one page apart.
@@ -401,6 +404,7 @@ func (b *browser) picture(address, what, theme string) {
 	if folder == "" {
 		return
 	}
+	address = onceOnly.ReplaceAllString(address, "/login/link")
 	name := strings.Trim(notName.ReplaceAllString(strings.ToLower(address+" "+what), "-"), "-")
 	if name == "" {
 		name = "dashboard"

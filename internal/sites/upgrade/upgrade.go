@@ -209,15 +209,20 @@ func (e *engine) failed(ctx context.Context, at int, cause error) Outcome {
 	}
 	name := e.plan.Steps[at].Name
 	e.log.Printf(models.LevelError, "%s failed: %s", name, explain(cause))
-	if err := e.mark(context.WithoutCancel(ctx), name, models.StepFailed, firstLine(explain(cause))); err != nil {
+	lasting := context.WithoutCancel(ctx)
+	tidying := name == models.StepRetire // it serves the new version; nothing is wrong with that
+	if !tidying {
+		// The reason comes before the mark: a worker that takes over should know it.
+		e.upgrade.FailedStep, e.upgrade.Reason = name, explain(cause)
+		if err := e.journal.Save(lasting, *e.upgrade); err != nil {
+			return e.abandoned(err)
+		}
+	}
+	if err := e.mark(lasting, name, models.StepFailed, firstLine(explain(cause))); err != nil {
 		return e.abandoned(err)
 	}
-	if name == models.StepRetire { // it serves the new version; what is left is tidying
+	if tidying {
 		return Outcome{State: models.UpgradeSucceeded, Err: cause}
-	}
-	e.upgrade.FailedStep, e.upgrade.Reason = name, explain(cause)
-	if err := e.journal.Save(context.WithoutCancel(ctx), *e.upgrade); err != nil {
-		return e.abandoned(err)
 	}
 	if e.upgrade.Switched && at > e.index(models.StepConfirm) {
 		return e.fatal(fmt.Errorf("%s: %w", name, cause))
