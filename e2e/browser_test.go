@@ -42,7 +42,7 @@ new MutationObserver((changes) => {
 // browser is one person with a browser window of their own.
 type browser struct {
 	t       *testing.T
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // chromedp keeps the tab in it
 	base    string
 	scripts bool
 

@@ -74,7 +74,7 @@ func TestDrupal(t *testing.T) {
 	b.pressOn("#confirm")
 	task := b.lands(`^/tasks/\d+$`)
 	number, _ := strconv.ParseInt(strings.TrimPrefix(task, "/tasks/"), 10, 64)
-	d.p.mustEnd(number, "succeeded")
+	d.p.mustSucceed(number)
 	reader()
 	b.open(task)
 	d.serves("/")

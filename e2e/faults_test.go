@@ -314,7 +314,7 @@ func (f *faults) together() {
 	if notices != 1 {
 		f.t.Errorf("%d of two people were told that it runs already", notices)
 	}
-	f.p.mustEnd(pages[0].id(), "succeeded")
+	f.p.mustSucceed(pages[0].id())
 	if n := f.j.number(`SELECT COUNT(*) FROM upgrades WHERE site_id = ?`, sites[0]); n != 1 {
 		f.t.Errorf("there were %d upgrades", n)
 	}
@@ -339,8 +339,8 @@ func (f *faults) batch() {
 	if again.url != parent.url && !strings.Contains(again.text(), "already") && !strings.Contains(again.text(), "not behind") && !strings.Contains(again.text(), "No site to upgrade") {
 		f.t.Errorf("a second batch: status %d at %s\n%.500s", again.status, again.url, again.text())
 	}
-	f.p.mustEnd(early.id(), "succeeded")
-	f.p.mustEnd(parent.id(), "succeeded")
+	f.p.mustSucceed(early.id())
+	f.p.mustSucceed(parent.id())
 	f.p.quiet()
 	for i, id := range sites {
 		f.v.serves(uris[i], "tidepool 10.6.2")

@@ -35,7 +35,7 @@ const password = "a long and private sentence"
 func newHefring(t *testing.T, database string) *hefring {
 	t.Helper()
 	// Not t.TempDir(): as root that is below a folder which the web user may not enter.
-	dir, err := os.MkdirTemp("/tmp", "hefring-e2e-")
+	dir, err := os.MkdirTemp("/tmp", "hefring-e2e-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

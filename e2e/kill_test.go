@@ -209,7 +209,7 @@ const spares = 5
 
 // upgrade presses Upgrade on a site, kills Hefring at the step, starts it again
 // and looks whether all is well. It gives false when the step passed unseen.
-func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met bool) {
+func (k *kills) upgrade(site int64, step, from, to string, want ...string) (met bool) {
 	k.t.Helper()
 	begin := time.Now()
 	uri := k.j.text(`SELECT uri FROM sites WHERE id = ?`, site)
@@ -218,7 +218,7 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met 
 	if task == 0 {
 		k.t.Fatalf("%s cannot be upgraded", uri)
 	}
-	reader := k.v.read(uri, "Moored before the kill", old, new)
+	reader := k.v.read(uri, "Moored before the kill", from, to)
 	writer := k.v.write(uri)
 	state := func(name string) string {
 		return k.j.text(`SELECT s.state FROM upgrade_steps s JOIN upgrades u ON u.id = s.upgrade_id WHERE u.task_id = ? AND s.name = ?`, task, name)
@@ -230,8 +230,8 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met 
 		if now == "done" || now == "failed" {
 			ended = over()
 		}
-		return now == "running" && (new != old || k.halfway(task)) || ended
-	}, func() bool { return step != "preflight" && new != old && near(step, state) })
+		return now == "running" && (to != from || k.halfway(task)) || ended
+	}, func() bool { return step != "preflight" && to != from && near(step, state) })
 	k.restart()
 	got := k.p.awaitTask(task, time.Minute)
 	if !ended && !slices.Contains(want, got) {
@@ -239,9 +239,9 @@ func (k *kills) upgrade(site int64, step, old, new string, want ...string) (met 
 	}
 	reader.finish(k.t)
 	writer.finish(k.t, http.StatusServiceUnavailable)
-	serves := new
+	serves := to
 	if got != "succeeded" {
-		serves = old
+		serves = from
 	}
 	k.v.serves(uri, "tidepool "+serves, "Moored before the kill")
 	if moved := k.j.number(`SELECT s.platform_id = u.to_id FROM upgrades u JOIN sites s ON s.id = u.site_id WHERE u.task_id = ?`, task) == 1; moved != (got == "succeeded") {
@@ -282,7 +282,7 @@ func near(step string, state func(string) string) bool {
 // rest moves what was put back, and all serve the new version.
 func (k *kills) rest(platform int64, uris []string, version string) {
 	k.t.Helper()
-	k.p.mustEnd(k.p.press("platforms", platform).id(), "succeeded")
+	k.p.mustSucceed(k.p.press("platforms", platform).id())
 	k.p.quiet()
 	for i, uri := range uris {
 		k.v.serves(uri, "tidepool "+version)

@@ -23,7 +23,7 @@ const watchdogVar = "HEFRING_E2E_WATCHDOG"
 // shared is what all tests use: the program under test and one browser.
 var shared struct {
 	binary  string
-	browser context.Context
+	browser context.Context //nolint:containedctx // chromedp keeps the browser in it
 }
 
 func TestMain(m *testing.M) {
@@ -95,7 +95,7 @@ func startBrowser(profile string) (stop func(), err error) {
 		stop()
 		return nil, fmt.Errorf("start Chromium: %w", err)
 	}
-	shared.browser = browser
+	shared.browser = browser //nolint:fatcontext // set once
 	return stop, nil
 }
 

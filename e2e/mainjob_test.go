@@ -521,7 +521,7 @@ func (m *mainJob) repaired() {
 	for _, platform := range m.p.platforms(1) {
 		if strings.Contains(m.p.get(fmt.Sprintf("/platforms/%d", platform.id)).body, fmt.Sprintf(`/platforms/%d/upgrade"`, platform.id)) {
 			task := m.p.press("platforms", platform.id)
-			m.p.mustEnd(task.id(), "succeeded")
+			m.p.mustSucceed(task.id())
 		}
 	}
 	m.v.serves(harbour, "tidepool 11.0.1", "Moored safely")

@@ -29,6 +29,7 @@ type Fleet interface {
 
 	CreateSite(ctx context.Context, by string, in fleet.NewSite) (models.Site, error)
 	RetryInstall(ctx context.Context, by string, siteID int64) (models.Task, error)
+	VerifySite(ctx context.Context, by string, siteID int64) (models.Task, error)
 	HoldSite(ctx context.Context, by string, id int64, reason string) error
 	ReleaseSite(ctx context.Context, by string, id int64) error
 

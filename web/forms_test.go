@@ -185,6 +185,7 @@ func TestButtons_Each_CallsItsUseCaseAndComesBack(t *testing.T) {
 		{"/sites/32/hold", "HoldSite", "/sites/32"},
 		{"/sites/34/release", "ReleaseSite", "/sites/34"},
 		{"/sites/36/install", "RetryInstall", "/sites/36"},
+		{"/sites/36/verify", "VerifySite", "/sites/36"},
 		{"/tasks/101/cancel", "CancelTask", "/tasks/101"},
 		{"/queues/git/run", "RunQueueNow", "/queues"},
 		{"/queues/git/pause", "PauseQueue", "/queues"},

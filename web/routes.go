@@ -56,6 +56,7 @@ func (s *server) routes() []route {
 		{post, "/sites/:id/hold", s.holdSite, false},
 		{post, "/sites/:id/release", s.releaseSite, false},
 		{post, "/sites/:id/install", s.retryInstall, false},
+		{post, "/sites/:id/verify", s.verifySite, false},
 		{get, "/sites/:id/upgrade", s.planSite, false},
 		{post, "/sites/:id/upgrade", s.upgradeSite, false},
 		{post, "/sites/:id/compare", s.compareSite, false},

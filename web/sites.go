@@ -166,6 +166,15 @@ func (s *server) releaseSite(c echo.Context) error {
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Released. It can be upgraded again.")
 }
 
+func (s *server) verifySite(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	_, err = s.fleet.VerifySite(c.Request().Context(), s.user(c), id)
+	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "It is being verified.")
+}
+
 func (s *server) retryInstall(c echo.Context) error {
 	id, err := idOf(c)
 	if err != nil {

@@ -41,6 +41,8 @@ type Hosting interface {
 	Compare(ctx context.Context, site models.Site, from, to models.Platform, log Log) (models.Comparison, error)
 	// Upgrade moves the site, or puts everything back.
 	Upgrade(ctx context.Context, move upgrade.Move, journal upgrade.Journal, log Log) upgrade.Outcome
+	// Verify fails unless the site answers soundly from its platform.
+	Verify(ctx context.Context, site models.Site, platform models.Platform, log Log) error
 	// Forget removes what an upgrade kept of the old version: the site's release
 	// on the old platform and the old database, if one is named.
 	Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error

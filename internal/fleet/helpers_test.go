@@ -283,6 +283,7 @@ type hosting struct {
 	compare   func(ctx context.Context, s models.Site) (models.Comparison, error)
 	upgrade   func(ctx context.Context, m upgrade.Move, j upgrade.Journal) upgrade.Outcome
 	forget    func(s models.Site) error
+	verify    error
 }
 
 func (h *hosting) Install(ctx context.Context, s models.Site, _ models.Platform, log fleet.Log) (models.Database, error) {
@@ -321,6 +322,12 @@ func (h *hosting) Upgrade(ctx context.Context, m upgrade.Move, j upgrade.Journal
 		script = succeed
 	}
 	return script(ctx, m, j)
+}
+
+func (h *hosting) Verify(context.Context, models.Site, models.Platform, fleet.Log) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.verify
 }
 
 func (h *hosting) Forget(_ context.Context, s models.Site, from models.Platform, db models.Database) error {

@@ -71,8 +71,15 @@ func (f *Fleet) VerifyPlatform(ctx context.Context, by string, id int64) (models
 	return f.start(ctx, models.Task{Kind: models.TaskVerify, Subject: platformSubject(id), Title: "Verify " + p.Name, Actor: by})
 }
 
-// RunVerify is the task that compares a platform with its manifest.
+// RunVerify is the task that looks whether a platform or a site is sound.
 func (f *Fleet) RunVerify(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	if t.Subject.Kind == models.SubjectSite {
+		return f.verifySite(ctx, t, log)
+	}
+	return f.verifyPlatform(ctx, t, log)
+}
+
+func (f *Fleet) verifyPlatform(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
 	p, err := f.store.Platform(ctx, t.Subject.ID)
 	if err != nil {
 		return "", "", err

@@ -157,3 +157,40 @@ func (f *Fleet) HoldSite(ctx context.Context, by string, id int64, reason string
 func (f *Fleet) ReleaseSite(ctx context.Context, by string, id int64) error {
 	return f.store.SetHeld(ctx, by, id, false, "")
 }
+
+// VerifySite has a site looked at. A broken site that answers soundly is enabled
+// again.
+func (f *Fleet) VerifySite(ctx context.Context, by string, id int64) (models.Task, error) {
+	s, err := f.store.Site(ctx, id)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if s.Database == (models.Database{}) {
+		return models.Task{}, models.Errorf(models.Conflict, "%s is not installed. Install it first.", s.URI)
+	}
+	return f.start(ctx, models.Task{Kind: models.TaskVerify, Subject: siteSubject(id), Title: "Verify " + s.URI, Actor: by})
+}
+
+func (f *Fleet) verifySite(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	s, err := f.store.Site(ctx, t.Subject.ID)
+	if err != nil {
+		return "", "", err
+	}
+	p, err := f.store.Platform(ctx, s.PlatformID)
+	if err != nil {
+		return "", "", err
+	}
+	if err := f.cfg.Hosting.Verify(ctx, s, p, log); err != nil {
+		return "", "", err
+	}
+	if s.State != models.SiteBroken {
+		return s.URI + " answers", "", nil
+	}
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		return tx.MoveSite(ctx, t.Actor, s, models.SiteEnabled, "")
+	})
+	return s.URI + " answers, and is enabled again", "", err
+}

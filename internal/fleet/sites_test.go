@@ -97,6 +97,29 @@ func TestFleet_RunInstall_FailsAndIsRetried(t *testing.T) {
 	})
 }
 
+func TestFleet_VerifySite_BrokenOneThatAnswers_IsEnabledAgain(t *testing.T) {
+	each(t, func(w *world) {
+		s, task := w.pressed()
+		w.hosting.upgrade = fail(models.UpgradeFatal, models.StepReopen, "The disk is full.")
+		w.run(task.ID)
+		want(w.T, "state", w.at(s.ID).State, models.SiteBroken)
+
+		w.hosting.verify = models.Errorf(models.Unavailable, "It answers 500.")
+		verify, err := w.fleet.VerifySite(w.ctx, "ada", s.ID)
+		ok(w.T, err)
+		want(w.T, "task", w.run(verify.ID).State, models.TaskFailed)
+		want(w.T, "state", w.at(s.ID).State, models.SiteBroken)
+
+		w.hosting.verify = nil
+		verify, err = w.fleet.VerifySite(w.ctx, "ada", s.ID)
+		ok(w.T, err)
+		want(w.T, "task", w.run(verify.ID).State, models.TaskSucceeded)
+		after := w.at(s.ID)
+		want(w.T, "state", after.State, models.SiteEnabled)
+		want(w.T, "reason", after.Reason, "")
+	})
+}
+
 func TestFleet_RunInstall_Interrupted(t *testing.T) {
 	for what, c := range map[string]struct {
 		cause  error

@@ -424,6 +424,11 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in fleet.NewSite) (mo
 	return s, nil
 }
 
+// VerifySite is only noted.
+func (f *Fleet) VerifySite(_ context.Context, by string, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("VerifySite", by)
+}
+
 // RetryInstall is only noted.
 func (f *Fleet) RetryInstall(_ context.Context, by string, _ int64) (models.Task, error) {
 	return models.Task{}, f.called("RetryInstall", by)

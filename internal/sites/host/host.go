@@ -140,6 +140,27 @@ func (h *Host) dropTrial(ctx context.Context, trial drupal.Release) error {
 	return errors.Join(h.Drupal.RemoveRelease(ctx, trial), h.Databases.Drop(ctx, trial.Database))
 }
 
+// Verify fails unless the site answers soundly from its platform; then it ends a
+// read-only time that an upgrade may have left.
+func (h *Host) Verify(ctx context.Context, site models.Site, platform models.Platform, log upgrade.Log) error {
+	unlock, err := h.lock(ctx, site)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := h.Web.AddSite(ctx, webserver.Vhost{SiteID: site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID)}); err != nil {
+		return err
+	}
+	r := drupal.Release{Site: site, Platform: platform, Database: site.Database}
+	fact, err := h.probe(ctx, site, "current", r.Docroot(), unknown())
+	if err != nil {
+		return err
+	}
+	log.Printf(models.LevelInfo, "%s answers %s", h.URL(site.URI), fact)
+	gate := webserver.Gate{Run: h.Layout.Run(site.ID)}
+	return gate.Open()
+}
+
 // Forget removes the site's release on a platform that it left, and the database
 // that it had there, if one is named.
 func (h *Host) Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error {
