@@ -42,7 +42,15 @@ func newHefring(t *testing.T, database string) *hefring {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	guard(t, dir)
+	release, err := guard(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	})
 	ports := freePorts(t, 3)
 	h := &hefring{t: t, dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), sitesPort: ports[1]}
 	h.flags = []string{
@@ -66,13 +74,12 @@ func (h *hefring) path(parts ...string) string {
 	return filepath.Join(append([]string{h.data()}, parts...)...)
 }
 
-// guard starts the watchdog that cleans the folder up, also when this process is
-// killed.
-func guard(t *testing.T, dir string) {
-	t.Helper()
+// guard starts the watchdog that ends what runs in the folder and removes it when
+// release is called, and also when this process is killed.
+func guard(dir string) (release func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	dog := exec.Command(self)
 	dog.Env = append(os.Environ(), watchdogVar+"="+dir)
@@ -81,17 +88,18 @@ func guard(t *testing.T, dir string) {
 	dog.Stdout, dog.Stderr = &out, &out
 	leash, err := dog.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := dog.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() {
+	return func() error {
 		_ = leash.Close()
 		if err := dog.Wait(); err != nil {
-			t.Errorf("clean up %s: %v\n%s", dir, err, out.String())
+			return fmt.Errorf("clean up %s: %w\n%s", dir, err, out.String())
 		}
-	})
+		return nil
+	}, nil
 }
 
 func freePorts(t *testing.T, n int) []int {

@@ -45,7 +45,11 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	release, err := guard(dir)
+	if err != nil {
+		return 1, errors.Join(err, os.RemoveAll(dir))
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	// The web user runs the program too, as the last link to its sandboxes.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err

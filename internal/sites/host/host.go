@@ -205,10 +205,13 @@ func (h *Host) lock(ctx context.Context, site models.Site) (unlock func(), err e
 	}
 }
 
+// halfMade ends the name of a link that is about to take another one's place.
+const halfMade = ".new"
+
 // point makes a link point to a target, in one step, and waits until that is on
 // the disk.
 func point(link, target string) error {
-	temp := link + ".new"
+	temp := link + halfMade
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("clear link: %w", err)
 	}

@@ -267,9 +267,14 @@ func (m *mover) withdraw(ctx context.Context) error {
 	return m.host.Drupal.RemoveRelease(ctx, m.next(models.Database{}))
 }
 
+// dropNext removes the link to what was prepared, and the half-made one that a
+// kill leaves.
 func (m *mover) dropNext() error {
-	if err := os.Remove(m.host.Layout.Next(m.move.Site.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove next link: %w", err)
+	next := m.host.Layout.Next(m.move.Site.ID)
+	for _, link := range []string{next, next + halfMade} {
+		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove next link: %w", err)
+		}
 	}
 	return nil
 }
