@@ -81,9 +81,12 @@ func (e *eventStream) open() error {
 }
 
 func (e *eventStream) run(ctx context.Context, wake <-chan struct{}) error {
-	look, beat := time.NewTicker(e.server.poll), time.NewTicker(e.server.beat)
+	look, beat, soon := time.NewTicker(e.server.poll), time.NewTicker(e.server.beat), time.NewTimer(e.server.poll)
 	defer look.Stop()
 	defer beat.Stop()
+	defer soon.Stop()
+	soon.Stop() // until something wakes us
+	expected := false
 	over, err := e.send(ctx)
 	for err == nil && !over {
 		select {
@@ -93,7 +96,14 @@ func (e *eventStream) run(ctx context.Context, wake <-chan struct{}) error {
 			if !open {
 				wake = nil
 			}
+			if !expected { // the steps may have changed, too; a chatty log must not have them drawn all the time
+				soon.Reset(stepsRest)
+				expected = true
+			}
 			err = e.sendLines(ctx)
+		case <-soon.C:
+			expected = false
+			over, err = e.send(ctx)
 		case <-look.C:
 			over, err = e.send(ctx)
 		case <-beat.C:

@@ -32,8 +32,9 @@ type Config struct {
 // Times of the pages.
 const (
 	sessionLength = 7 * 24 * time.Hour
-	streamPoll    = time.Second      // how often a stream looks at its task's state
-	streamBeat    = 15 * time.Second // how often an idle stream says that it lives
+	streamPoll    = time.Second            // how often a stream looks at its task's state
+	stepsRest     = 150 * time.Millisecond // least time between two drawings of a run's steps
+	streamBeat    = 15 * time.Second       // how often an idle stream says that it lives
 )
 
 // server holds what handlers need.

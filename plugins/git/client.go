@@ -200,7 +200,7 @@ func (c *client) missing(ctx context.Context) error {
 	slices.Sort(names)
 	switch {
 	case len(names) == 0 && !tooMany:
-		return fieldError(fieldURL, models.Errorf(models.Invalid, "The repository is empty: it has no branches yet. Push a first commit, then check again."))
+		return fieldError(fieldURL, models.Errorf(models.Invalid, "The repository is empty: it has no branches yet. Push a first commit, then check again. If it is not empty, the address is not one of a git repository."))
 	case c.source.branch == "":
 		return fieldError(fieldBranch, models.Errorf(models.Invalid, "The repository's default branch does not exist. Name a branch: there %s.", offer("", names)))
 	}
