@@ -95,7 +95,10 @@ func (k *kills) when(what string, now, near func() bool) {
 	process := k.h.cmd.Process
 	for time.Now().Before(deadline) {
 		_ = process.Signal(syscall.SIGSTOP)
-		if now() {
+		k.j.stopped = true
+		met := now()
+		k.j.stopped = false
+		if met {
 			k.h.kill()
 			return
 		}

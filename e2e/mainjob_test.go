@@ -412,7 +412,7 @@ func (m *mainJob) steps(path string, names ...string) {
 	m.t.Helper()
 	task, _ := strconv.Atoi(strings.TrimPrefix(path, "/tasks/"))
 	changes := m.b.added("step")
-	m.areLive("the steps", changes, m.j.time(`SELECT ended_at FROM tasks WHERE id = ?`, task), 3)
+	m.areLive("the steps", changes, m.j.time(`SELECT ended_at FROM tasks WHERE id = ?`, task), 2)
 	for _, name := range names {
 		if !slices.ContainsFunc(changes, func(a added) bool { return a.ID == "step-"+name && a.Text == "done" }) {
 			m.t.Errorf("the step %s was not seen to end: %v", name, changes)
