@@ -103,7 +103,7 @@ func (k *kills) when(what string, now, near func() bool) {
 			return
 		}
 		_ = process.Signal(syscall.SIGCONT)
-		for begin := time.Now(); time.Since(begin) < slice; { //nolint:revive // a timer would come back too late
+		for begin := time.Now(); time.Since(begin) < slice; {
 		}
 	}
 	k.t.Fatalf("waited in vain until %s", what)

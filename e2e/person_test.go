@@ -217,7 +217,7 @@ func (p *person) check(distribution int64) {
 }
 
 // update pushes a version and waits until it is the target.
-func (p *person) update(r *repo, distribution int64, version, drupal string) platformLine {
+func (p *person) update(r *repo, distribution int64, version, drupal string) platformLine { //nolint:unparam // callers of other builds of this package use it
 	p.t.Helper()
 	r.push(version)
 	p.check(distribution)
@@ -225,7 +225,7 @@ func (p *person) update(r *repo, distribution int64, version, drupal string) pla
 }
 
 // install installs sites side by side and waits for them.
-func (p *person) install(platform int64, profile string, uris ...string) []int64 {
+func (p *person) install(platform int64, profile string, uris ...string) []int64 { //nolint:unparam // the test on real Drupal installs another
 	p.t.Helper()
 	ids := make([]int64, 0, len(uris))
 	for _, uri := range uris {

@@ -175,7 +175,7 @@ func (b *browser) follow(path, lastID string) (<-chan event, context.CancelFunc)
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
 	}
-	res, err := b.http.Do(req)
+	res, err := b.http.Do(req) //nolint:bodyclose // the cleanup closes it
 	if err != nil {
 		b.t.Fatal(err)
 	}
