@@ -61,7 +61,8 @@ func (l Layout) Databases(siteID int64) string { return filepath.Join(l.Dir(site
 // Salt is the file that holds Drupal's hash salt.
 func (l Layout) Salt(siteID int64) string { return filepath.Join(l.Dir(siteID), "hash_salt") }
 
-// ReadOnly is the flag that is there while writes are refused.
+// ReadOnly is the flag that is there while writes are refused; webserver.Gate and
+// gate.php know its name, too.
 func (l Layout) ReadOnly(siteID int64) string { return filepath.Join(l.Run(siteID), "read-only") }
 
 // Run is the folder of the read-only flag and the write lock; the web user owns it.
