@@ -39,6 +39,8 @@ type app struct {
 	fleet  *fleet.Fleet
 	tasks  *tasks.Runner
 	web    *webserver.Server
+
+	builder *run.Runner
 }
 
 // folders are the parts of the data folder.
@@ -82,9 +84,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; name another with --build-user", err)
 	}
-	if err := builder.Chown(dirs.cache); err != nil {
-		return nil, fmt.Errorf("hand over cache folder: %w", err)
-	}
+	a.builder = builder
 	allowed, err := cfg.Allowed()
 	if err != nil {
 		return nil, err
@@ -193,6 +193,9 @@ const (
 func (a *app) serve(ctx context.Context) error {
 	if err := a.fleet.EnsureQueues(ctx); err != nil {
 		return err
+	}
+	if err := a.builder.Chown(layout(a.cfg.Data).cache); err != nil {
+		return fmt.Errorf("hand over cache folder: %w", err)
 	}
 	if err := a.web.Start(ctx); err != nil {
 		return fmt.Errorf("start web server for sites: %w", err)
