@@ -21,11 +21,16 @@ type Distribution struct {
 	Name       string
 	Slug       string   // part of every platform's name; never changes
 	UpdateType string   // id of the plugin
-	Settings   Settings `gorm:"serializer:json"`
+	Settings   Settings `gorm:"serializer:json"` // without secrets
+	Secrets    []byte   // its secret settings, encrypted; nil for none
+	UpstreamID *int64   // what is asked for changes; nil: nothing
 
 	// CheckEvery overrides the queue's interval; nil follows the queue, 0 means
 	// only by hand.
 	CheckEvery *time.Duration
+	// RebuildDays builds the same revision again when the newest platform is that
+	// many days old, for what changes without the source; 0 never does.
+	RebuildDays int `gorm:"default:0"`
 
 	TargetID  *int64 // the upgrade target
 	Observed  string // revision that the last check saw
@@ -33,8 +38,8 @@ type Distribution struct {
 
 	Condition   Condition
 	Reason      string // why the condition is not good, and what to do
+	ReasonCode  Reason `gorm:"default:''"` // the same in one word
 	LastCheckAt *time.Time
-	NextCheckAt *time.Time // nil: never by itself
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
@@ -81,8 +86,17 @@ func (d *Distribution) Validate() map[string]string {
 	if !slugPattern.MatchString(d.Slug) || len(d.Slug) > 40 {
 		wrong["slug"] = "Use 1 to 40 lower-case letters, digits and single hyphens, for example faculty-sites."
 	}
+	if d.CheckEvery != nil && *d.CheckEvery != 0 && (*d.CheckEvery < MinQueueInterval || *d.CheckEvery > MaxQueueInterval) {
+		wrong["check_every"] = "Choose between 5 seconds and 7 days, or only by hand."
+	}
+	if d.RebuildDays < 0 || d.RebuildDays > MaxRebuildDays {
+		wrong["rebuild_days"] = fmt.Sprintf("Choose between 1 and %d days, or leave it empty.", MaxRebuildDays)
+	}
 	return wrong
 }
+
+// MaxRebuildDays is the longest time after which a platform can be built anew.
+const MaxRebuildDays = 3650
 
 // CheckOutcome is what a check found.
 type CheckOutcome string
@@ -93,6 +107,8 @@ const (
 	CheckChanged   CheckOutcome = "changed"
 	CheckHeld      CheckOutcome = "held"
 	CheckFailed    CheckOutcome = "failed"
+	CheckThrottled CheckOutcome = "throttled" // the host asked for a pause
+	CheckBlocked   CheckOutcome = "blocked"   // the address is one that Hefring may not reach
 )
 
 // Trigger says what asked for a check.
@@ -100,9 +116,10 @@ type Trigger string
 
 // Triggers of a check.
 const (
-	TriggerQueue  Trigger = "queue"
-	TriggerButton Trigger = "button"
-	TriggerSave   Trigger = "save"
+	TriggerQueue   Trigger = "queue"
+	TriggerButton  Trigger = "button"
+	TriggerSave    Trigger = "save"
+	TriggerWebhook Trigger = "webhook"
 )
 
 // Check is one look at a distribution's source. Consecutive unchanged checks
@@ -120,6 +137,9 @@ type Check struct {
 	StartedAt      time.Time
 	EndedAt        time.Time
 	Took           time.Duration // of the last one
+	Reason         Reason        `gorm:"default:''"` // for failed, held, throttled and blocked
+	Requests       int64         `gorm:"default:0"`  // of the last one, over the network
+	Received       int64         `gorm:"default:0"`  // bytes, of the last one
 }
 
 // Queue is one update type's schedule of checks.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Code says what kind of failure an Error is. The doors (web, CLI, API)
@@ -28,6 +29,62 @@ type Error struct {
 	Message string
 	Fields  map[string]string // field name -> what is wrong with it and what would be right
 	Err     error             // the cause, for the log
+
+	Reason     Reason        // of a source's failure; "" for others
+	RetryAfter time.Duration // what the other side asked for; 0 when it did not
+}
+
+// Reason is one word for why a source cannot be followed.
+type Reason string
+
+// Reasons. Those of Upstream hold for every source at the same place.
+const (
+	ReasonAuthentication Reason = "AuthenticationFailed"
+	ReasonRateLimited    Reason = "RateLimited"
+	ReasonTLS            Reason = "TLSInvalid"
+	ReasonHostKey        Reason = "HostKeyMismatch"
+	ReasonDNS            Reason = "DNSFailed"
+	ReasonAddressBlocked Reason = "AddressBlocked"
+	ReasonTimeout        Reason = "Timeout"
+	ReasonUnreachable    Reason = "Unreachable" // refused, broken off, or answered with an error
+	ReasonTooLarge       Reason = "TooLarge"
+	ReasonMalformed      Reason = "Malformed" // it answered nonsense
+	ReasonRefNotFound    Reason = "RefNotFound"
+	ReasonNotFound       Reason = "NotFound" // nothing at that address, or no such release
+	ReasonTagMoved       Reason = "TagMoved"
+	ReasonRewritten      Reason = "HistoryRewritten"
+	ReasonLower          Reason = "VersionLower" // the highest version is lower than before
+	ReasonVerification   Reason = "VerificationFailed"
+	ReasonCooldown       Reason = "CooldownPending"
+	ReasonURL            Reason = "URLInvalid"
+	ReasonBuild          Reason = "BuildFailed"
+)
+
+// Because sets the reason and gives the same error.
+func (e *Error) Because(reason Reason) *Error {
+	e.Reason = reason
+	return e
+}
+
+// After sets how long to wait, as the other side asked, and gives the same error.
+func (e *Error) After(wait time.Duration) *Error {
+	e.RetryAfter = wait
+	return e
+}
+
+// ReasonOf finds the first reason in err's chain; "" when there is none.
+func ReasonOf(err error) Reason {
+	for err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return ""
+		}
+		if e.Reason != "" {
+			return e.Reason
+		}
+		err = e.Err
+	}
+	return ""
 }
 
 func (e *Error) Error() string {

@@ -24,11 +24,17 @@ type Platform struct {
 
 	DrupalVersion  string
 	PHPVersion     string
-	Packages       []Package `gorm:"serializer:json"`
-	Profiles       []string  `gorm:"serializer:json"` // install profiles that a site can start with
-	ManifestDigest string    // SHA-256 of the manifest, in hex
-	Files          int64     // number of files in the manifest
-	Bytes          int64     // their size together
+	Packages       []Package       `gorm:"serializer:json"`
+	Profiles       []string        `gorm:"serializer:json"` // install profiles that a site can start with
+	Facts          []Fact          `gorm:"serializer:json"` // about the source's version
+	Sources        []SourcePackage `gorm:"serializer:json"` // what the tree was made from, where that is known
+	Audit          []Finding       `gorm:"serializer:json"` // what was wrong with its packages when it was built
+	Standing       []Finding       `gorm:"serializer:json"` // what its source says of this version now
+	Security       bool            `gorm:"default:false"`   // it mends a hole in the version before
+	Plan           string          `gorm:"-"`               // what the update type needs to build exactly this; kept apart, it may be long
+	ManifestDigest string          // SHA-256 of the manifest, in hex
+	Files          int64           // number of files in the manifest
+	Bytes          int64           // their size together
 
 	Locked    bool
 	State     PlatformState
@@ -38,6 +44,22 @@ type Platform struct {
 	UpdatedAt time.Time
 }
 
+// Findings is all that is known to be wrong with the platform, worst first.
+func (p *Platform) Findings() []Finding {
+	rank := map[FindingKind]int{FindingInsecure: 0, FindingRevoked: 1, FindingUnsupported: 2, FindingAbandoned: 3, FindingOutdated: 4}
+	all := slices.Concat(p.Standing, p.Audit)
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(rank[a.Kind], rank[b.Kind]) })
+	return all
+}
+
+// Unsafe tells whether sites should not stay on the platform: something in it
+// has a known hole, was taken back, or gets no more repairs.
+func (p *Platform) Unsafe() bool {
+	return slices.ContainsFunc(p.Findings(), func(f Finding) bool {
+		return f.Kind == FindingInsecure || f.Kind == FindingRevoked || f.Kind == FindingUnsupported
+	})
+}
+
 // Package is one versioned part of a platform: Drupal core, a module, a theme,
 // a profile or a library.
 type Package struct {
@@ -45,6 +67,44 @@ type Package struct {
 	Type    string `json:"type"` // core module theme profile library
 	Version string `json:"version"`
 }
+
+// SourcePackage is an archive or repository that a platform was made from, such
+// as the core that a makefile names.
+type SourcePackage struct {
+	Name     string `json:"name"` // drupal
+	Type     string `json:"type"` // core module theme profile library
+	Version  string `json:"version"`
+	URL      string `json:"url"`      // without credentials
+	Checksum string `json:"checksum"` // md5:… sha256:… git:…; "" when its source gives none
+}
+
+// Fact is one thing worth knowing about a version: MD5 of the makefile.
+type Fact struct {
+	Label string `json:"label"`
+	Value string `json:"value"`
+}
+
+// Finding is one thing that is wrong with a package.
+type Finding struct {
+	Kind     FindingKind `json:"kind"`
+	Package  string      `json:"package"`
+	Version  string      `json:"version"`            // the one that it was found in
+	Title    string      `json:"title"`              // one sentence
+	Link     string      `json:"link,omitempty"`     // https page that tells more
+	Severity string      `json:"severity,omitempty"` // low medium high critical, as its source says
+}
+
+// FindingKind says what is wrong.
+type FindingKind string
+
+// Kinds of findings, worst first.
+const (
+	FindingInsecure    FindingKind = "insecure"    // a security release mends it, or an advisory names it
+	FindingRevoked     FindingKind = "revoked"     // taken back by its makers
+	FindingUnsupported FindingKind = "unsupported" // nobody mends it any more
+	FindingAbandoned   FindingKind = "abandoned"   // its makers name a replacement, or none
+	FindingOutdated    FindingKind = "outdated"    // a newer release is there
+)
 
 // PackageChange is one difference between two platforms. From is "" for an
 // added package, To is "" for a removed one.

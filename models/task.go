@@ -7,7 +7,7 @@ type TaskKind string
 
 // Kinds of tasks.
 const (
-	TaskCheck           TaskKind = "check"            // look at a distribution's source
+	TaskCheck           TaskKind = "check"            // look at an upstream, for all its distributions
 	TaskBuild           TaskKind = "build"            // build a platform
 	TaskVerify          TaskKind = "verify"           // compare a platform with its manifest
 	TaskInstall         TaskKind = "install"          // install a site
@@ -24,6 +24,7 @@ const (
 	SubjectDistribution SubjectKind = "distribution"
 	SubjectPlatform     SubjectKind = "platform"
 	SubjectSite         SubjectKind = "site"
+	SubjectUpstream     SubjectKind = "upstream"
 	SubjectQueue        SubjectKind = "queue"
 	SubjectUser         SubjectKind = "user"
 	// SubjectTarget is a distribution seen as the place where comparisons are

@@ -21,6 +21,10 @@ func OpenProxy(ctx context.Context, env Env, allow func(host string, port int) b
 	if err != nil {
 		return nil, fmt.Errorf("make folder for proxy: %w", tree.Explain(err, env.Scratch))
 	}
+	// Without a sandbox the programs go there themselves.
+	if err := env.Run.Chown(dir); err != nil {
+		return nil, fmt.Errorf("make folder for proxy: %w", err)
+	}
 	return env.Egress.ServeProxy(ctx, filepath.Join(dir, "egress.sock"), allow, nil)
 }
 

@@ -46,14 +46,23 @@ func checkFields(fields []Field) error {
 			return fmt.Errorf("field %q: the name is taken", f.Name)
 		case f.Label == "":
 			return fmt.Errorf("field %q: it has no label", f.Name)
-		case !slices.Contains([]FieldKind{FieldText, FieldURL, FieldPath, FieldBool, FieldChoice}, f.Kind):
+		case !slices.Contains(kinds(), f.Kind):
 			return fmt.Errorf("field %q: unknown kind %q", f.Name, f.Kind)
 		case (f.Kind == FieldChoice) != (len(f.Options) > 0):
 			return fmt.Errorf("field %q: a choice, and nothing else, has options", f.Name)
 		}
+		if f.When != nil && !seen[f.When.Field] {
+			return fmt.Errorf("field %q: it depends on %q, which must come before it", f.Name, f.When.Field)
+		}
 		seen[f.Name] = true
 	}
 	return nil
+}
+
+func kinds() []FieldKind {
+	return []FieldKind{
+		FieldText, FieldURL, FieldPath, FieldBool, FieldChoice, FieldLines, FieldNumber, FieldSecret, FieldSecretLines,
+	}
 }
 
 // Get finds the update type with that id; models.NotFound when there is none.

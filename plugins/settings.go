@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -12,6 +13,7 @@ import (
 
 const (
 	maxValue = 2000 // bytes of one setting
+	maxLines = 64 << 10 // bytes of one setting of several lines
 	maxPath  = 500
 )
 
@@ -39,7 +41,12 @@ func Decode(fields []Field, settings models.Settings) *Values {
 }
 
 func (v *Values) decode(f Field, text string) {
-	text = strings.TrimSpace(text)
+	if !v.wanted(f) {
+		return
+	}
+	if !f.Kind.Secret() {
+		text = strings.TrimSpace(text)
+	}
 	if text == "" && f.Kind != FieldBool {
 		text = f.Default
 	}
@@ -53,21 +60,56 @@ func (v *Values) decode(f Field, text string) {
 		v.wrong[f.Name] = message
 		return
 	}
-	if f.Kind == FieldPath {
+	switch f.Kind {
+	case FieldPath:
 		text = CleanPath(text)
+	case FieldLines, FieldSecretLines:
+		text = strings.ReplaceAll(text, "\r\n", "\n") // as browsers send them
+	default:
 	}
 	v.values[f.Name] = text
 }
 
+// wanted tells whether a field counts: one that depends on another field may not.
+func (v *Values) wanted(f Field) bool {
+	return f.When == nil || slices.Contains(f.When.Values, v.values[f.When.Field])
+}
+
+// Wanted tells which fields count with these settings: one that depends on
+// another field may not.
+func Wanted(fields []Field, settings models.Settings) map[string]bool {
+	v := Decode(fields, settings)
+	wanted := map[string]bool{}
+	for _, f := range fields {
+		wanted[f.Name] = v.wanted(f)
+	}
+	return wanted
+}
+
+// Secret tells whether values of the kind are kept encrypted and never shown.
+func (k FieldKind) Secret() bool { return k == FieldSecret || k == FieldSecretLines }
+
+// Lines tells whether values of the kind may have several lines.
+func (k FieldKind) Lines() bool { return k == FieldLines || k == FieldSecretLines }
+
 func problem(f Field, text string) string {
+	limit := maxValue
+	if f.Kind.Lines() {
+		limit = maxLines
+		text = strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ").Replace(text)
+	}
 	switch {
-	case len(text) > maxValue:
-		return fmt.Sprintf("Use at most %d characters.", maxValue)
+	case len(text) > limit:
+		return fmt.Sprintf("Use at most %d characters.", limit)
 	case strings.ContainsFunc(text, unprintable):
 		return "Leave out line breaks and control characters."
-	case strings.HasPrefix(text, "-"):
+	case strings.HasPrefix(text, "-") && !f.Kind.Secret() && !f.Kind.Lines():
 		return "It must not begin with a hyphen."
 	}
+	return kindProblem(f, text)
+}
+
+func kindProblem(f Field, text string) string {
 	switch f.Kind {
 	case FieldPath:
 		return pathProblem(text)
@@ -83,7 +125,11 @@ func problem(f Field, text string) string {
 		if strings.ContainsFunc(text, unicode.IsSpace) {
 			return "An address holds no spaces."
 		}
-	case FieldText:
+	case FieldNumber:
+		if _, err := strconv.ParseUint(text, 10, 31); err != nil {
+			return "Use a whole number, such as 30."
+		}
+	case FieldText, FieldLines, FieldSecret, FieldSecretLines:
 	}
 	return ""
 }
@@ -132,6 +178,15 @@ func (v *Values) Text(name string) string {
 		panic("plugin reads the setting " + name + " and has no field for it")
 	}
 	return v.values[name]
+}
+
+// Number gives a setting of FieldNumber; 0 when it is empty.
+func (v *Values) Number(name string) int {
+	n, err := strconv.ParseUint(v.Text(name), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // Bool tells whether a yes-or-no setting is on.

@@ -215,7 +215,20 @@
     if (first) first.focus();
   }
 
+  // Hides fields that another field's value leaves no use for.
+  function depend() {
+    all("[data-when]").forEach((box) => {
+      const on = byId(box.dataset.when);
+      if (!on) return;
+      const value = on.type === "checkbox" ? (on.checked ? on.value : "") : on.value;
+      const gone = on.closest("[data-when][hidden]");
+      box.hidden = !!gone || !box.dataset.values.split(" ").includes(value);
+    });
+  }
+  document.addEventListener("change", depend);
+
   document.addEventListener("htmx:afterSettle", (e) => {
+    depend();
     if (e.target.matches && (e.target.matches("form") || e.target.querySelector("[aria-invalid=true]"))) focusError();
     tick();
   });
@@ -236,6 +249,7 @@
   // ---- start ----
 
   function start() {
+    depend();
     focusError();
     all("pre[data-log]").forEach((log) => {
       if (log.closest("[sse-connect]")) toEnd(log);

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,17 +22,30 @@ import (
 type distributionInput struct {
 	name, slug, updateType, once string
 	typed                        map[string]string // by <type>.<field>
+	checks, every, unit, rebuild string
 }
+
+// How often a distribution is looked at, in the form.
+const (
+	checksByQueue = "queue"
+	checksOwn     = "own"
+	checksByHand  = "hand"
+)
 
 func (s *server) readDistribution(c echo.Context) distributionInput {
 	in := distributionInput{
 		name: strings.TrimSpace(c.FormValue("name")), slug: strings.TrimSpace(c.FormValue("slug")),
 		updateType: c.FormValue("type"), once: once(c), typed: map[string]string{},
+		checks: c.FormValue("checks"), every: strings.TrimSpace(c.FormValue("check_every")), unit: c.FormValue("check_unit"),
+		rebuild: strings.TrimSpace(c.FormValue("rebuild_days")),
 	}
 	for _, plugin := range s.fleet.UpdateTypes() {
 		for _, field := range plugin.Fields() {
 			name := plugin.Info().ID + "." + field.Name
-			in.typed[name] = strings.TrimSpace(c.FormValue(name))
+			in.typed[name] = c.FormValue(name)
+			if !field.Kind.Secret() {
+				in.typed[name] = strings.TrimSpace(in.typed[name])
+			}
 		}
 	}
 	return in
@@ -48,14 +63,45 @@ func (in distributionInput) settings() models.Settings {
 }
 
 func (in distributionInput) command() fleet.NewDistribution {
-	return fleet.NewDistribution{
+	command := fleet.NewDistribution{
 		Name: in.name, Slug: in.slug, UpdateType: in.updateType, Settings: in.settings(), Once: in.once,
+	}
+	switch in.checks {
+	case checksOwn:
+		command.CheckEvery = new(max(interval(in.every, in.unit), 1)) // what is no interval is refused as too short
+	case checksByHand:
+		command.CheckEvery = new(time.Duration)
+	}
+	if in.rebuild != "" {
+		days, err := strconv.Atoi(in.rebuild)
+		if err != nil || days == 0 {
+			days = -1
+		}
+		command.RebuildDays = days
+	}
+	return command
+}
+
+// watching fills in how a distribution is looked at.
+func (in *distributionInput) watching(d models.Distribution) {
+	in.checks, in.every, in.unit = checksByQueue, "1", "h"
+	switch {
+	case d.CheckEvery == nil:
+	case *d.CheckEvery == 0:
+		in.checks = checksByHand
+	default:
+		n, unit := pages.SplitEvery(*d.CheckEvery)
+		in.checks, in.every, in.unit = checksOwn, strconv.FormatInt(n, 10), unit
+	}
+	if d.RebuildDays > 0 {
+		in.rebuild = strconv.Itoa(d.RebuildDays)
 	}
 }
 
 // defaults is an empty form: every field holds its update type's default.
 func (s *server) defaults() distributionInput {
 	in := distributionInput{once: newOnce(), typed: map[string]string{}}
+	in.watching(models.Distribution{})
 	for i, plugin := range s.fleet.UpdateTypes() {
 		if i == 0 {
 			in.updateType = plugin.Info().ID
@@ -103,6 +149,7 @@ func (s *server) editDistribution(c echo.Context) error {
 		return err
 	}
 	in := distributionInput{name: d.Name, slug: d.Slug, updateType: d.UpdateType, once: newOnce(), typed: map[string]string{}}
+	in.watching(d)
 	for field, value := range d.Settings {
 		in.typed[d.UpdateType+"."+field] = value
 	}
@@ -135,6 +182,13 @@ func (s *server) editForm(c echo.Context, d models.Distribution, in distribution
 	}
 	view := s.distributionForm(c, types, in, err)
 	view.ID, view.Title = d.ID, "Edit "+d.Name
+	set := s.fleet.SecretsSet(d)
+	for i := range view.Types {
+		for j := range view.Types[i].Fields {
+			f := &view.Types[i].Fields[j]
+			f.Set = set[strings.TrimPrefix(f.Name, d.UpdateType+".")]
+		}
+	}
 	return view
 }
 
@@ -146,6 +200,7 @@ func (s *server) distributionForm(c echo.Context, types []plugins.Plugin, in dis
 	}
 	view.Error, view.Errors = formErrors(err)
 	view.First = firstOf(view.Errors, "name", "slug", "type")
+	view.Checks, view.Every, view.Unit, view.Rebuild = in.checks, in.every, in.unit, in.rebuild
 	for _, plugin := range types {
 		drawn := pages.TypeFields{Info: plugin.Info()}
 		for _, field := range plugin.Fields() {

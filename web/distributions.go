@@ -3,12 +3,14 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/plugins"
+	"hefring/templates/components"
 	"hefring/templates/pages"
 )
 
@@ -64,25 +66,34 @@ func (s *server) distribution(c echo.Context) error {
 
 func (s *server) distributionView(c echo.Context, id int64) (view pages.Distribution, err error) {
 	ctx := c.Request().Context()
-	if view.Row.Distribution, err = s.fleet.Distribution(ctx, id); err != nil {
+	rows, _, err := s.fleet.Distributions(ctx, fleet.Filter{DistributionID: id, Limit: 1})
+	if err != nil {
+		return view, fmt.Errorf("load distribution: %w", err)
+	}
+	if len(rows) == 0 {
+		_, err := s.fleet.Distribution(ctx, id) // says that there is none
 		return view, err
 	}
+	view.Row = rows[0]
 	if view.Platforms, err = s.fleet.DistributionPlatforms(ctx, id); err != nil {
 		return view, fmt.Errorf("list platforms: %w", err)
 	}
 	if view.Checks, err = s.fleet.DistributionChecks(ctx, id, shownChecks); err != nil {
 		return view, fmt.Errorf("list checks: %w", err)
 	}
-	if view.Live, view.Lines, err = s.liveOf(ctx, distributionSubjects(id, view.Platforms)); err != nil {
+	if view.Live, view.Lines, err = s.liveOf(ctx, distributionSubjects(view.Row, view.Platforms)); err != nil {
 		return view, err
 	}
-	for _, p := range view.Platforms {
-		view.Row.Sites += p.Sites
-		view.Row.Behind += p.Upgradable
+	if view.Row.Condition == models.ConditionHeld {
+		pending, _, err := s.fleet.Pending(ctx, id)
+		if err != nil {
+			return view, fmt.Errorf("load what is held: %w", err)
+		}
+		view.Pending, view.PendingTo = pending.Revision, pending.Label
 	}
 	view.Info = s.info(view.Row.UpdateType)
 	view.Settings = s.settings(view.Row.Distribution)
-	if view.Every, err = s.every(c, view.Row.Distribution); err != nil {
+	if view.Every, view.Paused, err = s.every(c, view.Row.Distribution); err != nil {
 		return view, err
 	}
 	view.Page = s.page(c, "distributions", view.Row.Name)
@@ -91,8 +102,11 @@ func (s *server) distributionView(c echo.Context, id int64) (view pages.Distribu
 
 // distributionSubjects are what a distribution's page follows: its checks, and
 // the builds of its platforms that are not ready.
-func distributionSubjects(id int64, platforms []fleet.PlatformRow) []models.Subject {
-	subjects := []models.Subject{{Kind: models.SubjectDistribution, ID: id}}
+func distributionSubjects(d fleet.DistributionRow, platforms []fleet.PlatformRow) []models.Subject {
+	var subjects []models.Subject
+	if d.UpstreamID != nil {
+		subjects = append(subjects, models.Subject{Kind: models.SubjectUpstream, ID: *d.UpstreamID})
+	}
 	for _, p := range platforms {
 		if p.State == models.PlatformQueued || p.State == models.PlatformBuilding {
 			subjects = append(subjects, models.Subject{Kind: models.SubjectPlatform, ID: p.ID})
@@ -107,19 +121,28 @@ func (s *server) settings(d models.Distribution) []pages.Fact {
 	if plugin == nil {
 		return nil
 	}
+	set := s.fleet.SecretsSet(d)
+	wanted := plugins.Wanted(plugin.Fields(), d.Settings)
 	var facts []pages.Fact
 	for _, field := range plugin.Fields() {
+		if !wanted[field.Name] {
+			continue
+		}
 		value := d.Settings[field.Name]
 		switch {
 		case field.Kind == plugins.FieldBool && value == "1":
 			value = "yes"
 		case field.Kind == plugins.FieldBool:
 			value = "no"
+		case field.Kind.Secret() && set[field.Name]:
+			value = "set, not shown"
+		case field.Kind.Lines() && value != "":
+			value = components.Count(int64(strings.Count(value, "\n")+1), "line", "lines")
 		case field.Kind == plugins.FieldChoice:
 			value = optionLabel(field.Options, value)
 		}
 		if value != "" {
-			mono := field.Kind != plugins.FieldBool && field.Kind != plugins.FieldChoice
+			mono := field.Kind != plugins.FieldBool && field.Kind != plugins.FieldChoice && !field.Kind.Secret() && !field.Kind.Lines()
 			facts = append(facts, pages.Fact{Label: field.Label, Value: value, Mono: mono})
 		}
 	}
@@ -135,27 +158,48 @@ func optionLabel(options []plugins.Option, value string) string {
 	return value
 }
 
-// every says how often a distribution is looked at.
-func (s *server) every(c echo.Context, d models.Distribution) (string, error) {
-	if d.CheckEvery != nil {
-		if *d.CheckEvery == 0 {
-			return "only by hand", nil
-		}
-		return pages.EveryText(*d.CheckEvery), nil
-	}
+// every says how often a distribution is looked at, and whether its queue is
+// paused.
+func (s *server) every(c echo.Context, d models.Distribution) (every string, paused bool, err error) {
 	rows, err := s.queueRows(c)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
+	every = "only by hand"
 	for _, row := range rows {
-		if row.UpdateType == d.UpdateType && row.Paused {
-			return "the queue is paused", nil
-		}
 		if row.UpdateType == d.UpdateType {
-			return pages.EveryText(row.Every), nil
+			every, paused = pages.EveryText(row.Every), row.Paused
 		}
 	}
-	return "only by hand", nil
+	switch {
+	case d.CheckEvery != nil && *d.CheckEvery == 0:
+		every = "only by hand or webhook"
+	case paused:
+		every = "the queue is paused"
+	case d.CheckEvery != nil:
+		every = pages.EveryText(*d.CheckEvery)
+	}
+	return every, paused, nil
+}
+
+// approveDistribution builds what was held back for a decision.
+func (s *server) approveDistribution(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	p, err := s.fleet.Approve(c.Request().Context(), s.user(c), id, c.FormValue("revision"))
+	return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, p.Name+" is being built.")
+}
+
+// retryDistribution lets checks of a stalled source go on.
+func (s *server) retryDistribution(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	_, err = s.fleet.TryAgain(c.Request().Context(), s.user(c), id)
+	return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, "The source is being looked at.")
 }
 
 func (s *server) checkDistribution(c echo.Context) error {

@@ -17,6 +17,12 @@ type Fleet interface {
 	CreateDistribution(ctx context.Context, by string, in fleet.NewDistribution) (models.Distribution, error)
 	UpdateDistribution(ctx context.Context, by string, id int64, in fleet.NewDistribution) (models.Distribution, error)
 	CheckNow(ctx context.Context, by string, distributionID int64) (models.Task, error)
+	TryAgain(ctx context.Context, by string, distributionID int64) (models.Task, error)
+	// Pending gives the version that waits for a decision; false when none does.
+	Pending(ctx context.Context, distributionID int64) (plugins.Version, bool, error)
+	Approve(ctx context.Context, by string, distributionID int64, revision string) (models.Platform, error)
+	// SecretsSet tells which secret settings a distribution has.
+	SecretsSet(d models.Distribution) map[string]bool
 
 	Platform(ctx context.Context, id int64) (models.Platform, error)
 	RegisterPlatform(ctx context.Context, by string, distributionID int64, path, once string) (models.Platform, error)
@@ -52,6 +58,7 @@ type Fleet interface {
 	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 
 	SaveQueue(ctx context.Context, by string, q models.Queue) error
+	SaveHost(ctx context.Context, by string, h models.Host) error
 	PauseQueue(ctx context.Context, by, updateType string, paused bool) error
 	// RunQueueNow tells how many checks it started.
 	RunQueueNow(ctx context.Context, by, updateType string) (int, error)

@@ -35,6 +35,9 @@ func (s *server) queuesPage(c echo.Context, status int, view pages.Queues) error
 			view.ByHand = append(view.ByHand, info)
 		}
 	}
+	if view.Hosts, err = s.fleet.HostRows(c.Request().Context(), now()); err != nil {
+		return fmt.Errorf("list hosts: %w", err)
+	}
 	view.Page = s.page(c, "queues", "Queues")
 	if view.Error != "" && view.Notice == nil {
 		view.Notice = &components.Notice{Key: "failed", Text: view.Error}
@@ -52,6 +55,18 @@ func (s *server) saveQueue(c echo.Context) error {
 	}
 	done := fmt.Sprintf("%s is looked at every %s, %d at once.", s.info(queue.UpdateType).Name, pages.EveryText(queue.Every), queue.AtOnce)
 	return s.acted(c, "/queues", err, done)
+}
+
+// saveHost changes the politeness towards a host.
+func (s *server) saveHost(c echo.Context) error {
+	typed := [3]string{strings.TrimSpace(c.FormValue("at_once")), strings.TrimSpace(c.FormValue("per_minute"))}
+	host := models.Host{Name: c.FormValue("host"), AtOnce: int(number(typed[0])), PerMinute: int(number(typed[1]))}
+	err := s.fleet.SaveHost(c.Request().Context(), s.user(c), host)
+	if models.CodeOf(err) == models.Invalid {
+		over, fields := formErrors(err)
+		return s.queuesPage(c, http.StatusUnprocessableEntity, pages.Queues{Wrong: "host " + host.Name, Typed: typed, Error: over, Errors: fields})
+	}
+	return s.acted(c, "/queues", err, fmt.Sprintf("%s is asked by %d at once, %d times a minute at most.", host.Name, host.AtOnce, host.PerMinute))
 }
 
 // interval reads a number and its unit. What is no interval, or longer than any

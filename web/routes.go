@@ -36,6 +36,8 @@ func (s *server) routes() []route {
 		{post, "/distributions/:id", s.updateDistribution, false},
 		{get, "/distributions/:id/edit", s.editDistribution, false},
 		{post, "/distributions/:id/check", s.checkDistribution, false},
+		{post, "/distributions/:id/approve", s.approveDistribution, false},
+		{post, "/distributions/:id/retry", s.retryDistribution, false},
 		{get, "/distributions/:id/platforms/new", s.newPlatform, false},
 		{post, "/distributions/:id/platforms", s.registerPlatform, false},
 
@@ -68,6 +70,7 @@ func (s *server) routes() []route {
 		{post, "/tasks/:id/cancel", s.cancelTask, false},
 
 		{get, "/queues", s.queues, false},
+		{post, "/queues/hosts", s.saveHost, false},
 		{post, "/queues/:type", s.saveQueue, false},
 		{post, "/queues/:type/run", s.runQueue, false},
 		{post, "/queues/:type/pause", s.pauseQueue, false},

@@ -75,7 +75,7 @@ func (s *server) taskView(ctx context.Context, id int64) (view pages.Task, err e
 		}
 		view.Parent = &parent
 	}
-	view.Subject = s.subject(ctx, view.Task.Subject)
+	view.Subject = s.subject(ctx, subjectOf(view.Task))
 	if view.Task.Kind == models.TaskUpgrade {
 		err = s.addUpgrade(ctx, &view)
 	}
@@ -98,6 +98,15 @@ func (s *server) addUpgrade(ctx context.Context, view *pages.Task) error {
 	return nil
 }
 
+// subjectOf is what a task's page leads to. A check leads to the distribution
+// that it was made for.
+func subjectOf(t models.Task) models.Subject {
+	if t.Subject.Kind != models.SubjectUpstream {
+		return t.Subject
+	}
+	return models.Subject{Kind: models.SubjectDistribution, ID: number(t.Args["distribution"])}
+}
+
 // subject names what a task works on. What is gone is not named.
 func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact {
 	fact := pages.Fact{Value: components.SubjectURL(subject)}
@@ -111,7 +120,7 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 	case models.SubjectSite:
 		row, err := s.fleet.SiteRow(ctx, subject.ID)
 		fact.Label = nameOr(row.URI, err, &fact)
-	case models.SubjectQueue, models.SubjectUser:
+	case models.SubjectQueue, models.SubjectUser, models.SubjectUpstream:
 		fact.Label = string(subject.Kind)
 	}
 	return fact

@@ -26,6 +26,7 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
 	"hefring/web"
@@ -74,21 +75,22 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err := dirs.make(cfg.Data); err != nil {
 		return nil, err
 	}
-	web, err := newRunner(cfg.WebUser, dirs)
+	guard, caFile, err := newGuard(cfg, dirs.web)
+	if err != nil {
+		return nil, err
+	}
+	programs := run.Config{Hide: []string{dirs.control}, CAFile: caFile, Uncontained: uncontained(ctx, cfg.Unsandboxed, a.logger)}
+	web, err := newRunner(cfg.WebUser, programs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name another with --web-user", err)
 	}
 	// Builds run as somebody else than sites, or a site's PHP could change what
 	// all sites will run.
-	builder, err := newRunner(cfg.BuildUser, dirs)
+	builder, err := newRunner(cfg.BuildUser, programs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name another with --build-user", err)
 	}
 	a.builder = builder
-	allowed, err := cfg.Allowed()
-	if err != nil {
-		return nil, err
-	}
 	types, err := plugins.NewRegistry(builtin.All()...)
 	if err != nil {
 		return nil, err
@@ -104,7 +106,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	a.fleet = fleet.New(fleet.Config{
 		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
-		Run:       builder, Egress: egress.New(egress.Config{Allow: allowed}),
+		Run:       builder, Egress: guard,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
 		Tools: versions, PHP: versions["php"], Logger: a.logger,
 	})
@@ -114,9 +116,38 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	return a, nil
 }
 
+// newGuard makes the way out. Where there are certificate authorities of our
+// own, caFile in dir holds them for programs.
+func newGuard(cfg config.Config, dir string) (guard *egress.Guard, caFile string, err error) {
+	settings := egress.Config{}
+	if settings.Allow, err = cfg.Allowed(); err != nil {
+		return nil, "", models.Wrapf(models.Invalid, err, "The networks to allow do not fit. Use such as 10.0.0.0/8 or 127.0.0.1/32.")
+	}
+	if cfg.CAFile != "" {
+		caFile = filepath.Join(dir, "ca-bundle.pem")
+		if settings.RootCAs, err = egress.LoadAuthorities(cfg.CAFile, caFile); err != nil {
+			return nil, "", err
+		}
+		settings.CAFile = caFile
+	}
+	return egress.New(settings), caFile, nil
+}
+
+// uncontained tells whether programs run without bubblewrap: where it does not
+// work and the operator said so.
+func uncontained(ctx context.Context, allowed bool, logger *slog.Logger) bool {
+	if !allowed {
+		return false
+	}
+	err := run.New(run.Config{}).Contained(ctx)
+	if err != nil {
+		logger.WarnContext(ctx, "programs run without a sandbox, as --allow-unsandboxed-builds says", slog.Any("error", err))
+	}
+	return err != nil
+}
+
 // newRunner starts programs as a user, when we are root.
-func newRunner(name string, dirs folders) (*run.Runner, error) {
-	settings := run.Config{Hide: []string{dirs.control}}
+func newRunner(name string, settings run.Config) (*run.Runner, error) {
 	if os.Geteuid() == 0 {
 		identity, err := run.LookupIdentity(name)
 		if err != nil {

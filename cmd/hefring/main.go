@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,6 +22,7 @@ var version = "dev"
 type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Run the dashboard, the queues and the workers."`
 	User      userCmd      `cmd:"" help:"People who may sign in."`
+	Source    sourceCmd    `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
 	LoginLink loginLinkCmd `cmd:"" help:"Print a one-time link that signs a user in."`
 	Demo      demoCmd      `cmd:"" help:"A demo fleet on this machine."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -42,7 +44,11 @@ func main() {
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "hefring:", err)
 		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		code := 1
+		if e, ok := errors.AsType[*exitError](err); ok {
+			code = e.code
+		}
+		os.Exit(code) //nolint:gocritic // stop was called
 	}
 }
 

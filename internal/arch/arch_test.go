@@ -31,6 +31,8 @@ func layers() []layer {
 		{"internal/egress", []string{"models"}},
 		{"internal/config", []string{"models"}},
 		{"internal/gitserver", nil},
+		{"internal/secret", []string{"models"}},
+		{"internal/oneshot", []string{"models", "plugins", "internal/platforms", "internal/run", "internal/egress", "internal/tree"}},
 		{"internal/tree", []string{"models"}},
 		{"internal/tidepool", []string{"testdata/tidepool"}},
 		{"internal/testpg", []string{"internal/run"}},
@@ -38,11 +40,12 @@ func layers() []layer {
 		{"internal/tree", []string{"models"}},
 		{"internal/platforms", []string{"models", "internal/run", "internal/tree"}},
 		{"internal/sites", []string{"models", "internal/run"}},
-		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress"}},
+		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress", "internal/webhook"}},
+		{"internal/webhook", []string{"models"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
 		{"templates", []string{"models", "plugins", "static", "internal/fleet"}},
-		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet"}},
+		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet", "internal/webhook"}},
 	}
 }
 

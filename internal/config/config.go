@@ -23,6 +23,9 @@ type Config struct {
 	WebUser     string   `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
 	BuildUser   string   `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
 	EgressAllow []string `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
+	CAFile      string   `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
+	SecretKey   string   `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
+	Unsandboxed bool     `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
 	LogLevel    string   `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
@@ -34,6 +37,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Database == "" {
 		c.Database = "sqlite:" + filepath.Join(c.Data, "control", "hefring.db")
+	}
+	if c.SecretKey == "" {
+		c.SecretKey = filepath.Join(c.Data, "control", "secret.key")
+	}
+	if !filepath.IsAbs(c.SecretKey) {
+		wrong["secret-key-file"] = "Use an absolute path."
 	}
 	if !strings.HasPrefix(c.Database, "sqlite:/") && !strings.HasPrefix(c.Database, "postgres://") {
 		wrong["database"] = "Use sqlite:/absolute/path.db or postgres://user@host/name."

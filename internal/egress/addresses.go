@@ -63,7 +63,7 @@ func (g *Guard) CheckAddr(addr netip.Addr) error {
 	for _, n := range blockedNetworks() {
 		if netip.MustParsePrefix(n.prefix).Contains(addr) {
 			return models.Errorf(models.Forbidden,
-				"Address blocked: %s is %s; an administrator can allow it with --egress-allow %s", addr, n.kind, suggestion(n.prefix, addr))
+				"Address blocked: %s is %s; an administrator can allow it with --egress-allow %s", addr, n.kind, suggestion(n.prefix, addr)).Because(models.ReasonAddressBlocked)
 		}
 	}
 	return nil

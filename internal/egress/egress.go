@@ -10,14 +10,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -29,7 +26,10 @@ type Config struct {
 	Allow        []netip.Prefix // addresses that are reached although they are not public
 	MaxRedirects int            // 3
 	Timeout      time.Duration  // of one request with its body; 60 s
-	RootCAs      *x509.CertPool // the system's
+	Download     time.Duration  // of one Download; 30 min
+	Stall        time.Duration  // of a Download without a byte; 60 s
+	RootCAs      *x509.CertPool // the system's; see LoadAuthorities
+	CAFile       string         // what CAFile gives; "" for the system's
 	Resolver     *net.Resolver  // the system's
 
 	ProxyConns   int           // connections of one proxy at a time; 64
@@ -43,7 +43,8 @@ type Guard struct {
 	config    Config
 	dialer    *net.Dialer
 	transport *http.Transport
-	plain     *http.Transport // of the proxy: passes bodies on as they are
+	plain     *http.Transport // passes bodies on as they are
+	meter     *Meter          // nil: nothing is counted
 }
 
 const userAgent = "Hefring"
@@ -53,6 +54,8 @@ func New(c Config) *Guard {
 	c.Allow = slices.Clone(c.Allow)
 	c.MaxRedirects = cmp.Or(c.MaxRedirects, 3)
 	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.Download = cmp.Or(c.Download, 30*time.Minute)
+	c.Stall = cmp.Or(c.Stall, time.Minute)
 	c.ProxyConns = cmp.Or(c.ProxyConns, 64)
 	c.ProxyBytes = cmp.Or(c.ProxyBytes, 8<<30)
 	c.ProxyIdle = cmp.Or(c.ProxyIdle, 2*time.Minute)
@@ -64,8 +67,9 @@ func New(c Config) *Guard {
 		Resolver:       c.Resolver,
 		ControlContext: g.control,
 	}
+	conns := &openConns{dial: g.dialer.DialContext, closeIdle: g.Close}
 	g.transport = &http.Transport{
-		DialContext:            g.dialer.DialContext,
+		DialContext:            conns.connect,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
 		TLSHandshakeTimeout:    15 * time.Second,
 		ResponseHeaderTimeout:  time.Minute,
@@ -90,7 +94,8 @@ func (g *Guard) Close() {
 // control sees every socket before it connects, with the resolved address.
 func (g *Guard) control(_ context.Context, network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
-		return models.Errorf(models.Forbidden, "Connections of kind %s are not made to foreign addresses.", network)
+		return models.Errorf(models.Forbidden, "Connections of kind %s are not made to foreign addresses.", network).
+			Because(models.ReasonAddressBlocked)
 	}
 	addrPort, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -104,11 +109,15 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	return g.dialer.DialContext(ctx, network, address)
 }
 
+// CAFile is a file with every certificate authority that is trusted, for
+// programs of others; "" means the system's own.
+func (g *Guard) CAFile() string { return g.config.CAFile }
+
 // HTTPClient gives a client under the Guard's rules: checked addresses, few
 // redirects, never from https to http, no credentials to another host. Its
 // Timeout covers the body. Bodies are not limited; Fetch does that.
 func (g *Guard) HTTPClient() *http.Client {
-	return &http.Client{Transport: g.transport, Timeout: g.config.Timeout, CheckRedirect: g.checkRedirect}
+	return &http.Client{Transport: g.roundTripper(), Timeout: g.config.Timeout, CheckRedirect: g.checkRedirect}
 }
 
 // kept names the headers that may follow a redirect to another host.
@@ -123,17 +132,18 @@ func kept(name string) bool {
 func (g *Guard) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > g.config.MaxRedirects {
 		return models.Errorf(models.Unavailable, "%s redirects more than %d times. Use the address it leads to.",
-			via[0].URL.Host, g.config.MaxRedirects)
+			via[0].URL.Host, g.config.MaxRedirects).Because(models.ReasonURL)
 	}
 	last := via[len(via)-1].URL
 	if req.URL.Scheme != "https" && (req.URL.Scheme != "http" || last.Scheme != "http") {
 		return models.Errorf(models.Forbidden, "%s redirects from %s to %s, which is not followed. Use the address it leads to.",
-			last.Host, last.Scheme, req.URL.Scheme)
+			last.Host, last.Scheme, req.URL.Scheme).Because(models.ReasonURL)
 	}
 	target := *req.URL
 	target.Fragment, target.RawFragment = "", ""
 	if err := g.checkParts(&target); err != nil {
-		return models.Wrapf(models.Forbidden, err, "%s redirects to an address that is not accepted: %s", last.Host, models.Explain(err))
+		return models.Wrapf(models.Forbidden, err, "%s redirects to an address that is not accepted: %s", last.Host, models.Explain(err)).
+			Because(models.ReasonOf(err))
 	}
 	req.Header.Del("Referer")
 	for _, earlier := range via {
@@ -148,94 +158,4 @@ func (g *Guard) checkRedirect(req *http.Request, via []*http.Request) error {
 		break
 	}
 	return nil
-}
-
-// Page is what a Fetch brought.
-type Page struct {
-	URL    string // after redirects
-	Status int    // 200 to 299, or 304
-	Header http.Header
-	Body   []byte
-}
-
-// Fetch gets an http or https address. header, which may be nil, goes to the
-// address's own host only. A body of more than maxBytes, counted after
-// decompression, is an error, and so is every status but 2xx and 304. The errors
-// are models.Errors for people.
-func (g *Guard) Fetch(ctx context.Context, rawURL string, maxBytes int64, header http.Header) (*Page, error) {
-	u, err := g.CheckURL(rawURL, "https", "http")
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", u.Host, err)
-	}
-	if header != nil {
-		req.Header = header.Clone()
-	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", userAgent)
-	}
-	resp, err := g.HTTPClient().Do(req)
-	if err != nil {
-		return nil, Explain(u.Host, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if err := checkStatus(u.Host, resp); err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes+1))
-	if err != nil {
-		return nil, Explain(u.Host, err)
-	}
-	if int64(len(body)) > maxBytes {
-		return nil, models.Errorf(models.Unavailable, "%s sent more than the %d bytes that are accepted.", u.Host, maxBytes)
-	}
-	return &Page{URL: resp.Request.URL.String(), Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
-}
-
-func checkStatus(host string, resp *http.Response) error {
-	switch code := resp.StatusCode; {
-	case code >= 200 && code < 300, code == http.StatusNotModified:
-		return nil
-	case code == http.StatusNotFound, code == http.StatusGone:
-		return models.Errorf(models.NotFound, "%s has nothing at that address (%d). Check the path.", host, code)
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return models.Errorf(models.Forbidden, "%s does not let Hefring read that address (%d).", host, code)
-	case code == http.StatusTooManyRequests:
-		return models.Errorf(models.Unavailable, "%s asks for fewer requests (429). Try again later.", host)
-	default:
-		return models.Errorf(models.Unavailable, "%s answered %d.", host, code)
-	}
-}
-
-// Explain turns an error of a connection to host into one for people: what
-// happened, and what may help. An error that is one already stays.
-func Explain(host string, err error) error {
-	if already, ok := errors.AsType[*models.Error](err); ok {
-		return already
-	}
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		return models.Wrapf(models.Unavailable, err, "The host %s is not known. Check its spelling.", host)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
-		return models.Wrapf(models.Unavailable, err, "%s did not answer in time.", host)
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return models.Wrapf(models.Unavailable, err, "%s refuses connections. Check the host and the port.", host)
-	}
-	if tlsProblem(err) {
-		return models.Wrapf(models.Unavailable, err, "The certificate of %s is not valid here. Its owner must renew it, or an administrator install the authority that signed it.", host)
-	}
-	return models.Wrapf(models.Unavailable, err, "%s could not be reached.", host)
-}
-
-func tlsProblem(err error) bool {
-	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
-	_, record := errors.AsType[tls.RecordHeaderError](err)
-	return verify || record || strings.Contains(err.Error(), "tls: ")
 }

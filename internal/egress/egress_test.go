@@ -112,7 +112,8 @@ func TestGuard_HTTPClient_LoopbackBlocked(t *testing.T) {
 	}
 }
 
-// rebinder is a DNS server whose answer to A questions changes with each one.
+// rebinder is a DNS server whose answer to A questions changes with each one;
+// without answers it knows no name.
 func rebinder(t *testing.T, answers ...string) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -130,6 +131,9 @@ func rebinder(t *testing.T, answers ...string) *net.Resolver {
 				return
 			}
 			reply := dnsReply(buf[:n], func() netip.Addr {
+				if len(answers) == 0 {
+					return netip.Addr{}
+				}
 				addr := netip.MustParseAddr(answers[min(asked, len(answers)-1)])
 				asked++
 				return addr
@@ -155,8 +159,11 @@ func dnsReply(query []byte, next func() netip.Addr) []byte {
 	kind := binary.BigEndian.Uint16(query[end+1:])
 	question := query[12 : end+5]
 	reply := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
-	if kind == 1 {
-		addr := next().As4()
+	if kind != 1 {
+		return reply
+	}
+	if next := next(); next.IsValid() {
+		addr := next.As4()
 		reply[7] = 1
 		reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 		reply = append(reply, addr[:]...)

@@ -70,7 +70,8 @@ func (g *Guard) ServeProxy(ctx context.Context, socketPath string, allowHosts fu
 		FlushInterval: -1,
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ModifyResponse: func(r *http.Response) error {
-			r.Body = &meteredBody{r.Body, p}
+			g.meter.receive(headSize(r))
+			r.Body = &meteredBody{r.Body, p, g.meter}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { p.fail(w, r.URL.Hostname(), err) },
@@ -198,7 +199,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusForbidden, err)
 		return
 	}
-	r.Body = &meteredBody{r.Body, p}
+	p.guard.meter.ask()
+	r.Body = &meteredBody{r.Body, p, nil}
 	p.forward.ServeHTTP(w, r)
 }
 
@@ -216,7 +218,8 @@ func (p *Proxy) check(host, port string, standard int) error {
 		return models.Errorf(models.Invalid, "The host or port to connect to is not valid.")
 	}
 	if !p.allow(host, number) {
-		return models.Errorf(models.Forbidden, "Connections to %s are not allowed here.", net.JoinHostPort(host, strconv.Itoa(number)))
+		return models.Errorf(models.Forbidden, "Connections to %s are not allowed here.", net.JoinHostPort(host, strconv.Itoa(number))).
+			Because(models.ReasonAddressBlocked)
 	}
 	if p.left.Load() <= 0 {
 		return p.overspent()
@@ -225,7 +228,8 @@ func (p *Proxy) check(host, port string, standard int) error {
 }
 
 func (p *Proxy) overspent() error {
-	return models.Errorf(models.Forbidden, "More than the %d bytes that one task may transfer were asked for.", p.guard.config.ProxyBytes)
+	return models.Errorf(models.Forbidden, "More than the %d bytes that one task may transfer were asked for.", p.guard.config.ProxyBytes).
+		Because(models.ReasonTooLarge)
 }
 
 func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
@@ -238,6 +242,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusForbidden, err)
 		return
 	}
+	p.guard.meter.ask()
 	target, err := p.guard.DialContext(r.Context(), "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		p.fail(w, host, err)
@@ -274,17 +279,18 @@ func (p *Proxy) tunnel(ctx context.Context, conn net.Conn, fromConn io.Reader, t
 	defer idle.Stop()
 
 	var both sync.WaitGroup
-	both.Go(func() { p.pump(target, fromConn, idle, end) })
-	both.Go(func() { p.pump(conn, target, idle, end) })
+	both.Go(func() { p.pump(target, fromConn, nil, idle, end) })
+	both.Go(func() { p.pump(conn, target, p.guard.meter, idle, end) })
 	both.Wait()
 }
 
-func (p *Proxy) pump(dst net.Conn, src io.Reader, idle *time.Timer, end func()) {
+func (p *Proxy) pump(dst net.Conn, src io.Reader, meter *Meter, idle *time.Timer, end func()) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
 			idle.Reset(p.guard.config.ProxyIdle)
+			meter.receive(n)
 			if !p.spend(n) {
 				end()
 				return
@@ -343,10 +349,12 @@ func (p *Proxy) fail(w http.ResponseWriter, host string, err error) {
 type meteredBody struct {
 	io.ReadCloser
 	proxy *Proxy
+	meter *Meter
 }
 
 func (b *meteredBody) Read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf)
+	b.meter.receive(n)
 	if n > 0 && !b.proxy.spend(n) {
 		return 0, b.proxy.overspent()
 	}

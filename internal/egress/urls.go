@@ -24,7 +24,9 @@ var (
 	userText   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._~+@-]*$`)
 )
 
-func invalid(format string, args ...any) error { return models.Errorf(models.Invalid, format, args...) }
+func invalid(format string, args ...any) error {
+	return models.Errorf(models.Invalid, format, args...).Because(models.ReasonURL)
+}
 
 // CheckURL reads an absolute address that a person gave, of one of the schemes
 // (none given: https). What is wrong with it is a models.Error with code Invalid
@@ -42,7 +44,7 @@ func (g *Guard) CheckURL(raw string, schemes ...string) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, models.Wrapf(models.Invalid, err, "This is not a valid address. Write one such as %s.", example(schemes))
+		return nil, models.Wrapf(models.Invalid, err, "This is not a valid address. Write one such as %s.", example(schemes)).Because(models.ReasonURL)
 	}
 	if !slices.Contains(schemes, u.Scheme) {
 		return nil, invalid("Addresses that begin with %s: are not accepted here. Use one such as %s.", u.Scheme, example(schemes))
@@ -142,7 +144,7 @@ func (g *Guard) checkParts(u *url.URL) error {
 	}
 	query, err := url.QueryUnescape(u.RawQuery)
 	if err != nil {
-		return models.Wrapf(models.Invalid, err, "The part of the address after ? is not valid.")
+		return models.Wrapf(models.Invalid, err, "The part of the address after ? is not valid.").Because(models.ReasonURL)
 	}
 	if strings.ContainsFunc(u.Path+query, unicode.IsControl) || !utf8.ValidString(u.Path) {
 		return invalid("The address holds encoded control characters.")
@@ -181,7 +183,7 @@ func (g *Guard) checkHost(u *url.URL) error {
 			return invalid("The address names a network interface (%%%s). Leave that out.", addr.Zone())
 		}
 		if err := g.CheckAddr(addr); err != nil {
-			return models.Wrapf(models.Invalid, err, "%s", models.Explain(err))
+			return models.Wrapf(models.Invalid, err, "%s", models.Explain(err)).Because(models.ReasonOf(err))
 		}
 		return nil
 	}

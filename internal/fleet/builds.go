@@ -92,7 +92,7 @@ func (f *Fleet) buildFailed(ctx context.Context, t models.Task, d models.Distrib
 		if err != nil || newest[0].ID != p.ID { // its successor says how the distribution is
 			return err
 		}
-		return tx.SetCondition(ctx, d.ID, models.ConditionFailing, reason)
+		return tx.SetCondition(ctx, d.ID, models.ConditionFailing, models.ReasonBuild, reason)
 	})
 	if err != nil {
 		return "", "", errors.Join(cause, err)
@@ -143,7 +143,11 @@ func (f *Fleet) materialise(ctx context.Context, d models.Distribution, source p
 		return err
 	}
 	defer done()
-	version := plugins.Version{Revision: p.Revision, Content: p.Content, Label: p.Label, Note: p.Note}
+	plan, err := f.store.PlatformPlan(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	version := plugins.Version{Revision: p.Revision, Content: p.Content, Label: p.Label, Note: p.Note, Plan: plan}
 	if registrar, byHand := source.(plugins.Registrar); byHand {
 		version, err = registrar.Register(ctx, env, p.Provenance["path"])
 		if err != nil {
@@ -156,7 +160,9 @@ func (f *Fleet) materialise(ctx context.Context, d models.Distribution, source p
 	if err := f.cfg.Run.Chown(dst); err != nil {
 		return fmt.Errorf("hand over staging folder: %w", err)
 	}
-	return source.Build(ctx, env, version, dst)
+	made, err := source.Build(ctx, env, version, dst)
+	p.Sources, p.Audit = made.Sources, made.Findings
+	return err
 }
 
 func (f *Fleet) inspect(ctx context.Context, d models.Distribution, p *models.Platform, dir string, log Log) error {
@@ -231,7 +237,7 @@ func (f *Fleet) offer(ctx context.Context, tx Tx, by string, distributionID int6
 	if err := tx.SetLocked(ctx, by, p.ID, d.TargetID != nil); err != nil {
 		return err
 	}
-	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "")
+	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "", "")
 }
 
 // promoteIfNewest makes p the target unless a platform that was asked for later
@@ -251,7 +257,7 @@ func (f *Fleet) promoteIfNewest(ctx context.Context, tx Tx, by string, distribut
 	if d.Observed != p.Revision {
 		return nil // the source moved on meanwhile; a newer platform is on its way
 	}
-	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "")
+	return tx.SetCondition(ctx, d.ID, models.ConditionCurrent, "", "")
 }
 
 // promote makes a ready platform the upgrade target, locks its siblings, and has

@@ -5,100 +5,371 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"hefring/internal/egress"
 	"hefring/models"
 	"hefring/plugins"
 )
 
-// RunCheck is the task that looks at a distribution's source. When the source
-// holds something that was not built yet, a platform is queued.
+// RunCheck is the task that looks at an upstream, for every distribution that
+// comes from it. When a source holds something that was not built yet, a platform
+// is queued.
 func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
-	d, err := f.store.Distribution(ctx, t.Subject.ID)
+	u, err := f.store.Upstream(ctx, t.Subject.ID)
 	if err != nil {
 		return "", "", err
 	}
-	check := models.Check{
-		DistributionID: d.ID, TaskID: &t.ID, Trigger: models.Trigger(t.Args["trigger"]),
-		OldRevision: d.Observed, Times: 1, StartedAt: f.cfg.Now(),
-	}
-	version, err := f.look(ctx, d, log)
-	check.EndedAt = f.cfg.Now()
-	check.Took = check.EndedAt.Sub(check.StartedAt)
+	// Read after the upstream: who subscribes later moves its due time, and has
+	// a check of their own.
+	subscribers, err := f.store.Subscribers(ctx, u.ID)
 	if err != nil {
-		return f.checkFailed(ctx, t, d, check, log, err)
+		return "", "", err
 	}
-	check.NewRevision = version.Revision
-	return f.checked(ctx, t, d, check, version, log)
+	round := &round{task: t, log: log, answers: &plugins.Answers{}}
+	for _, d := range subscribers {
+		source, err := f.open(d)
+		round.looks = append(round.looks, look{distribution: d, source: source, err: err})
+	}
+	for i := range round.looks {
+		if err := f.checkOne(ctx, round, &round.looks[i]); err != nil {
+			return "", "", err
+		}
+	}
+	if err := f.settle(ctx, t, u, round.changed(), round.upstream); err != nil {
+		return "", "", err
+	}
+	return round.result()
 }
 
-func (f *Fleet) look(ctx context.Context, d models.Distribution, log Log) (plugins.Version, error) {
-	source, err := f.open(d)
-	if err != nil {
-		return plugins.Version{}, err
+// round is one look at an upstream.
+type round struct {
+	task     models.Task
+	log      Log
+	answers  *plugins.Answers
+	looks    []look
+	upstream error // what is wrong with the upstream, found by one for all
+}
+
+// look is one distribution's part of a round.
+type look struct {
+	distribution models.Distribution
+	source       plugins.Source
+	check        models.Check
+	message      string
+	err          error
+}
+
+func (r *round) peers(of int) []plugins.Source {
+	var peers []plugins.Source
+	for i, one := range r.looks {
+		if i != of && one.source != nil {
+			peers = append(peers, one.source)
+		}
 	}
-	env, done, err := f.env(log.Out())
+	return peers
+}
+
+func (r *round) changed() bool {
+	return slices.ContainsFunc(r.looks, func(l look) bool { return l.check.Outcome == models.CheckChanged })
+}
+
+// result tells the task's end: what each distribution's part came to.
+func (r *round) result() (string, models.TaskState, error) {
+	var failed []look
+	for _, one := range r.looks {
+		if one.err != nil {
+			failed = append(failed, one)
+		}
+	}
+	switch {
+	case len(r.looks) == 0:
+		return "No distribution comes from here any more", "", nil
+	case len(r.looks) == 1:
+		return r.looks[0].message, "", r.looks[0].err
+	case len(failed) == len(r.looks):
+		return "", "", failed[0].err
+	}
+	var parts []string
+	for _, one := range r.looks {
+		text := one.message
+		if one.err != nil {
+			text = models.Explain(one.err)
+		}
+		parts = append(parts, one.distribution.Name+": "+text)
+	}
+	state := models.TaskSucceeded
+	if len(failed) > 0 {
+		state = models.TaskWarning
+	}
+	return strings.Join(parts, "; "), state, nil
+}
+
+// checkOne looks at one distribution's source and records what it found. Its
+// error is one of ours; what the source did wrong is in l.
+func (f *Fleet) checkOne(ctx context.Context, r *round, l *look) error {
+	d := l.distribution
+	l.check = models.Check{
+		DistributionID: d.ID, TaskID: &r.task.ID, Trigger: models.Trigger(r.task.Args["trigger"]),
+		OldRevision: d.Observed, Times: 1, StartedAt: f.cfg.Now(),
+	}
+	state, err := f.store.SourceState(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	if len(r.looks) > 1 {
+		r.log.Printf(models.LevelInfo, "%s:", d.Name)
+	}
+	last := decodeVersion(state.Accepted)
+	version, err := f.look(ctx, r, l, last)
+	l.check.EndedAt = f.cfg.Now()
+	l.check.Took = l.check.EndedAt.Sub(l.check.StartedAt)
+	if err != nil {
+		return f.checkFailed(ctx, r, l, err)
+	}
+	l.check.NewRevision = version.Revision
+	return f.checked(ctx, r, l, state, version)
+}
+
+// look asks the source, and what it thinks of versions that run.
+func (f *Fleet) look(ctx context.Context, r *round, l *look, last plugins.Version) (plugins.Version, error) {
+	if l.err != nil {
+		return plugins.Version{}, l.err
+	}
+	if r.upstream != nil {
+		return plugins.Version{}, r.upstream
+	}
+	env, done, err := f.env(r.log.Out())
 	if err != nil {
 		return plugins.Version{}, err
 	}
 	defer done()
-	return source.Check(ctx, env, plugins.Version{Revision: d.Observed})
+	meter := new(egress.Meter)
+	if env.Egress != nil {
+		env.Egress = env.Egress.Metered(meter)
+	}
+	env.Answers, env.Peers = r.answers, r.peers(slices.IndexFunc(r.looks, func(o look) bool { return o.distribution.ID == l.distribution.ID }))
+	version, err := l.source.Check(ctx, env, last)
+	if err == nil {
+		f.assess(ctx, l, env, r.log)
+	}
+	l.check.Requests, l.check.Received = meter.Requests(), meter.Received()
+	if err == nil {
+		err = tooLong(version)
+	}
+	return version, err
 }
 
-func (f *Fleet) checkFailed(ctx context.Context, t models.Task, d models.Distribution, check models.Check, log Log, cause error) (string, models.TaskState, error) {
+// Limits of what an update type may have us keep, in bytes.
+const (
+	maxPlan = 1 << 20
+	maxMemo = 64 << 10
+)
+
+func tooLong(v plugins.Version) error {
+	if len(v.Plan) > maxPlan || len(v.Memo) > maxMemo {
+		return models.Errorf(models.Invalid,
+			"What must be remembered of this source is longer than Hefring keeps (%d KiB). Split it into smaller parts.", maxPlan>>10).
+			Because(models.ReasonTooLarge)
+	}
+	return nil
+}
+
+// assess asks what is wrong with the platforms that sites may run on. That it
+// cannot be told is no failure of the check.
+func (f *Fleet) assess(ctx context.Context, l *look, env plugins.Env, log Log) {
+	assessor, ok := l.source.(plugins.Assessor)
+	if !ok {
+		return
+	}
+	list, err := f.store.PlatformsOf(ctx, l.distribution.ID)
+	if err != nil {
+		return
+	}
+	var ready []models.Platform
+	var versions []plugins.Version
+	for _, p := range list {
+		if p.State == models.PlatformReady {
+			ready = append(ready, p)
+			versions = append(versions, plugins.Version{Revision: p.Revision, Content: p.Content, Label: p.Label})
+		}
+	}
+	if len(ready) == 0 {
+		return
+	}
+	findings, err := assessor.Assess(ctx, env, versions)
+	if err != nil || len(findings) != len(ready) {
+		log.Printf(models.LevelWarn, "What is wrong with the running versions could not be asked: %s", models.Explain(err))
+		return
+	}
+	for i, p := range ready {
+		if slices.Equal(p.Standing, findings[i]) {
+			continue
+		}
+		if err := f.store.SetStanding(ctx, p.ID, findings[i]); err != nil {
+			log.Printf(models.LevelWarn, "What is wrong with %s could not be stored", p.Name)
+		}
+	}
+}
+
+func (f *Fleet) checkFailed(ctx context.Context, r *round, l *look, cause error) error {
 	if ctx.Err() != nil {
-		return "", "", context.Cause(ctx) // stopped or cancelled: it says nothing about the source
+		return context.Cause(ctx) // stopped or cancelled: it says nothing about the source
 	}
-	check.Outcome, check.NewRevision, check.Message = models.CheckFailed, d.Observed, models.Explain(cause)
-	if err := f.recordCheck(ctx, t, &check, models.ConditionFailing, check.Message); err != nil {
-		return "", "", errors.Join(cause, err)
+	d := l.distribution
+	l.err = cause
+	l.check.Outcome, l.check.NewRevision = models.CheckFailed, d.Observed
+	l.check.Reason, l.check.Message = models.ReasonOf(cause), models.Explain(cause)
+	condition, reason := models.ConditionFailing, l.check.Message
+	switch l.check.Reason {
+	case models.ReasonRateLimited: // it says nothing about what the source holds
+		l.check.Outcome, condition, reason = models.CheckThrottled, d.Condition, d.Reason
+	case models.ReasonAddressBlocked:
+		l.check.Outcome = models.CheckBlocked
+	default:
 	}
-	log.Printf(models.LevelError, "%s", check.Message)
-	return "", "", cause
+	if l.check.Reason.OfUpstream() {
+		r.upstream = cause
+	}
+	if err := f.recordCheck(ctx, r.task, &l.check, condition, reason, nil); err != nil {
+		return errors.Join(cause, err)
+	}
+	r.log.Printf(models.LevelError, "%s", l.check.Message)
+	return nil
 }
 
-// recordCheck stores what a check found, as long as its task is ours.
-func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Check, condition models.Condition, reason string) error {
+// recordCheck stores what a check found, as long as its task is ours. state is
+// what is to be remembered of the source; nil leaves that alone.
+func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Check, condition models.Condition, reason string, state *models.SourceState) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.HoldsTask(ctx, t); err != nil {
 			return err
+		}
+		if state != nil {
+			if err := tx.SaveSourceState(ctx, *state); err != nil {
+				return err
+			}
 		}
 		return tx.RecordCheck(ctx, check, condition, reason)
 	})
 }
 
 // checked decides what a look at the source leads to.
-func (f *Fleet) checked(ctx context.Context, t models.Task, d models.Distribution, check models.Check, v plugins.Version, log Log) (string, models.TaskState, error) {
-	log.Printf(models.LevelInfo, "The source holds %s", v.Revision)
+func (f *Fleet) checked(ctx context.Context, r *round, l *look, state models.SourceState, v plugins.Version) error {
+	d := l.distribution
+	r.log.Printf(models.LevelInfo, "The source holds %s", v.Revision)
+	if v.Hold != nil {
+		return f.held(ctx, r, l, state, v)
+	}
+	accepted, err := encodeVersion(v)
+	if err != nil {
+		return err
+	}
+	moved := l.check.NewRevision != l.check.OldRevision
+	before := state
+	state = models.SourceState{DistributionID: d.ID, Accepted: accepted}
 	key := f.buildKey(d, v.Content)
 	known, err := f.builtAs(ctx, d, key)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	moved := check.NewRevision != check.OldRevision
 	switch {
-	case known == nil, known.State == models.PlatformFailed && moved:
+	case known == nil, known.State == models.PlatformFailed && moved, f.stale(d, *known):
 		// What failed, or was replaced while it waited, gets a new chance when the
 		// source comes back to it.
-		return f.changed(ctx, t, d, check, v, key, log)
+		return f.changed(ctx, r, l, state, v, key)
 	case known.State == models.PlatformReady && !isTarget(d, *known) && moved:
 		// The source went back to something that was built before.
-		return f.wentBack(ctx, t, d, check, *known, log)
+		return f.wentBack(ctx, r, l, state, *known)
 	}
-	check.Outcome = models.CheckUnchanged
+	l.check.Outcome, l.message = models.CheckUnchanged, "Unchanged: "+v.Label
 	condition, reason := models.ConditionCurrent, ""
 	switch known.State {
 	case models.PlatformFailed:
-		condition, reason = models.ConditionFailing, known.Reason
+		condition, reason, l.check.Reason = models.ConditionFailing, known.Reason, models.ReasonBuild
 	case models.PlatformQueued, models.PlatformBuilding:
 		condition = models.ConditionChanged
 	default:
 	}
-	if err := f.recordCheck(ctx, t, &check, condition, reason); err != nil {
-		return "", "", err
+	if before == state {
+		return f.recordCheck(ctx, r.task, &l.check, condition, reason, nil)
 	}
-	return "Unchanged: " + v.Label, "", nil
+	return f.recordCheck(ctx, r.task, &l.check, condition, reason, &state)
+}
+
+// stale tells whether a platform is so old that the same revision is built anew.
+// One that is being built, or failed, counts from its own beginning.
+func (f *Fleet) stale(d models.Distribution, newest models.Platform) bool {
+	if d.RebuildDays <= 0 || newest.State == models.PlatformQueued || newest.State == models.PlatformBuilding {
+		return false
+	}
+	return f.cfg.Now().Sub(newest.CreatedAt) >= time.Duration(d.RebuildDays)*24*time.Hour
+}
+
+// held keeps a version that is out of the ordinary until a person agrees. What
+// was seen is recorded; what was accepted stays.
+func (f *Fleet) held(ctx context.Context, r *round, l *look, state models.SourceState, v plugins.Version) error {
+	pending, err := encodeVersion(v)
+	if err != nil {
+		return err
+	}
+	state.Pending = pending
+	l.check.Outcome, l.check.Reason, l.check.Message = models.CheckHeld, v.Hold.Reason, v.Hold.Message
+	l.message = "Held: " + v.Hold.Message
+	r.log.Printf(models.LevelWarn, "%s", v.Hold.Message)
+	return f.recordCheck(ctx, r.task, &l.check, models.ConditionHeld, v.Hold.Message, &state)
+}
+
+// Pending gives the version of a distribution that waits for a person; false
+// when none does.
+func (f *Fleet) Pending(ctx context.Context, id int64) (plugins.Version, bool, error) {
+	state, err := f.store.SourceState(ctx, id)
+	if err != nil || state.Pending == "" {
+		return plugins.Version{}, false, err
+	}
+	v := decodeVersion(state.Pending)
+	return v, v.Revision != "", nil
+}
+
+// Approve builds the version that was held. revision is what the person saw: if
+// the source went on meanwhile, nothing is built.
+func (f *Fleet) Approve(ctx context.Context, by string, id int64, revision string) (models.Platform, error) {
+	d, err := f.store.Distribution(ctx, id)
+	if err != nil {
+		return models.Platform{}, err
+	}
+	v, waiting, err := f.Pending(ctx, id)
+	if err != nil {
+		return models.Platform{}, err
+	}
+	if !waiting || v.Revision != revision {
+		return models.Platform{}, models.Errorf(models.Conflict, "What was held is no longer what %s holds. Reload the page and look again.", d.Name)
+	}
+	v.Hold = nil
+	accepted, err := encodeVersion(v)
+	if err != nil {
+		return models.Platform{}, err
+	}
+	p := f.newPlatform(d, v, f.buildKey(d, v.Content))
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.SaveSourceState(ctx, models.SourceState{DistributionID: d.ID, Accepted: accepted}); err != nil {
+			return err
+		}
+		if err := f.replaceQueued(ctx, tx, d); err != nil {
+			return err
+		}
+		if err := f.queueBuild(ctx, tx, by, d, &p); err != nil {
+			return err
+		}
+		if err := tx.SetCondition(ctx, d.ID, models.ConditionChanged, "", ""); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(by, "approve", distributionSubject(d.ID), "Approved "+v.Revision+"."))
+	})
+	return p, err
 }
 
 // builtAs finds the newest platform that was made, or tried, with this key.
@@ -119,18 +390,26 @@ func isTarget(d models.Distribution, p models.Platform) bool {
 	return d.TargetID != nil && *d.TargetID == p.ID
 }
 
-func (f *Fleet) changed(ctx context.Context, t models.Task, d models.Distribution, check models.Check, v plugins.Version, key string, log Log) (string, models.TaskState, error) {
-	check.Outcome, check.Message = models.CheckChanged, v.Note
-	p := models.Platform{
+func (f *Fleet) newPlatform(d models.Distribution, v plugins.Version, key string) models.Platform {
+	return models.Platform{
 		DistributionID: d.ID, Server: LocalServer, State: models.PlatformQueued,
 		Revision: v.Revision, Content: v.Content, BuildKey: key, Label: v.Label, Note: v.Note,
-		Provenance: d.Settings,
+		Facts: v.Facts, Security: v.Security, Plan: v.Plan, Provenance: d.Settings,
 	}
+}
+
+func (f *Fleet) changed(ctx context.Context, r *round, l *look, state models.SourceState, v plugins.Version, key string) error {
+	d := l.distribution
+	l.check.Outcome, l.check.Message = models.CheckChanged, v.Note
+	p := f.newPlatform(d, v, key)
 	err := f.store.InTx(ctx, func(tx Tx) error {
-		if err := tx.HoldsTask(ctx, t); err != nil {
+		if err := tx.HoldsTask(ctx, r.task); err != nil {
 			return err
 		}
-		if err := tx.RecordCheck(ctx, &check, models.ConditionChanged, ""); err != nil {
+		if err := tx.SaveSourceState(ctx, state); err != nil {
+			return err
+		}
+		if err := tx.RecordCheck(ctx, &l.check, models.ConditionChanged, ""); err != nil {
 			return err
 		}
 		if err := f.replaceQueued(ctx, tx, d); err != nil {
@@ -139,10 +418,11 @@ func (f *Fleet) changed(ctx context.Context, t models.Task, d models.Distributio
 		return f.queueBuild(ctx, tx, ActorQueue, d, &p)
 	})
 	if err != nil {
-		return "", "", fmt.Errorf("queue platform: %w", err)
+		return fmt.Errorf("queue platform: %w", err)
 	}
-	log.Printf(models.LevelInfo, "Platform %s is queued", p.Name)
-	return "Changed: " + v.Label + " is being built", "", nil
+	r.log.Printf(models.LevelInfo, "Platform %s is queued", p.Name)
+	l.message = "Changed: " + v.Label + " is being built"
+	return nil
 }
 
 // replaceQueued drops platforms that wait to be built: a newer revision takes
@@ -202,76 +482,28 @@ func createNamed(ctx context.Context, tx Tx, p *models.Platform, base string, si
 	}
 }
 
-func (f *Fleet) wentBack(ctx context.Context, t models.Task, d models.Distribution, check models.Check, p models.Platform, log Log) (string, models.TaskState, error) {
-	check.Outcome = models.CheckChanged
-	check.Message = "The source went back to what " + p.Name + " was built from."
+func (f *Fleet) wentBack(ctx context.Context, r *round, l *look, state models.SourceState, p models.Platform) error {
+	d := l.distribution
+	l.check.Outcome = models.CheckChanged
+	l.check.Message = "The source went back to what " + p.Name + " was built from."
+	l.message = l.check.Message
 	err := f.store.InTx(ctx, func(tx Tx) error {
-		if err := tx.HoldsTask(ctx, t); err != nil {
+		if err := tx.HoldsTask(ctx, r.task); err != nil {
 			return err
 		}
-		if err := tx.RecordCheck(ctx, &check, models.ConditionCurrent, ""); err != nil {
+		if err := tx.SaveSourceState(ctx, state); err != nil {
+			return err
+		}
+		if err := tx.RecordCheck(ctx, &l.check, models.ConditionCurrent, ""); err != nil {
 			return err
 		}
 		return f.promote(ctx, tx, ActorQueue, d, p)
 	})
 	if err != nil {
-		return "", "", fmt.Errorf("promote %s: %w", p.Name, err)
+		return fmt.Errorf("promote %s: %w", p.Name, err)
 	}
-	log.Printf(models.LevelInfo, "%s It is the upgrade target again.", check.Message)
-	return check.Message, "", nil
-}
-
-// DispatchChecks queues a check for every distribution that is due. Any number
-// of replicas may call it at once: a due time is claimed by one of them.
-func (f *Fleet) DispatchChecks(ctx context.Context) error {
-	queues, err := f.store.Queues(ctx)
-	if err != nil {
-		return fmt.Errorf("read queues: %w", err)
-	}
-	for _, q := range queues {
-		if q.Paused {
-			continue
-		}
-		if err := f.dispatch(ctx, q); err != nil {
-			return fmt.Errorf("dispatch %s checks: %w", q.UpdateType, err)
-		}
-	}
+	r.log.Printf(models.LevelInfo, "%s It is the upgrade target again.", l.check.Message)
 	return nil
-}
-
-func (f *Fleet) dispatch(ctx context.Context, q models.Queue) error {
-	running, err := f.store.RunningChecks(ctx, q.UpdateType)
-	if err != nil || running >= q.AtOnce {
-		return err
-	}
-	now := f.cfg.Now()
-	due, err := f.store.DueDistributions(ctx, q.UpdateType, now, q.AtOnce-running)
-	if err != nil || len(due) == 0 {
-		return err
-	}
-	for _, d := range due {
-		if err := f.claim(ctx, d, q); err != nil {
-			return err
-		}
-	}
-	return f.store.MarkQueueRun(ctx, q.UpdateType, now)
-}
-
-func (f *Fleet) claim(ctx context.Context, d models.Distribution, q models.Queue) error {
-	return f.store.InTx(ctx, func(tx Tx) error {
-		claimed, err := tx.ClaimCheck(ctx, d, f.nextCheck(d, q))
-		if err != nil || !claimed {
-			return err
-		}
-		if _, err := tx.RunningTask(ctx, distributionSubject(d.ID)); models.CodeOf(err) != models.NotFound {
-			return err // it is being looked at; the next turn comes
-		}
-		err = tx.CreateTask(ctx, checkTask(ActorQueue, d, models.TriggerQueue))
-		if models.CodeOf(err) == models.Conflict { // somebody pressed the button in this very moment
-			return nil
-		}
-		return err
-	})
 }
 
 // RegisterPlatform makes a platform of a distribution that is kept by hand out

@@ -301,8 +301,8 @@ func TestFleet_RegisterPlatform_ByHand(t *testing.T) {
 	each(t, func(w *world) {
 		d, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Intranet", UpdateType: "byhand"})
 		ok(w.T, err)
-		if d.NextCheckAt != nil {
-			w.Errorf("it is checked at %v", d.NextCheckAt)
+		if d.UpstreamID != nil {
+			w.Errorf("it is checked at upstream %d", *d.UpstreamID)
 		}
 		w.nothingQueued()
 		for _, path := range []string{"", "srv/x", "/srv/../etc", "/srv/x/", "/", "/srv/\x00", "/a\nb"} {

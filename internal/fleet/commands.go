@@ -1,6 +1,10 @@
 package fleet
 
-import "hefring/models"
+import (
+	"time"
+
+	"hefring/models"
+)
 
 // NewDistribution is what a person says about a distribution, to create it or
 // to change it.
@@ -8,8 +12,12 @@ type NewDistribution struct {
 	Name       string
 	Slug       string // "" makes one from the name; a change of an existing one is ignored
 	UpdateType string
-	Settings   models.Settings
-	Once       string // token of the form; the same one twice creates once. "" creates always
+	Settings   models.Settings // with secrets; an empty secret stays as it was
+	// CheckEvery overrides the queue's interval; nil follows it, 0 means only by
+	// hand.
+	CheckEvery  *time.Duration
+	RebuildDays int    // 0: never
+	Once        string // token of the form; the same one twice creates once. "" creates always
 }
 
 // NewSite is what a person says about a site to install.

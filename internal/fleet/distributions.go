@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"hefring/models"
 	"hefring/plugins"
@@ -20,13 +19,13 @@ func (f *Fleet) Distribution(ctx context.Context, id int64) (models.Distribution
 // CreateDistribution stores a distribution and has its source looked at. A form
 // that is posted twice makes one.
 func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistribution) (models.Distribution, error) {
-	d, source, err := f.fill(models.Distribution{Condition: models.ConditionNew}, in)
+	slug := in.Slug
+	if slug == "" {
+		slug = models.Slugify(in.Name)
+	}
+	d, source, err := f.fill(models.Distribution{Slug: slug, Condition: models.ConditionNew}, in, "")
 	if err != nil {
 		return models.Distribution{}, err
-	}
-	d.Slug = in.Slug
-	if d.Slug == "" {
-		d.Slug = models.Slugify(in.Name)
 	}
 	if wrong := d.Validate(); len(wrong) > 0 {
 		return models.Distribution{}, invalid(wrong)
@@ -36,7 +35,8 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
 			return err
 		}
-		if err := f.schedule(ctx, tx, &d, source); err != nil {
+		u, err := f.attach(ctx, tx, &d, source)
+		if err != nil {
 			return err
 		}
 		if err := tx.CreateDistribution(ctx, &d); err != nil {
@@ -48,10 +48,10 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 		if err := tx.RecordEvent(ctx, f.event(by, "create", distributionSubject(d.ID), "Added distribution "+d.Name+".")); err != nil {
 			return err
 		}
-		if _, byHand := source.(plugins.Registrar); byHand {
+		if d.UpstreamID == nil {
 			return nil
 		}
-		return tx.CreateTask(ctx, checkTask(by, d, models.TriggerSave))
+		return f.lookAnew(ctx, tx, by, d, u)
 	})
 	if errors.Is(err, errTwin) {
 		return f.store.Distribution(ctx, first)
@@ -67,36 +67,82 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		return models.Distribution{}, err
 	}
 	in.UpdateType = old.UpdateType
-	d, source, err := f.fill(old, in)
+	var host string
+	if before, err := f.open(old); err == nil {
+		host = before.Upstream().Host
+	}
+	d, source, err := f.fill(old, in, host)
 	if err != nil {
 		return models.Distribution{}, err
 	}
 	if wrong := d.Validate(); len(wrong) > 0 {
 		return models.Distribution{}, invalid(wrong)
 	}
+	moved := !maps.Equal(old.Settings, d.Settings) || !f.sameSecrets(old, d)
 	err = f.store.InTx(ctx, func(tx Tx) error {
+		u, err := f.attach(ctx, tx, &d, source)
+		if err != nil {
+			return err
+		}
 		if err := tx.SaveDistribution(ctx, &d); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+"."))
+		if err := tx.RecordEvent(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+".")); err != nil {
+			return err
+		}
+		if d.UpstreamID == nil || !moved && samePointer(old.CheckEvery, d.CheckEvery) && old.RebuildDays == d.RebuildDays {
+			return nil
+		}
+		if moved {
+			// What was accepted of the old source says nothing about the new one.
+			if err := tx.SaveSourceState(ctx, models.SourceState{DistributionID: d.ID}); err != nil {
+				return err
+			}
+		}
+		return f.lookAnew(ctx, tx, by, d, u)
 	})
-	if err != nil {
-		return models.Distribution{}, err
-	}
-	if _, byHand := source.(plugins.Registrar); byHand || maps.Equal(old.Settings, d.Settings) {
-		return d, nil
-	}
-	_, err = f.start(ctx, *checkTask(by, d, models.TriggerSave))
-	if models.CodeOf(err) == models.Conflict {
-		return d, nil // it is being looked at right now; the next check sees the new settings
-	}
 	return d, err
 }
 
+// sameSecrets compares what is sealed: the same is never sealed the same way.
+func (f *Fleet) sameSecrets(a, b models.Distribution) bool {
+	before, errA := f.secrets(a)
+	after, errB := f.secrets(b)
+	return errA == nil && errB == nil && maps.Equal(before, after)
+}
+
+func samePointer[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+// lookAnew has the source of a new or changed distribution looked at, and again
+// in its rhythm.
+func (f *Fleet) lookAnew(ctx context.Context, tx Tx, by string, d models.Distribution, u models.Upstream) error {
+	queue, err := queueOf(ctx, tx, d.UpdateType)
+	if err != nil {
+		return err
+	}
+	u.Stalled, u.Failures = false, 0 // a person acted
+	if err := tx.RecordUpstream(ctx, u); err != nil {
+		return err
+	}
+	subscribers, err := tx.Subscribers(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	next := f.nextCheck(u, baseInterval(subscribers, queue))
+	if _, err := tx.ClaimUpstream(ctx, u, next); err != nil {
+		return err
+	}
+	_, _, err = f.requestCheck(ctx, tx, by, d, models.TriggerSave)
+	return err
+}
+
 // fill puts what a person typed into d and opens the source, collecting what is
-// wrong in both.
-func (f *Fleet) fill(d models.Distribution, in NewDistribution) (models.Distribution, plugins.Source, error) {
-	d.Name, d.UpdateType, d.Settings = strings.TrimSpace(in.Name), in.UpdateType, in.Settings
+// wrong in both. oldHost is where the source was before.
+func (f *Fleet) fill(d models.Distribution, in NewDistribution, oldHost string) (models.Distribution, plugins.Source, error) {
+	d.Name, d.UpdateType = strings.TrimSpace(in.Name), in.UpdateType
+	d.CheckEvery, d.RebuildDays = in.CheckEvery, in.RebuildDays
 	wrong := map[string]string{}
 	if d.Name == "" {
 		wrong["name"] = "Give it a name of 1 to 100 characters."
@@ -105,7 +151,11 @@ func (f *Fleet) fill(d models.Distribution, in NewDistribution) (models.Distribu
 		wrong["type"] = "Choose where it comes from."
 		return d, nil, invalid(wrong)
 	}
-	source, err := f.open(d)
+	var source plugins.Source
+	err := f.takeSecrets(&d, in.Settings, oldHost)
+	if err == nil {
+		source, err = f.open(d)
+	}
 	if e, ok := errors.AsType[*models.Error](err); ok {
 		maps.Copy(wrong, e.Fields)
 	}
@@ -115,57 +165,35 @@ func (f *Fleet) fill(d models.Distribution, in NewDistribution) (models.Distribu
 	return d, source, err
 }
 
-// schedule sets when a new distribution is looked at by itself.
-func (f *Fleet) schedule(ctx context.Context, tx Tx, d *models.Distribution, source plugins.Source) error {
-	if _, byHand := source.(plugins.Registrar); byHand {
-		return nil
-	}
-	queue, err := queueOf(ctx, tx, d.UpdateType)
-	if err != nil {
-		return err
-	}
-	d.NextCheckAt = f.nextCheck(*d, queue)
-	return nil
-}
-
-// nextCheck is when a distribution is due after now; nil is never.
-func (f *Fleet) nextCheck(d models.Distribution, q models.Queue) *time.Time {
-	every := q.Every
-	if d.CheckEvery != nil {
-		every = *d.CheckEvery
-	}
-	if every <= 0 {
-		return nil
-	}
-	next := f.cfg.Now().Add(jitter(every))
-	return &next
-}
-
 func distributionSubject(id int64) models.Subject {
 	return models.Subject{Kind: models.SubjectDistribution, ID: id}
 }
 
-func checkTask(by string, d models.Distribution, trigger models.Trigger) *models.Task {
-	return &models.Task{
-		Kind: models.TaskCheck, Subject: distributionSubject(d.ID), Title: "Check " + d.Name,
-		Actor: by, Args: models.Settings{"trigger": string(trigger), "type": d.UpdateType},
-	}
+// CheckNow has a distribution's source looked at. Conflict: that happens already;
+// the task is the one that does, and another look follows it.
+func (f *Fleet) CheckNow(ctx context.Context, by string, id int64) (models.Task, error) {
+	return f.RequestCheck(ctx, by, id, models.TriggerButton)
 }
 
-// CheckNow has a distribution's source looked at.
-func (f *Fleet) CheckNow(ctx context.Context, by string, id int64) (models.Task, error) {
+// RequestCheck is CheckNow for any trigger.
+func (f *Fleet) RequestCheck(ctx context.Context, by string, id int64, trigger models.Trigger) (models.Task, error) {
 	d, err := f.store.Distribution(ctx, id)
 	if err != nil {
 		return models.Task{}, err
 	}
-	source, err := f.open(d)
-	if err != nil {
-		return models.Task{}, err
-	}
-	if _, byHand := source.(plugins.Registrar); byHand {
+	if d.UpstreamID == nil {
 		return models.Task{}, models.Errorf(models.Invalid, "%s has no source to look at. Register a platform from a folder instead.", d.Name)
 	}
-	return f.start(ctx, *checkTask(by, d, models.TriggerButton))
+	var task models.Task
+	fresh := false
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		task, fresh, err = f.requestCheck(ctx, tx, by, d, trigger)
+		return err
+	})
+	if err == nil && !fresh {
+		return task, models.Errorf(models.Conflict, "%s is being looked at already.", d.Name)
+	}
+	return task, err
 }
 
 var errTwin = errors.New("this form was posted before")

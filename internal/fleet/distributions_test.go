@@ -49,8 +49,8 @@ func TestFleet_CreateDistribution_NamesItselfAndIsChecked(t *testing.T) {
 		want(w.T, "name", d.Name, "Faculty sites (D10)")
 		want(w.T, "short name", d.Slug, "faculty-sites-d10")
 		want(w.T, "condition", w.reload(d).Condition, models.ConditionNew)
-		if d.NextCheckAt == nil || !d.NextCheckAt.After(w.clock.time()) {
-			w.Errorf("next check at %v", d.NextCheckAt)
+		if next := w.upstream(d).NextCheckAt; next == nil || !next.After(w.clock.time()) {
+			w.Errorf("next check at %v", next)
 		}
 		task := w.pending(models.TaskCheck)
 		want(w.T, "trigger", task.Args["trigger"], string(models.TriggerSave))

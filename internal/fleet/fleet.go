@@ -58,6 +58,7 @@ type Config struct {
 	Hosting   Hosting
 	Run       *run.Runner
 	Egress    *egress.Guard
+	Secrets   Sealer
 	Cache     string            // folder for the update types' mirrors; safe to lose
 	Scratch   string            // folder for their temporary files
 	Forbidden []string          // folders of our own that nobody may register as a platform
@@ -90,15 +91,6 @@ func (f *Fleet) UpdateTypes() []plugins.Plugin { return f.cfg.Types.All() }
 
 // SiteURL is where visitors find a site.
 func (f *Fleet) SiteURL(uri string) string { return f.cfg.Hosting.URL(uri) }
-
-// open gives the source of a distribution.
-func (f *Fleet) open(d models.Distribution) (plugins.Source, error) {
-	plugin, err := f.cfg.Types.Get(d.UpdateType)
-	if err != nil {
-		return nil, err
-	}
-	return plugin.Open(d.Settings)
-}
 
 // env lends a source what it may use; done gives the scratch folder back.
 func (f *Fleet) env(log io.Writer) (env plugins.Env, done func(), err error) {

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -92,9 +93,24 @@ func (w *world) replica(s fleet.Store) *fleet.Fleet {
 	ok(w.T, err)
 	return fleet.New(fleet.Config{
 		Store: s, Types: types, Platforms: w.platforms, Hosting: w.hosting, Run: run.New(run.Config{}),
-		Cache: w.TempDir(), Scratch: w.TempDir(), Tools: map[string]string{"php": "8.2"}, PHP: "8.2",
+		Secrets: sealer{}, Cache: w.TempDir(), Scratch: w.TempDir(), Tools: map[string]string{"php": "8.2"}, PHP: "8.2",
 		Logger: slog.New(slog.DiscardHandler), Now: w.clock.time,
 	})
+}
+
+// sealer shows whether what is stored went through it.
+type sealer struct{}
+
+func (sealer) Seal(context string, plain []byte) ([]byte, error) {
+	return []byte(context + "|" + base64.StdEncoding.EncodeToString(plain)), nil
+}
+
+func (sealer) Open(context string, sealed []byte) ([]byte, error) {
+	text, ok := strings.CutPrefix(string(sealed), context+"|")
+	if !ok {
+		return nil, fmt.Errorf("sealed for something else than %s", context)
+	}
+	return base64.StdEncoding.DecodeString(text)
 }
 
 type clock struct {
@@ -144,15 +160,20 @@ func (s *sources) at(url string) *source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.places[url] == nil {
-		s.places[url] = &source{version: version("a1"), tree: drupal("10.5.8")}
+		s.places[url] = &source{url: url, version: version("a1"), tree: drupal("10.5.8")}
 	}
 	return s.places[url]
 }
 
 // source is one place; a test changes it as it goes.
 type source struct {
+	url     string
 	mu      sync.Mutex
 	version plugins.Version
+	last    plugins.Version // what the newest check was told
+	peers   int             // of the newest check
+	found   []models.Finding
+	during  func() // called while a check looks
 	fails   error                                       // of the next checks
 	tree    map[string]string                           // what a build writes
 	build   func(ctx context.Context, dst string) error // instead of writing the tree
@@ -182,7 +203,22 @@ func (s *source) builder(build func(ctx context.Context, dst string) error) {
 	s.build = build
 }
 
-func (s *source) Check(ctx context.Context, env plugins.Env, _ plugins.Version) (plugins.Version, error) {
+// Upstream gives each address a host of its own.
+func (s *source) Upstream() plugins.Upstream {
+	return plugins.Upstream{Key: s.url, Host: models.Slugify(s.url)}
+}
+
+func (s *source) Assess(_ context.Context, _ plugins.Env, running []plugins.Version) ([][]models.Finding, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	findings := make([][]models.Finding, len(running))
+	for i := range findings {
+		findings[i] = s.found
+	}
+	return findings, nil
+}
+
+func (s *source) Check(ctx context.Context, env plugins.Env, last plugins.Version) (plugins.Version, error) {
 	if _, err := os.Stat(env.Scratch); err != nil {
 		return plugins.Version{}, err
 	}
@@ -190,13 +226,22 @@ func (s *source) Check(ctx context.Context, env plugins.Env, _ plugins.Version) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checks++
+	s.last, s.peers = last, len(env.Peers)
+	if s.during != nil {
+		s.during()
+	}
 	if err := context.Cause(ctx); err != nil {
 		return plugins.Version{}, err
 	}
 	return s.version, s.fails
 }
 
-func (s *source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) error {
+func (s *source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) (plugins.Made, error) {
+	made := plugins.Made{Sources: []models.SourcePackage{{Name: "drupal", Type: "core", Version: v.Plan}}}
+	return made, s.write(ctx, env, v, dst)
+}
+
+func (s *source) write(ctx context.Context, env plugins.Env, v plugins.Version, dst string) error {
 	_, _ = io.WriteString(env.Log, "building "+v.Label+"\n")
 	s.mu.Lock()
 	s.builds++
@@ -210,6 +255,8 @@ func (s *source) Build(ctx context.Context, env plugins.Env, v plugins.Version, 
 }
 
 type registrar struct{ *source }
+
+func (r registrar) Upstream() plugins.Upstream { return plugins.Upstream{} }
 
 func (r registrar) Register(_ context.Context, _ plugins.Env, path string) (plugins.Version, error) {
 	if strings.Contains(path, "absent") {
@@ -233,12 +280,17 @@ func (u updateType) Fields() []plugins.Field {
 	return []plugins.Field{
 		{Name: "url", Label: "Address", Kind: plugins.FieldURL, Required: !u.byHand},
 		{Name: "docroot", Label: "Docroot", Kind: plugins.FieldPath},
+		{Name: "auth", Label: "Sign in", Kind: plugins.FieldBool},
+		{Name: "password", Label: "Password", Kind: plugins.FieldSecret, When: &plugins.When{Field: "auth", Values: []string{"1"}}},
 	}
 }
 
 func (u updateType) Open(settings models.Settings) (plugins.Source, error) {
 	values := plugins.Decode(u.Fields(), settings)
 	url := values.Text("url")
+	if password := values.Text("password"); strings.Contains(password, "short") {
+		values.Refuse("password", "It is too short.")
+	}
 	if err := values.Err(); err != nil {
 		return nil, err
 	}
@@ -523,6 +575,14 @@ func (w *world) thunder() (models.Distribution, *source) {
 	d := w.distribution("Thunder")
 	w.work()
 	return w.reload(d), w.sources.at(address)
+}
+
+// upstream is what a distribution's checks ask.
+func (w *world) upstream(d models.Distribution) models.Upstream {
+	w.Helper()
+	u, err := w.Upstream(w.ctx, *w.reload(d).UpstreamID)
+	ok(w.T, err)
+	return u
 }
 
 func (w *world) reload(d models.Distribution) models.Distribution {

@@ -25,6 +25,7 @@ type Pages interface {
 	Tasks(ctx context.Context, f Filter) ([]models.Task, int, error)
 	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error) // newest first
 	QueueRows(ctx context.Context, now time.Time) ([]QueueRow, error)
+	HostRows(ctx context.Context, now time.Time) ([]HostRow, error)
 	// OpenPlatforms lists the ready, unlocked platforms that may take new sites.
 	OpenPlatforms(ctx context.Context) ([]models.Platform, error)
 }
@@ -73,6 +74,9 @@ type Decision struct {
 // DistributionRow is one line of the list of distributions.
 type DistributionRow struct {
 	models.Distribution
+	Upstream                 models.Upstream // zero for one that is kept by hand
+	Shared                   int             // other distributions of the same upstream
+	Unsafe                   int             // sites on platforms with known holes
 	TargetName               string
 	TargetVersion            string
 	Platforms, Sites, Behind int
@@ -123,4 +127,14 @@ type QueueRow struct {
 	Running   int
 	NextRunAt *time.Time
 	Lag       time.Duration // how long the oldest due check waits
+}
+
+// HostRow is one line of the Queues page about a host.
+type HostRow struct {
+	models.Host
+	Upstreams int
+	Stalled   int           // that wait for a person
+	Failing   int           // whose last check failed
+	Due       int           `gorm:"-"`
+	Lag       time.Duration `gorm:"-"` // 95th percentile of how long due checks wait
 }

@@ -32,17 +32,19 @@ type Store interface {
 // table, write only if the row is still in state from (else models.Conflict),
 // and record an event in the same transaction.
 type Tx interface {
+	Hooks
+
 	// Sites is the list of Pages, for decisions about a distribution's sites.
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
 
 	CreateDistribution(ctx context.Context, d *models.Distribution) error // Conflict: slug or name taken
-	SaveDistribution(ctx context.Context, d *models.Distribution) error   // name, settings, interval
+	SaveDistribution(ctx context.Context, d *models.Distribution) error   // name, settings, source, intervals
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	// RecordCheck stores what a check found: the check's row (joined to the row
 	// before where both are unchanged) and the distribution's condition,
 	// reason, observed revision and last check.
 	RecordCheck(ctx context.Context, c *models.Check, condition models.Condition, reason string) error
-	SetCondition(ctx context.Context, distributionID int64, condition models.Condition, reason string) error
+	SetCondition(ctx context.Context, distributionID int64, condition models.Condition, code models.Reason, reason string) error
 	// SetTarget makes a ready platform the upgrade target, unlocks it, locks
 	// its siblings and sets the distribution's signature, if the target is
 	// still the one given as old (nil: none).
@@ -106,13 +108,33 @@ type Tx interface {
 	Queues(ctx context.Context) ([]models.Queue, error)
 	SaveQueue(ctx context.Context, q models.Queue) error                     // creates or replaces
 	MarkQueueRun(ctx context.Context, updateType string, at time.Time) error // sets only LastRunAt
-	// DueDistributions lists distributions of a type whose next check is due.
-	DueDistributions(ctx context.Context, updateType string, now time.Time, limit int) ([]models.Distribution, error)
-	DistributionsOfType(ctx context.Context, updateType string) ([]models.Distribution, error)
-	RunningChecks(ctx context.Context, updateType string) (int, error) // queued or running
-	// ClaimCheck moves next_check_at from d's to next; false when another
+	RunningChecks(ctx context.Context, updateType string) (int, error)       // queued or running
+
+	// EnsureUpstream finds the upstream with u's update type and key, or stores u.
+	EnsureUpstream(ctx context.Context, u models.Upstream) (models.Upstream, error)
+	Upstream(ctx context.Context, id int64) (models.Upstream, error)
+	UpstreamsOfType(ctx context.Context, updateType string) ([]models.Upstream, error)
+	Subscribers(ctx context.Context, upstreamID int64) ([]models.Distribution, error) // by name
+	Orphans(ctx context.Context) ([]models.Distribution, error)                       // distributions without upstream
+	// DueUpstreams lists upstreams of a type whose next check is due and that
+	// nothing looks at, at hosts that take checks.
+	DueUpstreams(ctx context.Context, updateType string, now time.Time, limit int) ([]models.Upstream, error)
+	// ClaimUpstream moves next_check_at from u's to next; false when another
 	// replica was quicker.
-	ClaimCheck(ctx context.Context, d models.Distribution, next *time.Time) (bool, error)
+	ClaimUpstream(ctx context.Context, u models.Upstream, next *time.Time) (bool, error)
+	ScheduleUpstream(ctx context.Context, id int64, next time.Time) error // unless it is due before
+	RecordUpstream(ctx context.Context, u models.Upstream) error          // everything but key, next check and webhook
+	MarkHook(ctx context.Context, upstreamID int64, at time.Time) error
+	PruneUpstreams(ctx context.Context) error // that no distribution comes from
+	Host(ctx context.Context, name string) (models.Host, error)
+	SaveHost(ctx context.Context, h models.Host) error
+	// TakeHost begins one check at a host, if its limits allow.
+	TakeHost(ctx context.Context, name string, now time.Time) (bool, error)
+	BlockHost(ctx context.Context, name string, until time.Time) error
+	SourceState(ctx context.Context, distributionID int64) (models.SourceState, error) // empty when there is none
+	SaveSourceState(ctx context.Context, state models.SourceState) error
+	PlatformPlan(ctx context.Context, platformID int64) (string, error)
+	SetStanding(ctx context.Context, platformID int64, findings []models.Finding) error
 
 	RecordEvent(ctx context.Context, e models.Event) error
 	// Once claims the token of a form that makes something. If the token was

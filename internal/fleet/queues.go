@@ -70,25 +70,36 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 		if err := tx.SaveQueue(ctx, q); err != nil {
 			return err
 		}
-		list, err := tx.DistributionsOfType(ctx, q.UpdateType)
-		if err != nil {
+		if err := f.bringForward(ctx, tx, q); err != nil {
 			return err
-		}
-		for _, d := range list {
-			if d.CheckEvery != nil || d.NextCheckAt == nil {
-				continue
-			}
-			next := f.nextCheck(d, q)
-			if next == nil || !next.Before(*d.NextCheckAt) {
-				continue
-			}
-			if _, err := tx.ClaimCheck(ctx, d, next); err != nil {
-				return err
-			}
 		}
 		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
 			fmt.Sprintf("Queue %s: every %s, %d at once.", q.UpdateType, q.Every, q.AtOnce)))
 	})
+}
+
+// bringForward has upstreams that are due later than their queue's interval
+// allows looked at inside of it, each at its own point.
+func (f *Fleet) bringForward(ctx context.Context, tx Tx, q models.Queue) error {
+	list, err := tx.UpstreamsOfType(ctx, q.UpdateType)
+	if err != nil {
+		return err
+	}
+	now := f.cfg.Now()
+	for _, u := range list {
+		subscribers, err := tx.Subscribers(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		every := u.Interval(baseInterval(subscribers, q), now)
+		if every <= 0 || u.Stalled || u.Failures > 0 || u.NextCheckAt == nil || u.NextCheckAt.Before(now.Add(every)) {
+			continue
+		}
+		if err := tx.ScheduleUpstream(ctx, u.ID, now.Add(phase(u, every))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PauseQueue stops or resumes the checks that a queue makes by itself.
@@ -107,24 +118,45 @@ func (f *Fleet) PauseQueue(ctx context.Context, by, updateType string, paused bo
 	})
 }
 
-// RunQueueNow has every distribution of a type looked at, also when its queue is
-// paused. It tells how many checks that started.
+// RunQueueNow has every upstream of a type looked at, also when its queue is
+// paused; what a host's limits refuse now comes in its turn. It tells how many
+// checks that started.
 func (f *Fleet) RunQueueNow(ctx context.Context, by, updateType string) (int, error) {
 	if _, err := queueOf(ctx, f.store, updateType); err != nil {
 		return 0, err
 	}
-	list, err := f.store.DistributionsOfType(ctx, updateType)
+	list, err := f.store.UpstreamsOfType(ctx, updateType)
 	if err != nil {
 		return 0, err
 	}
 	started := 0
-	for _, d := range list {
-		_, err := f.start(ctx, *checkTask(by, d, models.TriggerButton))
-		if err == nil {
-			started++
-		} else if models.CodeOf(err) != models.Conflict { // one that is being looked at needs no second look
+	for _, u := range list {
+		fresh, err := f.runNow(ctx, by, u)
+		if err != nil {
 			return started, err
+		}
+		if fresh {
+			started++
 		}
 	}
 	return started, f.store.MarkQueueRun(ctx, updateType, f.cfg.Now())
+}
+
+func (f *Fleet) runNow(ctx context.Context, by string, u models.Upstream) (fresh bool, err error) {
+	subscribers, err := f.store.Subscribers(ctx, u.ID)
+	if err != nil || len(subscribers) == 0 {
+		return false, err
+	}
+	err = f.store.InTx(ctx, func(tx Tx) error {
+		taken, err := tx.TakeHost(ctx, u.Host, f.cfg.Now())
+		if err != nil {
+			return err
+		}
+		if !taken {
+			return tx.ScheduleUpstream(ctx, u.ID, f.cfg.Now())
+		}
+		_, fresh, err = f.requestCheck(ctx, tx, by, subscribers[0], models.TriggerButton)
+		return err
+	})
+	return fresh, err
 }

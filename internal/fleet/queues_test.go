@@ -74,7 +74,7 @@ func TestFleet_DispatchChecks_OnlyWhatIsDue(t *testing.T) {
 		want(w.T, "after the interval", w.dispatch(), 3)
 		want(w.T, "again", w.dispatch(), 0)
 		for _, d := range list {
-			next := w.reload(d).NextCheckAt
+			next := w.upstream(d).NextCheckAt
 			if next == nil || !next.After(w.clock.time()) {
 				w.Errorf("next check at %v", next)
 			}
@@ -130,10 +130,10 @@ func TestFleet_DispatchChecks_ManyAtOnce_ClaimOnce(t *testing.T) {
 		for _, t := range w.queued() {
 			seen[t.Subject.ID]++
 		}
-		want(w.T, "distributions that are checked", len(seen), 6)
+		want(w.T, "upstreams that are checked", len(seen), 6)
 		for id, n := range seen {
 			if n > 1 {
-				w.Errorf("distribution %d is checked %d times", id, n)
+				w.Errorf("upstream %d is checked %d times", id, n)
 			}
 		}
 	})
@@ -148,7 +148,8 @@ func TestFleet_DispatchChecks_BusyOne_IsSkipped(t *testing.T) {
 		w.clock.pass(time.Hour)
 		want(w.T, "checks", w.dispatch(), 0)
 		want(w.T, "task", w.pending(models.TaskCheck).ID, pressed.ID)
-		if next := w.reload(d).NextCheckAt; !next.After(w.clock.time()) {
+		w.run(pressed.ID)
+		if next := w.upstream(d).NextCheckAt; !next.After(w.clock.time()) {
 			w.Errorf("next check at %v", next)
 		}
 	})
@@ -157,15 +158,22 @@ func TestFleet_DispatchChecks_BusyOne_IsSkipped(t *testing.T) {
 func TestFleet_DispatchChecks_OwnInterval(t *testing.T) {
 	each(t, func(w *world) {
 		list := w.sourcesOf("scripted", 2)
-		never, often := w.reload(list[0]), w.reload(list[1])
 		zero, minute := time.Duration(0), time.Minute
-		never.CheckEvery, never.NextCheckAt = &zero, nil
-		ok(w.T, w.SaveDistribution(w.ctx, &never))
-		soon := w.clock.time()
-		often.CheckEvery, often.NextCheckAt = &minute, &soon
-		ok(w.T, w.SaveDistribution(w.ctx, &often))
+		often := list[1]
+		for d, every := range map[*models.Distribution]*time.Duration{&list[0]: &zero, &often: &minute} {
+			_, err := w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, fleet.NewDistribution{Name: d.Name, Settings: d.Settings, CheckEvery: every})
+			ok(w.T, err)
+			w.run(w.pending(models.TaskCheck).ID)
+			for _, t := range w.queued() {
+				ok(w.T, w.fleet.CancelTask(w.ctx, "ada", t.ID))
+			}
+		}
+		if next := w.upstream(list[0]).NextCheckAt; next != nil {
+			w.Errorf("the one that is checked by hand is due at %v", next)
+		}
+		w.clock.pass(2 * time.Minute)
 		want(w.T, "checks", w.dispatch(), 1)
-		if next := w.reload(often).NextCheckAt; next.After(w.clock.time().Add(2 * time.Minute)) {
+		if next := w.upstream(often).NextCheckAt; next.After(w.clock.time().Add(2 * time.Minute)) {
 			w.Errorf("next check at %v", next)
 		}
 		w.clock.pass(24 * time.Hour)
@@ -194,19 +202,19 @@ func TestFleet_SaveQueue_WrongValues(t *testing.T) {
 func TestFleet_SaveQueue_BringsChecksForward(t *testing.T) {
 	each(t, func(w *world) {
 		d := w.sourcesOf("scripted", 1)[0]
-		far := *w.reload(d).NextCheckAt
+		far := *w.upstream(d).NextCheckAt
 		ok(w.T, w.fleet.SaveQueue(w.ctx, "ada", models.Queue{UpdateType: "scripted", Every: 10 * time.Second, AtOnce: 2}))
-		near := *w.reload(d).NextCheckAt
+		near := *w.upstream(d).NextCheckAt
 		if limit := w.clock.time().Add(11 * time.Second); !near.Before(far) || near.After(limit) {
 			w.Errorf("next check at %v, want before %v", near, limit)
 		}
 		// A longer interval counts from the next check on; what is due soon stays.
 		ok(w.T, w.fleet.SaveQueue(w.ctx, "ada", models.Queue{UpdateType: "scripted", Every: time.Hour, AtOnce: 2}))
-		want(w.T, "next check is still the same", w.reload(d).NextCheckAt.Equal(near), true)
+		want(w.T, "next check is still the same", w.upstream(d).NextCheckAt.Equal(near), true)
 		want(w.T, "at once", w.scripted().AtOnce, 2)
 		w.clock.pass(11 * time.Second)
 		want(w.T, "checks", w.dispatch(), 1)
-		if next := w.reload(d).NextCheckAt; next.Before(w.clock.time().Add(50 * time.Minute)) {
+		if next := w.upstream(d).NextCheckAt; next.Before(w.clock.time().Add(50 * time.Minute)) {
 			w.Errorf("next check at %v", next)
 		}
 	})

@@ -21,6 +21,9 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.tidyPlatforms(ctx); err != nil {
 		return fmt.Errorf("tidy platforms: %w", err)
 	}
+	if err := f.store.PruneUpstreams(ctx); err != nil {
+		return err
+	}
 	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Now().Add(-keepOld), 100)
 	if err != nil {
 		return fmt.Errorf("list old databases: %w", err)

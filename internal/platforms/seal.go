@@ -60,6 +60,13 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string) (Sealed, error) {
 
 func (s *Store) options() tree.Options { return tree.Options{Files: s.Files, Bytes: s.Bytes} }
 
+// Check refuses what no platform may hold: links that lead out, special files,
+// hard links to files elsewhere, and more than the limits allow. Seal does so
+// too.
+func (s *Store) Check(ctx context.Context, dir string) error {
+	return s.explain("look through the files", s.refuseForeign(ctx, dir))
+}
+
 // refuseForeign checks the tree before anything in it is changed. A file with
 // more names than the tree shows is shared with somebody who could change it
 // later, or whom we would lock out of his own file.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -91,6 +92,11 @@ func supervise(argv, env []string) (int, error) {
 	defer signal.Stop(signals)
 	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...) //nolint:gosec // the Runner chose the program
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, os.Stdout, os.Stderr
+	// Outside of a sandbox nothing else ends it with us. The signal is bound to
+	// the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return exitCannotStart, fmt.Errorf("bridge: %w", err)
 	}

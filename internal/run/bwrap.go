@@ -33,7 +33,7 @@ func (r *Runner) wrap(c Cmd, program string) (argv, options []string, err error)
 	tools := map[string]string{}
 	for _, name := range []string{"bwrap", "setpriv", "prlimit"} {
 		if tools[name], err = r.LookPath(name); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("contain %s: %w", filepath.Base(c.Name), err)
 		}
 	}
 	view, err := r.view(c)
@@ -50,8 +50,7 @@ func (r *Runner) wrap(c Cmd, program string) (argv, options []string, err error)
 
 	argv = []string{tools["bwrap"], "--json-status-fd", "3", "--args", "4", "--"}
 	if id != nil {
-		argv = append(argv, tools["setpriv"], fmt.Sprintf("--reuid=%d", id.UID), fmt.Sprintf("--regid=%d", id.GID),
-			"--clear-groups", "--inh-caps=-all", "--")
+		argv = append(append(append(argv, tools["setpriv"]), switchArgs(id)...), "--")
 	}
 	if proxied(c) {
 		argv = append(argv, sandboxBridge, bridgeVerb, sandboxSocket, "--")
@@ -59,6 +58,11 @@ func (r *Runner) wrap(c Cmd, program string) (argv, options []string, err error)
 	argv = append(argv, tools["prlimit"])
 	argv = append(argv, limitArgs(c.Limits)...)
 	return append(append(argv, "--", program), c.Args...), options, nil
+}
+
+// switchArgs are setpriv's for running as somebody else.
+func switchArgs(id *Identity) []string {
+	return []string{fmt.Sprintf("--reuid=%d", id.UID), fmt.Sprintf("--regid=%d", id.GID), "--clear-groups", "--inh-caps=-all"}
 }
 
 func proxied(c Cmd) bool { return c.Sandbox != nil && c.Sandbox.Network == NetworkProxy }
@@ -172,6 +176,9 @@ func (r *Runner) sandboxView(c Cmd, hidden []string) ([]string, error) {
 			return nil, err
 		}
 		args = append(args, bridge...)
+	}
+	if r.showsCA(c) {
+		args = append(args, show("--ro-bind", r.caFile, r.caFile)...)
 	}
 	return append(args, "--remount-ro", "/"), nil
 }

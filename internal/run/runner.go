@@ -35,6 +35,23 @@ type Config struct {
 	Identity *Identity // who programs run as when we are root; nil: ourselves
 	Path     string    // "" means DefaultPath
 	Hide     []string  // folders of the control plane that no program may see
+	// CAFile is a file of certificate authorities that sandboxed programs which
+	// reach the network trust; "" means the system's.
+	CAFile string
+	// Uncontained does without bubblewrap: programs see all that their user
+	// sees, a Sandbox is only a wish, and what detaches itself may outlive us.
+	// It is for machines that let nobody make namespaces, and the operator's to
+	// decide.
+	Uncontained bool
+}
+
+// Contained tells whether programs can be contained here: nil, or a models.Error
+// that says what is in the way.
+func (r *Runner) Contained(ctx context.Context) error {
+	strict := *r
+	strict.bare = false
+	_, err := strict.Run(ctx, Cmd{Name: "true", Sandbox: &Sandbox{}})
+	return err
 }
 
 // Runner starts programs. It may be used by many goroutines.
@@ -42,6 +59,8 @@ type Runner struct {
 	identity *Identity
 	path     string
 	hide     []string
+	caFile   string
+	bare     bool
 	self     string // our own binary, for the bridge; "" when unknown
 }
 
@@ -50,7 +69,7 @@ type Runner struct {
 // sandbox.
 func New(c Config) *Runner {
 	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) // fails on kernels before 5.11 only
-	r := &Runner{identity: c.Identity, path: c.Path, hide: slices.Clone(c.Hide)}
+	r := &Runner{identity: c.Identity, path: c.Path, hide: slices.Clone(c.Hide), caFile: c.CAFile, bare: c.Uncontained}
 	if r.path == "" {
 		r.path = DefaultPath
 	}
@@ -137,6 +156,9 @@ func (r *Runner) plan(c Cmd) (*plan, error) {
 	if c.Service {
 		return r.planService(c, program, env), nil
 	}
+	if r.bare {
+		return r.planBare(c, program, env)
+	}
 	argv, options, err := r.wrap(c, program)
 	if err != nil {
 		return nil, err
@@ -154,6 +176,48 @@ func (r *Runner) planService(c Cmd, program string, env []string) *plan {
 		dir = "/"
 	}
 	return &plan{cmd: c, argv: append([]string{program}, c.Args...), env: env, dir: dir, attr: attr}
+}
+
+// planBare starts the program like a service, with its limits, and with the
+// bridge to its proxy where it asked for one. It dies with us, and what it left
+// in its process group as well.
+func (r *Runner) planBare(c Cmd, program string, env []string) (*plan, error) {
+	prlimit, err := r.LookPath("prlimit")
+	if err != nil {
+		return nil, err
+	}
+	if c.Dir != "" {
+		if err := checkDir(c.Dir); err != nil {
+			return nil, fmt.Errorf("run %s: %w", filepath.Base(c.Name), err)
+		}
+	}
+	p := r.planService(c, program, env)
+	p.attr.Pdeathsig = syscall.SIGKILL
+	p.argv = append(append([]string{prlimit}, limitArgs(c.Limits)...), append([]string{"--"}, p.argv...)...)
+	if proxied(c) {
+		return r.bridgeBare(p)
+	}
+	return p, nil
+}
+
+// bridgeBare starts our own binary first, as ourselves, which then switches.
+func (r *Runner) bridgeBare(p *plan) (*plan, error) {
+	if p.cmd.Sandbox.Proxy == "" {
+		return nil, errors.New("a program with NetworkProxy needs Sandbox.Proxy")
+	}
+	if id := r.switchTo(p.cmd); id != nil {
+		setpriv, err := r.LookPath("setpriv")
+		if err != nil {
+			return nil, err
+		}
+		p.attr.Credential = nil
+		p.argv = append(append([]string{setpriv}, switchArgs(id)...), append([]string{"--pdeathsig=KILL", "--"}, p.argv...)...)
+	}
+	p.argv = append([]string{r.self, bridgeVerb, p.cmd.Sandbox.Proxy, "--"}, p.argv...)
+	for i, entry := range p.env { // what names the bridge as it is in a sandbox, such as SSHProxyCommand
+		p.env[i] = strings.ReplaceAll(entry, sandboxBridge+" ", r.self+" ")
+	}
+	return p, nil
 }
 
 // treeAttr makes the first process the init of a new pid namespace that the
@@ -194,7 +258,11 @@ func (r *Runner) environ(c Cmd) ([]string, error) {
 		seen[key] = true
 	}
 	env := slices.Clone(c.Env)
-	for key, value := range map[string]string{"PATH": r.path, "HOME": r.home(c), "LANG": "C.UTF-8"} {
+	added := map[string]string{"PATH": r.path, "HOME": r.home(c), "LANG": "C.UTF-8"}
+	if r.showsCA(c) { // git, composer, and what uses OpenSSL
+		added["GIT_SSL_CAINFO"], added["COMPOSER_CAFILE"], added["SSL_CERT_FILE"] = r.caFile, r.caFile, r.caFile
+	}
+	for key, value := range added {
 		if !seen[key] {
 			env = append(env, key+"="+value)
 		}
@@ -202,8 +270,11 @@ func (r *Runner) environ(c Cmd) ([]string, error) {
 	return env, nil
 }
 
+// showsCA tells whether the program needs our own certificate authorities.
+func (r *Runner) showsCA(c Cmd) bool { return r.caFile != "" && proxied(c) }
+
 func (r *Runner) home(c Cmd) string {
-	if c.Sandbox != nil {
+	if c.Sandbox != nil && !r.bare {
 		return sandboxHome
 	}
 	if id := r.switchTo(c); id != nil && id.Home != "" {
@@ -243,7 +314,7 @@ func (p *plan) run(parent context.Context) (Result, error) {
 	copied := pipes.collect(out, p.cmd, func() { abort(ErrOutputLimit) })
 	fed := pipes.feed(p.cmd.Stdin)
 	waitErr := cmd.Wait()
-	if !p.wrapped && stopped.Load() { // the rest of a service that did not come up
+	if !p.wrapped && (stopped.Load() || !p.cmd.Service) { // the rest of a service that did not come up, or of a bare program
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	p.await(ctx, copied, pipes)
@@ -392,7 +463,8 @@ func (p *plan) startError(err error) error {
 
 const noNamespaces = "this machine does not let Hefring make namespaces, and without them programs could not be contained. " +
 	"Run Hefring as root, or allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, " +
-	"kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces)."
+	"kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces). “hefring doctor” says what is in the way; " +
+	"--allow-unsandboxed-builds does without, at your risk."
 
 // sandboxError is for a bwrap that never came to start the program.
 func (p *plan) sandboxError(code int, stderr []byte) error {

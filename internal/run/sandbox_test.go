@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -364,6 +365,41 @@ func TestRunner_Run_InheritedFilesStayOut(t *testing.T) {
 	for _, c := range []run.Cmd{sh("ls /proc/self/fd"), sandboxed("ls /proc/self/fd", run.Sandbox{})} {
 		if got := output(t, switched(), c); got != "0\n1\n2\n3" { // 3 is ls's own
 			t.Errorf("open are %q", got)
+		}
+	}
+}
+
+// A private authority is known to programs that reach the network, and to no
+// others.
+func TestRunner_Run_SandboxTrustsOwnAuthorities(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	base := publicDir(t)
+	caFile := filepath.Join(base, "ca.pem")
+	writeFile(t, caFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})), 0o644)
+	guard := egress.New(egress.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	network := run.Sandbox{Network: run.NetworkProxy, Proxy: proxySocket(t, guard)}
+	ask := run.Cmd{Name: "git", Args: []string{"ls-remote", "--", server.URL + "/x.git"}, Env: []string{"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1"}}
+	ask.Sandbox = &network
+	for name, test := range map[string]struct{ caFile, says string }{
+		"known":   {caFile, "not found"},
+		"unknown": {"", "certificate"},
+	} {
+		r := run.New(run.Config{Identity: mustIdentity(), CAFile: test.caFile})
+		_, err := r.Run(t.Context(), ask)
+		if exit, ok := errors.AsType[*run.ExitError](err); !ok || !strings.Contains(exit.Tail, test.says) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		script := `echo "$SSL_CERT_FILE $COMPOSER_CAFILE"; test -n "$SSL_CERT_FILE" && ls "$SSL_CERT_FILE"`
+		want := "\n"
+		if test.caFile != "" {
+			want = caFile + " " + caFile + "\n" + caFile
+		}
+		if got := output(t, r, sandboxed(script+"; :", network)); strings.TrimSpace(got) != strings.TrimSpace(want) {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if got := output(t, r, sandboxed(script+"; :", run.Sandbox{})); strings.TrimSpace(got) != "" {
+			t.Errorf("%s, without network: got %q", name, got)
 		}
 	}
 }

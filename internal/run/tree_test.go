@@ -279,10 +279,8 @@ func TestRunner_Run_ServiceLives(t *testing.T) {
 			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("took %s", took)
 			}
+			eventually(t, "the service is up", func() bool { return len(sleepers(marker)) == 1 })
 			pids := sleepers(marker)
-			if len(pids) != 1 {
-				t.Fatalf("the service does not live: %v", pids)
-			}
 			info, err := os.Stat(fmt.Sprintf("/proc/%d", pids[0]))
 			if err != nil {
 				t.Fatal(err)

@@ -137,7 +137,7 @@ func (s *Store) stalledSources(ctx context.Context, limit int) ([]fleet.Decision
 	err := s.with(ctx).Model(&models.Distribution{}).
 		Where("condition = ? OR (condition = ? AND NOT "+fmt.Sprintf(failedBuild, "distributions.id")+")", models.ConditionHeld, models.ConditionFailing).
 		Select("id, name, reason, condition, COALESCE(last_check_at, updated_at) AS at, " +
-			newestTask(models.SubjectDistribution, "distributions.id") + " AS task_id").
+			newestTask(models.SubjectUpstream, "distributions.upstream_id") + " AS task_id").
 		Order("condition DESC, updated_at DESC, id").Limit(limit).Find(&found).Error
 	decisions := make([]fleet.Decision, 0, len(found))
 	for _, one := range found {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -22,12 +21,11 @@ func (s *Store) CreateDistribution(ctx context.Context, d *models.Distribution) 
 	return s.atomic(ctx, func(tx *Store) error { return beside("name", create(ctx, tx, "distribution", d, taken)) })
 }
 
-// SaveDistribution stores the name, settings and interval of d, and when it is
-// checked next.
+// SaveDistribution stores the name, settings, source and intervals of d.
 func (s *Store) SaveDistribution(ctx context.Context, d *models.Distribution) error {
 	return s.atomic(ctx, func(tx *Store) error {
 		done := tx.with(ctx).Model(&models.Distribution{}).Where("id = ?", d.ID).
-			Select("name", "settings", "check_every", "next_check_at").Updates(d)
+			Select("name", "settings", "secrets", "upstream_id", "check_every", "rebuild_days").Updates(d)
 		switch {
 		case errors.Is(done.Error, gorm.ErrDuplicatedKey):
 			return models.Wrapf(models.Conflict, done.Error, "There is a distribution with the name %s already. Choose another.", d.Name)
@@ -50,7 +48,7 @@ func (s *Store) Distribution(ctx context.Context, id int64) (models.Distribution
 // revision and last check. c.ID becomes the row's id.
 func (s *Store) RecordCheck(ctx context.Context, c *models.Check, condition models.Condition, reason string) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		if err := tx.setCondition(ctx, c.DistributionID, condition, reason, observation(c)); err != nil {
+		if err := tx.setCondition(ctx, c.DistributionID, condition, c.Reason, reason, observation(c)); err != nil {
 			return err
 		}
 		joined, err := tx.joinCheck(ctx, c)
@@ -87,6 +85,7 @@ func (s *Store) joinCheck(ctx context.Context, c *models.Check) (bool, error) {
 	}
 	err = s.with(ctx).Model(&models.Check{}).Where("id = ?", newest[0].ID).Updates(map[string]any{
 		"times": gorm.Expr("times + 1"), "ended_at": c.EndedAt, "took": c.Took, "task_id": c.TaskID, "trigger": c.Trigger,
+		"requests": c.Requests, "received": c.Received,
 	}).Error
 	if err != nil {
 		return false, fmt.Errorf("join check: %w", err)
@@ -96,18 +95,18 @@ func (s *Store) joinCheck(ctx context.Context, c *models.Check) (bool, error) {
 }
 
 // SetCondition stores how a distribution stands to its source.
-func (s *Store) SetCondition(ctx context.Context, distributionID int64, condition models.Condition, reason string) error {
+func (s *Store) SetCondition(ctx context.Context, distributionID int64, condition models.Condition, code models.Reason, reason string) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		return tx.setCondition(ctx, distributionID, condition, reason, nil)
+		return tx.setCondition(ctx, distributionID, condition, code, reason, nil)
 	})
 }
 
-func (s *Store) setCondition(ctx context.Context, id int64, condition models.Condition, reason string, set map[string]any) error {
+func (s *Store) setCondition(ctx context.Context, id int64, condition models.Condition, code models.Reason, reason string, set map[string]any) error {
 	d, err := s.Distribution(ctx, id)
 	if err != nil {
 		return err
 	}
-	columns := map[string]any{"condition": condition, "reason": reason}
+	columns := map[string]any{"condition": condition, "reason_code": code, "reason": reason}
 	maps.Copy(columns, set)
 	if err := s.with(ctx).Model(&models.Distribution{}).Where("id = ?", id).Updates(columns).Error; err != nil {
 		return fmt.Errorf("set condition of distribution %d: %w", id, err)
@@ -171,41 +170,4 @@ func nilOr[T any](p *T) any {
 		return nil
 	}
 	return *p
-}
-
-// DueDistributions lists distributions of a type whose next check is due, the
-// longest waiting first.
-func (s *Store) DueDistributions(ctx context.Context, updateType string, at time.Time, limit int) ([]models.Distribution, error) {
-	var due []models.Distribution
-	err := s.with(ctx).Where("update_type = ? AND next_check_at <= ?", updateType, at).
-		Order("next_check_at, id").Limit(limit).Find(&due).Error
-	if err != nil {
-		return nil, fmt.Errorf("list due distributions: %w", err)
-	}
-	return due, nil
-}
-
-// DistributionsOfType lists all distributions of an update type by name.
-func (s *Store) DistributionsOfType(ctx context.Context, updateType string) ([]models.Distribution, error) {
-	var all []models.Distribution
-	if err := s.with(ctx).Where("update_type = ?", updateType).Order("name, id").Find(&all).Error; err != nil {
-		return nil, fmt.Errorf("list distributions of type %s: %w", updateType, err)
-	}
-	return all, nil
-}
-
-// ClaimCheck moves next_check_at from d's to next; false when another replica
-// was quicker.
-func (s *Store) ClaimCheck(ctx context.Context, d models.Distribution, next *time.Time) (bool, error) {
-	if next != nil {
-		rounded := next.UTC().Truncate(time.Microsecond)
-		next = &rounded
-	}
-	done := s.with(ctx).Model(&models.Distribution{}).
-		Where(map[string]any{"id": d.ID, "next_check_at": nilOr(d.NextCheckAt)}).
-		Updates(map[string]any{"next_check_at": next})
-	if done.Error != nil {
-		return false, fmt.Errorf("claim check of distribution %d: %w", d.ID, done.Error)
-	}
-	return done.RowsAffected == 1, nil
 }

@@ -134,15 +134,75 @@ func (s *Store) distributionRows(ctx context.Context, list []models.Distribution
 	if err != nil {
 		return nil, err
 	}
+	upstreams, err := s.upstreamsByID(ctx, collect(list, func(d models.Distribution) *int64 { return d.UpstreamID }))
+	if err != nil {
+		return nil, err
+	}
+	unsafe, err := s.unsafeSites(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]fleet.DistributionRow, 0, len(list))
 	for _, d := range list {
-		row := fleet.DistributionRow{Distribution: d, Platforms: platforms[d.ID].N, Sites: sites[d.ID].N, Behind: sites[d.ID].Behind}
+		row := fleet.DistributionRow{Unsafe: unsafe[d.ID], Distribution: d, Platforms: platforms[d.ID].N, Sites: sites[d.ID].N, Behind: sites[d.ID].Behind}
 		if d.TargetID != nil {
 			row.TargetName, row.TargetVersion = targets[*d.TargetID].Name, targets[*d.TargetID].DrupalVersion
+		}
+		if d.UpstreamID != nil {
+			shared := upstreams[*d.UpstreamID]
+			row.Upstream, row.Shared = shared.Upstream, shared.Subscribers-1
 		}
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+type sharedUpstream struct {
+	models.Upstream
+	Subscribers int
+}
+
+func (s *Store) upstreamsByID(ctx context.Context, ids []int64) (map[int64]sharedUpstream, error) {
+	var list []sharedUpstream
+	err := s.with(ctx).Model(&models.Upstream{}).Where("id IN ?", ids).
+		Select("upstreams.*, (SELECT COUNT(*) FROM distributions d WHERE d.upstream_id = upstreams.id) AS subscribers").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("load upstreams: %w", err)
+	}
+	byID := make(map[int64]sharedUpstream, len(list))
+	for _, one := range list {
+		byID[one.ID] = one
+	}
+	return byID, nil
+}
+
+// unsafeSites counts the sites that run on platforms with known holes, by
+// distribution.
+func (s *Store) unsafeSites(ctx context.Context, distributions []int64) (map[int64]int, error) {
+	var list []models.Platform
+	err := s.with(ctx).Where("distribution_id IN ? AND state = ?", distributions, models.PlatformReady).
+		Select("id", "distribution_id", "audit", "standing").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("load findings: %w", err)
+	}
+	var ids []int64
+	owner := map[int64]int64{}
+	for _, p := range list {
+		if p.Unsafe() {
+			ids = append(ids, p.ID)
+			owner[p.ID] = p.DistributionID
+		}
+	}
+	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where("platform_id IN ? AND state <> ?", ids, models.SiteDeleted).
+		Select("platform_id AS id, COUNT(*) AS n").Group("platform_id"))
+	if err != nil {
+		return nil, err
+	}
+	unsafe := map[int64]int{}
+	for id, n := range sites {
+		unsafe[owner[id]] += n.N
+	}
+	return unsafe, nil
 }
 
 type count struct {
@@ -467,8 +527,8 @@ func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, 
 		query = query.Scopes(worthALook)
 	}
 	if f.DistributionID != 0 {
-		kinds := []models.SubjectKind{models.SubjectDistribution, models.SubjectTarget}
-		query = query.Where("subject_kind IN ? AND subject_id = ?", kinds, f.DistributionID)
+		query = query.Where("(subject_kind = ? AND subject_id = ?) OR (subject_kind = ? AND subject_id = (SELECT upstream_id FROM distributions WHERE id = ?))",
+			models.SubjectTarget, f.DistributionID, models.SubjectUpstream, f.DistributionID)
 	}
 	if f.PlatformID != 0 {
 		query = query.Where("subject_kind = ? AND subject_id = ?", models.SubjectPlatform, f.PlatformID)

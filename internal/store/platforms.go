@@ -19,7 +19,15 @@ func (s *Store) CreatePlatform(ctx context.Context, p *models.Platform) error {
 		p.State = models.PlatformQueued
 	}
 	taken := fmt.Sprintf("There is a platform with the name %s already. Look for it in the list of platforms.", p.Name)
-	return s.atomic(ctx, func(tx *Store) error { return create(ctx, tx, "platform", p, taken) })
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := create(ctx, tx, "platform", p, taken); err != nil || p.Plan == "" {
+			return err
+		}
+		if err := tx.with(ctx).Create(&platformPlan{PlatformID: p.ID, Plan: p.Plan}).Error; err != nil {
+			return fmt.Errorf("store plan of platform %s: %w", p.Name, err)
+		}
+		return nil
+	})
 }
 
 func platformSubject(id int64) models.Subject {
@@ -44,10 +52,10 @@ func (s *Store) PlatformsOf(ctx context.Context, distributionID int64) ([]models
 }
 
 // PlatformsIn lists the platforms that are in one of these states, oldest first,
-// without their packages.
+// without their lists.
 func (s *Store) PlatformsIn(ctx context.Context, states ...models.PlatformState) ([]models.Platform, error) {
 	var list []models.Platform
-	if err := s.with(ctx).Where("state IN ?", states).Omit("packages").Order("id").Find(&list).Error; err != nil {
+	if err := s.with(ctx).Where("state IN ?", states).Omit("packages", "sources", "audit", "standing", "facts").Order("id").Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("list platforms: %w", err)
 	}
 	return list, nil
@@ -77,7 +85,7 @@ func (s *Store) MovePlatform(ctx context.Context, by string, p models.Platform, 
 // building; else it answers Conflict.
 func (s *Store) SavePlatformBuild(ctx context.Context, p models.Platform) error {
 	done := s.with(ctx).Model(&models.Platform{}).Where("id = ? AND state = ?", p.ID, models.PlatformBuilding).
-		Select("*").Omit("id", "distribution_id", "server", "name", "state", "locked", "reason", "created_at").Updates(p)
+		Select("*").Omit("id", "distribution_id", "server", "name", "state", "locked", "reason", "standing", "created_at").Updates(p)
 	if done.Error != nil {
 		return fmt.Errorf("save build of platform %d: %w", p.ID, done.Error)
 	}

@@ -75,7 +75,7 @@ type queueSource struct {
 
 func (s *Store) queueSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {
 	var found []queueSource
-	err := s.with(ctx).Model(&models.Distribution{}).Where("next_check_at IS NOT NULL").
+	err := s.subscribed(ctx).Model(&models.Upstream{}).Where("next_check_at IS NOT NULL AND NOT stalled").
 		Select("update_type, COUNT(*) AS sources, SUM(CASE WHEN next_check_at <= ? THEN 1 ELSE 0 END) AS due, MIN(next_check_at) AS next_run_at", at).
 		Group("update_type").Find(&found).Error
 	if err != nil {
@@ -95,9 +95,9 @@ func (s *Store) queueWork(ctx context.Context) (map[string]map[models.TaskState]
 		N          int
 	}
 	err := s.with(ctx).Model(&models.Task{}).
-		Joins("JOIN distributions d ON d.id = tasks.subject_id").
-		Where("tasks.kind = ? AND tasks.subject_kind = ? AND tasks.state IN ?", models.TaskCheck, models.SubjectDistribution, unfinished()).
-		Select("d.update_type, tasks.state, COUNT(*) AS n").Group("d.update_type, tasks.state").Find(&found).Error
+		Joins("JOIN upstreams u ON u.id = tasks.subject_id").
+		Where("tasks.kind = ? AND tasks.subject_kind = ? AND tasks.state IN ?", models.TaskCheck, models.SubjectUpstream, unfinished()).
+		Select("u.update_type, tasks.state, COUNT(*) AS n").Group("u.update_type, tasks.state").Find(&found).Error
 	if err != nil {
 		return nil, fmt.Errorf("count checks of queues: %w", err)
 	}

@@ -28,7 +28,8 @@ func rows() []any {
 	return []any{
 		&models.Distribution{}, &models.Platform{}, &models.Site{}, &models.Comparison{}, &models.Task{}, &models.TaskLine{},
 		&models.Check{}, &models.Queue{}, &models.Upgrade{}, &models.UpgradeStep{}, &models.Event{}, &models.User{},
-		&models.LoginLink{}, &session{}, &formToken{},
+		&models.LoginLink{}, &session{}, &formToken{}, &models.Upstream{}, &models.Host{}, &models.SourceState{}, &platformPlan{},
+		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},
 	}
 }
 
@@ -69,7 +70,7 @@ func (c *changes) Trace(_ context.Context, _ time.Time, query func() (string, in
 // whose empty value the serializer writes so.
 func nullable(f *schema.Field) bool {
 	kind := f.FieldType.Kind()
-	return kind == reflect.Pointer || f.Serializer != nil && (kind == reflect.Slice || kind == reflect.Map)
+	return kind == reflect.Pointer || f.Name == "Secrets" || f.Serializer != nil && (kind == reflect.Slice || kind == reflect.Map)
 }
 
 func TestMigrations_MatchModels(t *testing.T) {
@@ -302,10 +303,12 @@ func TestMigrations_ChecksMirrorModels(t *testing.T) {
 		"upgrade_steps.state": texts(models.StepPending, models.StepRunning, models.StepDone, models.StepSkipped, models.StepFailed, models.StepUndone),
 		"upgrades.mode":       texts(models.ModeUnknown, models.ModeCode, models.ModeDatabase),
 		"task_lines.level":    texts(models.LevelOut, models.LevelErr, models.LevelInfo, models.LevelWarn, models.LevelError),
-		"checks.trigger":      texts(models.TriggerQueue, models.TriggerButton, models.TriggerSave),
-		"checks.outcome":      texts(models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed),
+		"checks.trigger":      texts(models.TriggerQueue, models.TriggerButton, models.TriggerSave, models.TriggerWebhook),
+		"checks.outcome":      texts(models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed, models.CheckThrottled, models.CheckBlocked),
 		"distributions.condition": texts(models.ConditionNew, models.ConditionCurrent, models.ConditionChanged,
 			models.ConditionFailing, models.ConditionHeld),
+		"webhooks.provider":  texts(models.Providers()...),
+		"deliveries.outcome": texts(models.DeliveryOutcomes()...),
 	}
 	for name, s := range openBoth(t) {
 		found := checked(t, s)

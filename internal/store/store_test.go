@@ -219,13 +219,13 @@ func TestStore_Create_KeepsEverything(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, database(t))
 			every := 90 * time.Second
-			next := time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.FixedZone("there", 3600))
-			d := models.Distribution{Name: "Ba\xffd\x00text", Slug: "bad", UpdateType: "git", CheckEvery: &every, NextCheckAt: &next}
+			d := models.Distribution{Name: "Ba\xffd\x00text", Slug: "bad", UpdateType: "git", CheckEvery: &every, Secrets: []byte{0, 0xff}, RebuildDays: 30}
 			ok(t, w.CreateDistribution(w.ctx, &d))
 			got, err := w.Distribution(w.ctx, d.ID)
 			ok(t, err)
 			want(t, "interval", *got.CheckEvery, every)
-			want(t, "next check", got.NextCheckAt.Equal(next), true)
+			want(t, "secrets", string(got.Secrets), "\x00\xff")
+			want(t, "rebuild", got.RebuildDays, 30)
 			want(t, "settings", got.Settings == nil, true)
 			want(t, "name", got.Name, "Ba\uFFFDd\uFFFDtext")
 			want(t, "condition", got.Condition, models.ConditionNew)
@@ -393,42 +393,6 @@ func TestStore_RecordCheck_JoinsUnchanged(t *testing.T) {
 			want(t, "observed", d.Observed, "r1")
 			want(t, "condition", d.Condition, models.ConditionFailing)
 			want(t, "last check", d.LastCheckAt.Equal(at), true)
-		})
-	}
-}
-
-func TestStore_ClaimCheck_OneWinner(t *testing.T) {
-	t.Parallel()
-	for name, database := range databases() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, database(t))
-			at := time.Now()
-			claimed, err := w.ClaimCheck(w.ctx, w.d, &at) // from never
-			ok(t, err)
-			want(t, "claimed from nil", claimed, true)
-			due, err := w.DueDistributions(w.ctx, "git", at.Add(time.Second), 10)
-			ok(t, err)
-			want(t, "due", len(due), 1)
-			none, err := w.DueDistributions(w.ctx, "git", at.Add(-time.Second), 10)
-			ok(t, err)
-			want(t, "not due yet", len(none), 0)
-			next := at.Add(time.Minute)
-			var winners atomic.Int32
-			var claims sync.WaitGroup
-			for range 10 {
-				claims.Go(func() {
-					won, err := w.ClaimCheck(w.ctx, due[0], &next)
-					if err != nil {
-						t.Error(err)
-					}
-					if won {
-						winners.Add(1)
-					}
-				})
-			}
-			claims.Wait()
-			want(t, "winners", winners.Load(), 1)
 		})
 	}
 }

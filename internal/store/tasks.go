@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 )
 
@@ -35,10 +36,10 @@ func (s *Store) CreateTask(ctx context.Context, t *models.Task) error {
 	})
 }
 
-// taskEvent records what happens to a task, but not each quiet look of a
-// queue at a source: those are in the list of checks.
+// taskEvent records what happens to a task, but not each quiet look at a
+// source for a queue or a webhook: those are in the list of checks.
 func (s *Store) taskEvent(ctx context.Context, by, verb string, t models.Task, text string) error {
-	if t.Kind == models.TaskCheck && by == queueActor {
+	if t.Kind == models.TaskCheck && (by == queueActor || by == fleet.ActorWebhook) {
 		return nil
 	}
 	return s.event(ctx, by, verb, t.Subject, text)
@@ -221,13 +222,12 @@ func (s *Store) cancelIn(ctx context.Context, id int64, state models.TaskState, 
 	return done.RowsAffected == 1, nil
 }
 
-// RunningChecks counts the queued and running checks of distributions of a
-// type.
+// RunningChecks counts the queued and running checks of upstreams of a type.
 func (s *Store) RunningChecks(ctx context.Context, updateType string) (int, error) {
 	var n int64
 	err := s.with(ctx).Model(&models.Task{}).
-		Joins("JOIN distributions d ON d.id = tasks.subject_id AND d.update_type = ?", updateType).
-		Where("tasks.kind = ? AND tasks.subject_kind = ? AND tasks.state IN ?", models.TaskCheck, models.SubjectDistribution, unfinished()).
+		Joins("JOIN upstreams u ON u.id = tasks.subject_id AND u.update_type = ?", updateType).
+		Where("tasks.kind = ? AND tasks.subject_kind = ? AND tasks.state IN ?", models.TaskCheck, models.SubjectUpstream, unfinished()).
 		Count(&n).Error
 	if err != nil {
 		return 0, fmt.Errorf("count running checks: %w", err)

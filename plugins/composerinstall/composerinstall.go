@@ -10,12 +10,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"hefring/internal/egress"
 	"hefring/internal/run"
 	"hefring/models"
 	"hefring/plugins"
@@ -35,45 +34,23 @@ func Run(ctx context.Context, env plugins.Env, dir, cacheKey string) error {
 	if err := wantManifest(env, dir); err != nil {
 		return err
 	}
-	cache := filepath.Join(env.Cache, "composer", cacheKey)
-	home, err := os.MkdirTemp(env.Scratch, "composer-")
-	if err != nil {
-		return fmt.Errorf("make composer's home: %w", err)
-	}
-	if err := errors.Join(env.Run.Chown(home), plugins.MakeDir(env, cache), env.Run.Chown(dir)); err != nil {
-		return fmt.Errorf("prepare composer: %w", err)
-	}
-	proxy, err := plugins.OpenProxy(ctx, env, nil)
+	c, err := Open(ctx, env, Options{CacheKey: cacheKey})
 	if err != nil {
 		return err
 	}
-	defer proxy.Close()
-	plugins.Logf(env, "Running composer install --no-dev")
-	_, err = env.Run.Run(ctx, run.Cmd{
-		Name: "composer",
-		Args: []string{"install", "--no-dev", "--no-interaction", "--no-progress", "--no-ansi"},
-		Dir:  dir,
-		Env: []string{
-			"HOME=" + home, "COMPOSER_HOME=" + home, "COMPOSER_CACHE_DIR=" + cache,
-			"COMPOSER_MEMORY_LIMIT=" + phpMemory, "COMPOSER_NO_INTERACTION=1",
-			"COLUMNS=500", // or messages are broken in the middle of words
-			// Composer may call git for packages without an archive.
-			"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_ALLOW_PROTOCOL=http:https",
-		},
-		Stdout:  env.Log,
-		Stderr:  env.Log,
-		Timeout: timeout,
-		Limits:  run.Limits{OutputBytes: output},
-		Sandbox: &run.Sandbox{
-			Writable: []string{dir, cache, home},
-			Network:  run.NetworkProxy,
-			Proxy:    proxy.Socket(),
-		},
-	})
-	if err != nil {
-		return explain(err, proxy, dir)
+	defer c.Close()
+	if err := env.Run.Chown(dir); err != nil {
+		return fmt.Errorf("prepare composer: %w", err)
 	}
-	return nil
+	return c.Install(ctx, dir)
+}
+
+// Install runs “composer install --no-dev” in dir, with the scripts and plugins
+// of its packages and without any credential.
+func (c *Composer) Install(ctx context.Context, dir string) error {
+	plugins.Logf(c.env, "Running composer install --no-dev")
+	_, err := c.Run(ctx, Call{Args: []string{"install", "--no-dev", "--no-progress"}, Dir: dir})
+	return err
 }
 
 func wantManifest(env plugins.Env, dir string) error {
@@ -92,22 +69,27 @@ func wantManifest(env plugins.Env, dir string) error {
 	return nil
 }
 
-func explain(err error, proxy *egress.Proxy, dir string) error {
+func (c *Composer) explain(err error, call Call) error {
+	command := "composer " + call.Args[0]
 	exit, ok := errors.AsType[*run.ExitError](err)
 	if !ok {
-		return fmt.Errorf("run composer install: %w", err)
+		return fmt.Errorf("run %s: %w", command, err)
 	}
-	if full := plugins.FullDisk(err, dir); full != nil {
+	if c.secrets != nil {
+		exit.Tail = c.secrets.Replace(exit.Tail)
+	}
+	if full := plugins.FullDisk(err, append(call.Writable, call.Dir, c.cache)...); full != nil {
 		return full
 	}
 	reason := reason(exit)
 	// The proxy that carried composer's downloads tells best what hindered them.
 	if strings.Contains(exit.Tail, "download") || strings.Contains(exit.Tail, "curl error") {
-		if cause := cmp.Or(proxy.Refused(), proxy.Failed()); cause != nil {
-			reason = models.Explain(cause) + " " + reason
+		if cause := cmp.Or(c.proxy.Refused(), c.proxy.Failed()); cause != nil {
+			return models.Wrapf(models.Invalid, err, "%s failed (exit code %d). %s %s", command, exit.Code, models.Explain(cause), reason).
+				Because(models.ReasonOf(cause))
 		}
 	}
-	return models.Wrapf(models.Invalid, err, "composer install failed (exit code %d). %s", exit.Code, reason)
+	return models.Wrapf(models.Invalid, err, "%s failed (exit code %d). %s", command, exit.Code, reason).Because(models.ReasonBuild)
 }
 
 func reason(exit *run.ExitError) string {
@@ -131,11 +113,14 @@ func reason(exit *run.ExitError) string {
 	return "The last lines of the log say why: " + lastLine(exit.Tail)
 }
 
+// usage is how Composer's hint on a command's options begins.
+var usage = regexp.MustCompile(`^[a-z-]+ \[-`)
+
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for _, line := range slices.Backward(lines) {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "install [--") {
+		if line != "" && !usage.MatchString(line) {
 			return line
 		}
 	}

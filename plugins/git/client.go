@@ -2,13 +2,10 @@ package git
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
+	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,39 +21,43 @@ const (
 	localTimeout = 10 * time.Minute
 )
 
-// client is git for one call on one source.
+// client is git for one call on one repository.
 type client struct {
 	env    plugins.Env
-	source source
+	remote remote
+	answer time.Duration // a server's time to answer one question
 	proxy  *egress.Proxy
-	key    string // names the repository in caches
+	ssh    string // folder of ssh's key and configuration, "" without
 }
 
-func open(ctx context.Context, env plugins.Env, s source) (*client, error) {
-	u, err := env.Egress.CheckGitURL(s.url)
-	if err != nil {
+// open checks that the repository may be reached; close the client in the end.
+func open(ctx context.Context, env plugins.Env, r remote, answer time.Duration) (*client, error) {
+	if _, err := env.Egress.CheckGitURL(r.url); err != nil {
 		return nil, fieldError(fieldURL, err)
 	}
-	host, port := u.Hostname(), portOf(u)
-	proxy, err := plugins.OpenProxy(ctx, env, func(h string, p int) bool { return strings.EqualFold(h, host) && p == port })
+	host, port := r.host(), r.port()
+	proxy, err := plugins.OpenProxy(ctx, env, func(h string, p int) bool {
+		return strings.EqualFold(strings.TrimSuffix(h, "."), host) && p == port
+	})
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(s.url))
-	return &client{env: env, source: s, proxy: proxy, key: hex.EncodeToString(sum[:16])}, nil
+	c := &client{env: env, remote: r, answer: answer, proxy: proxy}
+	if r.isSSH() {
+		if c.ssh, err = r.login.keep(env); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-func portOf(u *url.URL) int {
-	if port, err := strconv.Atoi(u.Port()); err == nil {
-		return port
+func (c *client) close() {
+	c.proxy.Close()
+	if c.ssh != "" {
+		_ = os.RemoveAll(c.ssh)
 	}
-	if u.Scheme == "http" {
-		return 80
-	}
-	return 443
 }
-
-func (c *client) close() { c.proxy.Close() }
 
 // fieldError makes the message of err appear at a field of the form as well.
 func fieldError(field string, err error) error {
@@ -64,11 +65,14 @@ func fieldError(field string, err error) error {
 	if !ok {
 		return err
 	}
-	return &models.Error{Code: e.Code, Message: e.Message, Fields: map[string]string{field: e.Message}, Err: e.Err}
+	shown := *e
+	shown.Fields = map[string]string{field: e.Message}
+	return &shown
 }
 
-// settings harden git against what a repository or its server may try.
-func settings() [][2]string {
+// hardening is git's configuration against what a repository or its server may
+// try.
+func hardening() [][2]string {
 	return [][2]string{
 		{"protocol.file.allow", "never"},
 		{"protocol.version", "2"},
@@ -99,157 +103,55 @@ func settings() [][2]string {
 	}
 }
 
-func environment(more ...string) []string {
+// environment is all that git knows of the machine, with further configuration.
+func environment(protocol string, more ...[2]string) []string {
 	env := []string{
-		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https",
+		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=" + protocol,
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
 		"GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_PROTOCOL_FROM_USER=0",
 	}
-	list := settings()
+	list := append(hardening(), more...)
 	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(list)))
 	for i, pair := range list {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, pair[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, pair[1]))
 	}
-	return append(env, more...)
+	return env
 }
 
-// remote runs git with the network. Its errors are for people.
-func (c *client) remote(ctx context.Context, timeout time.Duration, output int64, writable []string, args ...string) ([]byte, error) {
+// promisor is the name under which a partial copy knows where the rest is.
+const promisor = "origin"
+
+// call is one run of git with the network.
+type call struct {
+	timeout  time.Duration
+	output   int64 // bytes that are accepted
+	writable []string
+	args     []string
+}
+
+// ask runs git with the network. Its errors are for people.
+func (c *client) ask(ctx context.Context, call call) (run.Result, error) {
+	more := [][2]string{{"remote." + promisor + ".url", c.remote.url}, {"remote." + promisor + ".promisor", "true"}}
+	if header := c.remote.login.authorization(); header != "" {
+		more = append(more, [2]string{"http." + c.remote.origin() + "/.extraHeader", "Authorization: " + header})
+	}
+	env := environment(c.remote.address.Scheme, more...)
+	sandbox := &run.Sandbox{Writable: call.writable, Network: run.NetworkProxy, Proxy: c.proxy.Socket()}
+	if c.ssh != "" {
+		env = append(env, "GIT_SSH_COMMAND="+sshCommand(c.ssh), "GIT_SSH_VARIANT=ssh")
+		sandbox.ReadOnly = []string{c.ssh}
+	}
 	res, err := c.env.Run.Run(ctx, run.Cmd{
-		Name: "git", Args: args, Env: environment(), Timeout: timeout,
-		Limits:  run.Limits{OutputBytes: output},
-		Sandbox: &run.Sandbox{Writable: writable, Network: run.NetworkProxy, Proxy: c.proxy.Socket()},
+		Name: "git", Args: call.args, Env: env, Timeout: call.timeout,
+		Limits: run.Limits{OutputBytes: call.output}, Sandbox: sandbox,
 	})
+	if exit, ok := errors.AsType[*run.ExitError](err); ok {
+		exit.Tail = c.remote.login.redact(exit.Tail)
+	}
 	if err != nil {
-		return nil, c.explain(err)
+		return res, c.explain(err)
 	}
-	return res.Stdout, nil
+	return res, nil
 }
 
-// tip finds the commit of the branch.
-func (c *client) tip(ctx context.Context) (tip, error) {
-	ref, args := "HEAD", []string{"ls-remote", "--symref", "--", c.source.url, "HEAD"}
-	if c.source.branch != "" {
-		ref = "refs/heads/" + c.source.branch
-		args = []string{"ls-remote", "--heads", "--", c.source.url, ref}
-	}
-	out, err := c.remote(ctx, c.source.answer, 1<<20, nil, args...)
-	if err != nil {
-		return tip{}, err
-	}
-	found, err := parseRefs(out)
-	if err != nil {
-		return tip{}, err
-	}
-	commit, ok := found.commits[ref]
-	if !ok {
-		return tip{}, c.missing(ctx)
-	}
-	if ref == "HEAD" && found.head != "" {
-		ref = found.head
-	}
-	return tip{ref: ref, commit: commit}, nil
-}
-
-// refs is what ls-remote printed.
-type refs struct {
-	commits map[string]string
-	head    string // branch that HEAD stands for
-}
-
-func parseRefs(out []byte) (refs, error) {
-	found := refs{commits: map[string]string{}}
-	for line := range strings.Lines(string(out)) {
-		value, name, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t")
-		if !ok {
-			continue
-		}
-		if branch, isSymbolic := strings.CutPrefix(value, "ref: "); isSymbolic {
-			if short, isBranch := strings.CutPrefix(branch, "refs/heads/"); name == "HEAD" && isBranch && validBranch(short) {
-				found.head = branch
-			}
-			continue
-		}
-		if len(value) == 64 {
-			return refs{}, models.Errorf(models.Invalid, "The repository uses SHA-256 object names, which Hefring cannot follow yet. Use a repository with SHA-1 names.")
-		}
-		if len(value) == 40 && isHex(value) {
-			found.commits[name] = value
-		}
-	}
-	return found, nil
-}
-
-func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
-
-// missing says why the wanted ref is not there, and what is near.
-func (c *client) missing(ctx context.Context) error {
-	out, err := c.remote(ctx, c.source.answer, 16<<20, nil, "ls-remote", "--heads", "--", c.source.url)
-	tooMany := errors.Is(err, run.ErrOutputLimit)
-	if err != nil && !tooMany {
-		return err
-	}
-	found, err := parseRefs(out)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for ref := range found.commits {
-		names = append(names, run.Clean(strings.TrimPrefix(ref, "refs/heads/")))
-	}
-	slices.Sort(names)
-	switch {
-	case len(names) == 0 && !tooMany:
-		return fieldError(fieldURL, models.Errorf(models.Invalid, "The repository is empty: it has no branches yet. Push a first commit, then check again. If it is not empty, the address is not one of a git repository."))
-	case c.source.branch == "":
-		return fieldError(fieldBranch, models.Errorf(models.Invalid, "The repository's default branch does not exist. Name a branch: there %s.", offer("", names)))
-	}
-	return fieldError(fieldBranch, models.Errorf(models.Invalid, "The repository has no branch %q. Correct the branch: there %s.", c.source.branch, offer(c.source.branch, names)))
-}
-
-// offer lists up to five names, the nearest first.
-func offer(wanted string, names []string) string {
-	if len(names) == 0 {
-		return "are many others"
-	}
-	near := slices.Clone(names)
-	if wanted != "" {
-		slices.SortStableFunc(near, func(a, b string) int { return distance(wanted, a) - distance(wanted, b) })
-	}
-	verb, more := "is ", ""
-	if len(near) > 1 {
-		verb = "are "
-	}
-	if len(near) > 5 {
-		more = fmt.Sprintf(" and %d more", len(near)-5)
-		near = near[:5]
-	}
-	return verb + strings.Join(near, ", ") + more
-}
-
-// distance counts the edits between two names; a name that holds the other is
-// nearer than its length says. Long names are compared by their beginning.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a[:min(len(a), 100)]), strings.ToLower(b[:min(len(b), 100)])
-	if strings.Contains(a, b) || strings.Contains(b, a) {
-		return 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		previous := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			previous, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, previous+cost)
-		}
-	}
-	return row[len(b)]
-}
-
-func (c *client) cacheDir() string { return filepath.Join(c.env.Cache, "git", c.key) }
+func (c *client) cacheDir() string { return filepath.Join(c.env.Cache, "git", c.remote.folder()) }

@@ -97,7 +97,7 @@ func fillDisks(url, folder string) error {
 	if err := os.Mkdir(dst, 0o755); err != nil {
 		return err
 	}
-	err = source.Build(ctx, env, v, dst)
+	_, err = source.Build(ctx, env, v, dst)
 	if text := models.Explain(err); !strings.Contains(text, "disk that holds platforms is full") {
 		return fmt.Errorf("check out to a full disk: %s, %w", text, err)
 	}

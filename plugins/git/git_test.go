@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,13 +54,13 @@ func TestSource_Check_DefaultBranch(t *testing.T) {
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
 	v := check(t, source, env)
 	want := plugins.Version{Revision: "git:refs/heads/main@sha1:" + first, Content: first, Label: first[:7], Note: "Add the first page"}
-	if v != want {
+	if !reflect.DeepEqual(v, want) {
 		t.Errorf("got %+v, want %+v", v, want)
 	}
 
 	u.git("checkout", "-q", "-b", "next/10")
 	second := u.publish("second", map[string]string{"a": "2"})
-	if v := check(t, source, env); v != want {
+	if v := check(t, source, env); !reflect.DeepEqual(v, want) {
 		t.Errorf("a push to another branch gave %+v", v)
 	}
 	if err := u.server.SetDefault("site", "next/10"); err != nil {
@@ -331,7 +332,7 @@ func TestSource_Build_RecordedCommitFromStrictServer(t *testing.T) {
 	u.git("checkout", "-q", "--orphan", "fresh")
 	u.commit("rewritten", map[string]string{"a": "4"})
 	u.push("--force", "HEAD:refs/heads/main")
-	err := source.Build(t.Context(), newEnv(t), v, t.TempDir())
+	_, err := source.Build(t.Context(), newEnv(t), v, t.TempDir())
 	wantError(t, err, "Commit "+first[:7]+" is no longer in the repository", "Check again")
 }
 
@@ -385,7 +386,7 @@ func TestSource_Build_RefusesHostileRepositories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = source.Build(t.Context(), env, check(t, source, env), t.TempDir())
+			_, err = source.Build(t.Context(), env, check(t, source, env), t.TempDir())
 			wantError(t, err, c.want)
 		})
 	}
@@ -417,7 +418,7 @@ func TestSource_Build_TreeBomb(t *testing.T) {
 	commit := u.git("commit-tree", "-m", "bomb", id)
 	u.push(commit + ":refs/heads/main")
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
-	err := source.Build(t.Context(), env, check(t, source, env), t.TempDir())
+	_, err := source.Build(t.Context(), env, check(t, source, env), t.TempDir())
 	wantError(t, err, "more than a platform may")
 }
 
@@ -567,7 +568,7 @@ func TestSource_Build_RefusesOtherSubdirectory(t *testing.T) {
 	u.publish("first", map[string]string{"a/x": "1", "b/y": "1"})
 	env := newEnv(t)
 	v := check(t, open(t, models.Settings{"url": u.url, "subdirectory": "a"}), env)
-	err := open(t, models.Settings{"url": u.url, "subdirectory": "b"}).Build(t.Context(), env, v, t.TempDir())
+	_, err := open(t, models.Settings{"url": u.url, "subdirectory": "b"}).Build(t.Context(), env, v, t.TempDir())
 	wantError(t, err, "Check again")
 }
 
@@ -575,6 +576,6 @@ func TestSource_Build_ComposerMissing(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "composer": "1"})
-	err := source.Build(t.Context(), env, check(t, source, env), t.TempDir())
+	_, err := source.Build(t.Context(), env, check(t, source, env), t.TempDir())
 	wantError(t, err, "no composer.json", "switch off")
 }

@@ -182,7 +182,7 @@ func check(t *testing.T, source plugins.Source, env plugins.Env) plugins.Version
 func build(t *testing.T, source plugins.Source, env plugins.Env, v plugins.Version) string {
 	t.Helper()
 	dst := t.TempDir()
-	if err := source.Build(t.Context(), env, v, dst); err != nil {
+	if _, err := source.Build(t.Context(), env, v, dst); err != nil {
 		t.Fatalf("build: %v", err)
 	}
 	return dst

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,16 +33,42 @@ const (
 var errCorrupt = errors.New("cached repository is damaged")
 
 // mirror is a bare repository in the cache that holds the commits fetched so
-// far, each without its history. Whoever holds one has it alone.
+// far. Whoever holds one has it alone.
 type mirror struct {
-	c   *client
-	dir string
+	c      *client
+	dir    string
+	format string // hash of its objects: sha1 or sha256
+	// partial marks the copy that checks use: commits, and folders as far down as
+	// they were asked for, but no files.
+	partial bool
 }
 
-// withMirror runs fn on the repository's mirror. A damaged mirror is made anew
-// once.
-func (c *client) withMirror(ctx context.Context, fn func(mirror) error) error {
-	m := mirror{c, c.cacheDir()}
+// withFiles runs fn on the mirror that builds take their files from.
+func (c *client) withFiles(ctx context.Context, format string, fn func(mirror) error) error {
+	return c.withMirror(ctx, mirror{c: c, dir: c.cacheDir() + suffix(format), format: format}, fn)
+}
+
+// withHistory runs fn on the mirror that checks look at: without files, where
+// the server leaves them out.
+func (c *client) withHistory(ctx context.Context, format string, fn func(mirror) error) error {
+	if _, err := os.Lstat(c.cacheDir() + wholeMark); err == nil {
+		return c.withFiles(ctx, format, fn)
+	}
+	return c.withMirror(ctx, mirror{c: c, dir: c.cacheDir() + suffix(format) + ".history", format: format, partial: true}, fn)
+}
+
+// wholeMark stands beside the mirrors of a server that always sends everything.
+const wholeMark = ".whole"
+
+func suffix(format string) string {
+	if format == "sha1" {
+		return ""
+	}
+	return "." + format
+}
+
+// withMirror runs fn on a mirror. A damaged one is made anew once.
+func (c *client) withMirror(ctx context.Context, m mirror, fn func(mirror) error) error {
 	if err := os.MkdirAll(filepath.Dir(m.dir), 0o755); err != nil { //nolint:gosec // another user passes through
 		return fmt.Errorf("make git cache: %w", tree.Explain(err, c.env.Cache))
 	}
@@ -135,7 +163,7 @@ func (m mirror) remake(ctx context.Context) error {
 	if err := plugins.MakeDir(m.c.env, m.dir); err != nil {
 		return err
 	}
-	_, err := m.local(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+	_, err := m.local(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", "--object-format="+m.format)
 	return err
 }
 
@@ -149,7 +177,7 @@ func (m mirror) local(ctx context.Context, args ...string) ([]byte, error) {
 func (m mirror) localIn(ctx context.Context, dir string, writable, env []string, lines func(string), args ...string) ([]byte, error) {
 	cmd := run.Cmd{
 		Name: "git", Args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...), Dir: dir,
-		Env: environment(env...), Timeout: localTimeout,
+		Env: append(environment("none"), env...), Timeout: localTimeout,
 		Sandbox: &run.Sandbox{Writable: append([]string{m.dir}, writable...), Network: run.NetworkNone},
 	}
 	if lines != nil {
@@ -170,28 +198,51 @@ func (m mirror) localIn(ctx context.Context, dir string, writable, env []string,
 	return nil, err
 }
 
-// want makes sure that the commit is in the mirror. Servers differ in what they
-// hand out, so it tries the commit itself, then its branch, then the branch's
-// history, since the branch may have moved on.
-func (m mirror) want(ctx context.Context, t tip) error {
-	if m.has(ctx, t.commit) {
+// wanted is one object that a mirror is to have.
+type wanted struct {
+	object string
+	ref    string // where it was seen, "" for nowhere
+	depth  int    // commits of its history, 1 for none but itself
+	levels int    // of folders, in a partial mirror
+}
+
+// want makes sure that the object is in the mirror.
+func (m mirror) want(ctx context.Context, w wanted) error {
+	if m.has(ctx, w.object) {
 		return nil
 	}
-	plugins.Logf(m.c.env, "Fetching commit %s from %s", t.commit[:7], m.c.source.host)
+	plugins.Logf(m.c.env, "Fetching %s from %s", w.object[:7], m.c.remote.host())
+	return m.load(ctx, w)
+}
+
+// everything is the depth that git takes for no limit.
+const everything = 2147483647
+
+// load fetches the object. Servers differ in what they hand out, so it tries the
+// object itself, then its ref, then the ref's history, since the ref may have
+// moved on, then all branches.
+func (m mirror) load(ctx context.Context, w wanted) error {
 	const incoming = "refs/hefring/incoming"
-	attempts := [][]string{
-		{"--depth=1", "+" + t.commit + ":refs/hefring/" + t.commit},
-		{"--depth=1", "+" + t.ref + ":" + incoming},
-		{"--depth=2147483647", "+" + t.ref + ":" + incoming},
-		{"", "+" + t.ref + ":" + incoming}, // servers of plain files know no depth
+	type attempt struct {
+		depth   int
+		refspec string
+	}
+	attempts := []attempt{{w.depth, "+" + w.object + ":refs/hefring/" + w.object}}
+	if w.ref != "" {
+		ref := "+" + w.ref + ":" + incoming
+		// Servers of plain files know no depth.
+		attempts = append(attempts, attempt{w.depth, ref}, attempt{everything, ref}, attempt{0, ref})
+	} else {
+		all := "+refs/heads/*:" + incoming + "/*"
+		attempts = append(attempts, attempt{everything, all}, attempt{0, all})
 	}
 	var last error
-	for _, attempt := range attempts {
-		last = m.fetch(ctx, attempt[0], attempt[1])
+	for _, a := range attempts {
+		last = m.fetch(ctx, a.depth, w.levels, a.refspec)
 		if last != nil && !errors.Is(last, errNotOffered) {
 			return last
 		}
-		if last == nil && m.has(ctx, t.commit) {
+		if last == nil && m.has(ctx, w.object) {
 			return nil
 		}
 	}
@@ -199,24 +250,49 @@ func (m mirror) want(ctx context.Context, t tip) error {
 		return last
 	}
 	return models.Wrapf(models.Invalid, last,
-		"Commit %s is no longer in the repository: the branch was rewritten after the check. Check again to build what it holds now.", t.commit[:7])
+		"Commit %s is no longer in the repository: its history was rewritten, or it never was there. Check again to build what it holds now.", w.object[:7]).
+		Because(models.ReasonRefNotFound)
 }
 
-func (m mirror) has(ctx context.Context, commit string) bool {
-	_, err := m.local(ctx, "cat-file", "-e", commit+"^{commit}")
+func (m mirror) has(ctx context.Context, object string) bool {
+	_, err := m.local(ctx, "cat-file", "-e", object)
 	return err == nil
 }
 
-func (m mirror) fetch(ctx context.Context, depth, refspec string) error {
+// fetch gets refspec with depth commits of history, 0 for no limit.
+func (m mirror) fetch(ctx context.Context, depth, levels int, refspec string) error {
 	args := []string{
 		"--git-dir=" + m.dir, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
 		"--no-recurse-submodules", "--no-auto-maintenance", "--refmap=",
 	}
-	if depth != "" {
-		args = append(args, depth)
+	if depth > 0 {
+		args = append(args, "--depth="+strconv.Itoa(depth))
 	}
-	_, err := m.c.remote(ctx, fetchTimeout, 1<<20, []string{m.dir}, append(args, "--", m.c.source.url, refspec)...)
+	fetching := call{timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir}}
+	if !m.partial {
+		fetching.args = append(args, "--", m.c.remote.url, refspec)
+		_, err := m.c.ask(ctx, fetching)
+		return err
+	}
+	var err error
+	for _, filter := range []string{"tree:" + strconv.Itoa(levels), "blob:none"} {
+		fetching.args = append(slices.Clone(args), "--filter="+filter, "--", promisor, refspec)
+		var res run.Result
+		res, err = m.c.ask(ctx, fetching)
+		if err == nil && bytes.Contains(res.Stderr, []byte("filtering not recognized")) {
+			m.markWhole()
+		}
+		if !errors.Is(err, errNoFilter) {
+			return err
+		}
+	}
+	m.markWhole()
 	return err
+}
+
+// markWhole remembers that partial copies gain nothing here.
+func (m mirror) markWhole() {
+	_ = os.WriteFile(m.c.cacheDir()+wholeMark, nil, 0o600) // without it checks are only slower
 }
 
 // subject gives the first line of the commit's message, made harmless.
@@ -229,16 +305,46 @@ func (m mirror) subject(ctx context.Context, commit string) (string, error) {
 	return strings.TrimSpace(run.Clean(strings.TrimSpace(string(out)))), nil
 }
 
-// subtree gives the id of a folder of the commit.
-func (m mirror) subtree(ctx context.Context, commit, folder string) (string, error) {
-	out, err := m.local(ctx, "ls-tree", "-z", "--full-tree", "-d", commit, folder)
+// isCommit tells an odd tag or ref from one that can be built.
+func (m mirror) isCommit(ctx context.Context, t tip) error {
+	out, err := m.local(ctx, "cat-file", "-t", t.commit)
 	if err != nil {
-		return "", fmt.Errorf("look for sub-directory: %w", err)
+		return fmt.Errorf("look at %s: %w", t.commit, err)
+	}
+	if kind := strings.TrimSpace(string(out)); kind != "commit" {
+		return models.Errorf(models.Invalid, "%s is a %s and not a commit, so there is nothing to build. Choose another reference.", t.name(), kind).
+			Because(models.ReasonRefNotFound)
+	}
+	return nil
+}
+
+// object finds an entry of the commit's tree; its id is "" when there is none.
+func (m mirror) object(ctx context.Context, commit, name string) (kind, id string, err error) {
+	args := []string{"ls-tree", "-z", "--full-tree", commit, name}
+	out, err := m.local(ctx, args...)
+	if err != nil && m.partial { // a folder on the way is not here yet
+		var res run.Result
+		res, err = m.c.ask(ctx, call{
+			timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir},
+			args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...),
+		})
+		out = res.Stdout
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("look for %s in commit: %w", name, err)
 	}
 	info, _, _ := strings.Cut(string(out), "\t")
-	parts := strings.Fields(info)
-	if len(parts) == 3 && parts[1] == "tree" && len(parts[2]) == 40 {
-		return parts[2], nil
+	if parts := strings.Fields(info); len(parts) == 3 && isObject(parts[2]) {
+		return parts[1], parts[2], nil
+	}
+	return "", "", nil
+}
+
+// subtree gives the id of a folder of the commit.
+func (m mirror) subtree(ctx context.Context, commit, folder string) (string, error) {
+	kind, id, err := m.object(ctx, commit, folder)
+	if err != nil || kind == "tree" {
+		return id, err
 	}
 	return "", m.noFolder(ctx, commit, folder)
 }
@@ -255,112 +361,8 @@ func (m mirror) noFolder(ctx context.Context, commit, folder string) error {
 	}
 	if len(names) == 0 {
 		return fieldError(fieldSubdirectory, models.Errorf(models.Invalid,
-			"The repository has no folder %q, nor any other. Leave the sub-directory empty.", folder))
+			"The repository has no folder %q, nor any other. Leave the sub-directory empty.", folder).Because(models.ReasonNotFound))
 	}
 	return fieldError(fieldSubdirectory, models.Errorf(models.Invalid,
-		"The repository has no folder %q. Correct the sub-directory: there %s.", folder, offer(folder, names)))
-}
-
-// checkout writes the files of exactly that commit to dst. content is what the
-// check saw: the commit, or the id of the sub-directory's tree.
-func (m mirror) checkout(ctx context.Context, commit, content, dst string) error {
-	treeID, err := m.expected(ctx, commit, content)
-	if err != nil {
-		return err
-	}
-	size, err := m.measure(ctx, treeID)
-	if err != nil {
-		return err
-	}
-	if free, err := tree.Free(dst); err == nil && free < size {
-		return tree.Full(fmt.Errorf("the files need %s", tree.Size(size)), dst)
-	}
-	work, err := os.MkdirTemp(m.c.env.Scratch, "git-")
-	if err != nil {
-		return fmt.Errorf("make folder for git: %w", tree.Explain(err, m.c.env.Scratch))
-	}
-	if err := errors.Join(m.c.env.Run.Chown(work), m.c.env.Run.Chown(dst)); err != nil {
-		return err
-	}
-	env := []string{"GIT_INDEX_FILE=" + filepath.Join(work, "index"), "GIT_WORK_TREE=" + dst}
-	git := func(args ...string) (string, error) {
-		out, err := m.localIn(ctx, dst, []string{work, dst}, env, nil, args...)
-		return strings.TrimSpace(string(out)), err
-	}
-	if _, err := git("update-ref", "--no-deref", "HEAD", commit); err != nil {
-		return fmt.Errorf("check out commit: %w", err)
-	}
-	if _, err := git("read-tree", treeID); err != nil {
-		return fmt.Errorf("check out commit: %w", err)
-	}
-	if _, err := git("checkout-index", "--all", "--force"); err != nil {
-		return fmt.Errorf("check out commit: %w", err)
-	}
-	head, err := git("rev-parse", "--verify", "HEAD^{commit}")
-	if err != nil {
-		return fmt.Errorf("prove commit: %w", err)
-	}
-	written, err := git("write-tree")
-	if err != nil {
-		return fmt.Errorf("prove commit: %w", err)
-	}
-	if head != commit || written != treeID {
-		return fmt.Errorf("checked out %s with tree %s instead of %s with %s: %w", head, written, commit, treeID, errCorrupt)
-	}
-	return nil
-}
-
-// expected gives the tree that a build of the version takes.
-func (m mirror) expected(ctx context.Context, commit, content string) (string, error) {
-	if m.c.source.subdirectory == "" && content == commit {
-		out, err := m.local(ctx, "rev-parse", "--verify", commit+"^{tree}")
-		if err != nil {
-			return "", fmt.Errorf("look for the commit's files: %w", err)
-		}
-		return strings.TrimSpace(string(out)), nil
-	}
-	if m.c.source.subdirectory != "" {
-		treeID, err := m.subtree(ctx, commit, m.c.source.subdirectory)
-		if err != nil || treeID == content {
-			return treeID, err
-		}
-	}
-	return "", models.Errorf(models.Conflict, "The sub-directory was changed after the check. Check again, then build.")
-}
-
-// measure counts a tree before anything of it is written, since a small
-// repository can unfold into an endless one. It gives the bytes of all files.
-func (m mirror) measure(ctx context.Context, treeID string) (int64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	limits := m.c.source.limits
-	if limits.Files == 0 {
-		limits.Files = tree.DefaultFiles
-	}
-	if limits.Bytes == 0 {
-		limits.Bytes = tree.DefaultBytes
-	}
-	var files, bytes int64
-	var submodules []string
-	_, err := m.localIn(ctx, m.dir, nil, nil, func(line string) {
-		mode, rest, _ := strings.Cut(line, " ")
-		size, name, _ := strings.Cut(rest, " ")
-		if mode == "160000" && len(submodules) < 5 {
-			submodules = append(submodules, name)
-		}
-		n, _ := strconv.ParseInt(size, 10, 64) // "-" for submodules
-		files, bytes = files+1, bytes+n
-		if files > limits.Files || bytes > limits.Bytes {
-			cancel(models.Errorf(models.Invalid, "The repository holds more than a platform may: %d files or %s. Remove what is no part of the website, or name a sub-directory.",
-				limits.Files, tree.Size(limits.Bytes)))
-		}
-	}, "ls-tree", "-r", "--full-tree", "--format=%(objectmode) %(objectsize) %(path)", treeID)
-	if err != nil {
-		return 0, fmt.Errorf("measure commit: %w", err)
-	}
-	if len(submodules) > 0 {
-		plugins.Logf(m.c.env, "Warning: git submodules are not fetched: %s", strings.Join(submodules, ", "))
-	}
-	plugins.Logf(m.c.env, "Checking out %d files, %s", files, tree.Size(bytes))
-	return bytes, nil
+		"The repository has no folder %q. Correct the sub-directory: there %s.", folder, offer(folder, names)).Because(models.ReasonNotFound))
 }

@@ -3,104 +3,195 @@ package git
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"time"
 
 	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/composerinstall"
+	"hefring/plugins/git/lsrefs"
 )
 
-// source is one branch of one repository.
+// source is one reference of one repository.
 type source struct {
-	url          string
-	host         string
-	branch       string // "" for the repository's default
+	remote       remote
+	reference    reference
+	holdRewrites bool
 	subdirectory string
 	composer     bool
+	submodules   bool
+	verify       verification
 	limits       tree.Options
 	answer       time.Duration
+	native       *lsrefs.Client // nil: one for each question
 }
 
-// Check asks the repository for the branch's commit. Only when that is new its
-// files are fetched, into a cache that the build takes them from.
+// Upstream is the repository as these credentials see it.
+func (s source) Upstream() plugins.Upstream {
+	return plugins.Upstream{Key: s.remote.key(), Host: s.remote.host()}
+}
+
+// Check asks the repository where the reference stands. Only when that is new
+// its commit is fetched, without files where the server can leave them out.
 func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version) (plugins.Version, error) {
-	c, err := open(ctx, env, s)
+	before, err := parseRevision(last.Revision)
+	if err != nil {
+		last, before = plugins.Version{}, tip{}
+	}
+	unchanged := last
+	unchanged.Hold = nil
+	known := last.Revision != "" && last.Memo == s.memo(last)
+	if known && s.reference.kind == kindCommit && before.commit == s.reference.commit && before.ref == byCommit {
+		return unchanged, nil
+	}
+	c, err := open(ctx, env, s.remote, s.answer)
 	if err != nil {
 		return plugins.Version{}, err
 	}
 	defer c.close()
-	tip, err := c.tip(ctx)
+	now, err := s.find(ctx, c)
 	if err != nil {
 		return plugins.Version{}, err
 	}
-	// Without a sub-directory the commit says everything.
-	if last.Revision == tip.revision() && s.subdirectory == "" && last.Content == tip.commit {
-		return last, nil
+	if known && last.Revision == now.revision() {
+		return unchanged, nil
 	}
-	v := plugins.Version{Revision: tip.revision(), Content: tip.commit, Label: tip.commit[:7]}
-	err = c.withMirror(ctx, func(m mirror) error {
-		if err := m.want(ctx, tip); err != nil {
-			return err
-		}
-		if v.Note, err = m.subject(ctx, tip.commit); err != nil {
-			return err
-		}
-		if s.subdirectory != "" {
-			v.Content, err = m.subtree(ctx, tip.commit, s.subdirectory)
-		}
-		return err
-	})
-	return v, err
+	return s.examine(ctx, c, before, now)
 }
 
-// Build takes exactly the recorded commit, wherever the branch is now, and runs
-// composer if that is set.
-func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) error {
-	tip, err := parseRevision(v.Revision)
-	if err != nil {
-		return err
-	}
-	c, err := open(ctx, env, s)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	err = c.withMirror(ctx, func(m mirror) error {
-		if err := m.want(ctx, tip); err != nil {
+// examine looks at a commit that was not accepted before.
+func (s source) examine(ctx context.Context, c *client, before, now tip) (plugins.Version, error) {
+	v := plugins.Version{Revision: now.revision(), Label: now.label(), Facts: facts(now)}
+	line := follows
+	err := c.withHistory(ctx, now.format(), func(m mirror) error {
+		related := s.reference.moves() && before.ref == now.ref && before.commit != now.commit && before.format() == now.format()
+		depth := 1
+		if related {
+			depth = nearHistory
+		}
+		if err := m.want(ctx, wanted{now.commit, now.seen(), depth, s.levels()}); err != nil {
 			return err
 		}
-		return m.checkout(ctx, tip.commit, v.Content, dst)
+		if err := m.isCommit(ctx, now); err != nil {
+			return err
+		}
+		signer, err := s.verify.check(ctx, m, now)
+		if err != nil {
+			return err
+		}
+		if signer != "" {
+			v.Facts = append(v.Facts, models.Fact{Label: "Signed by", Value: signer})
+		}
+		if v.Note, err = m.subject(ctx, now.commit); err != nil {
+			return err
+		}
+		if v.Content, err = s.content(ctx, m, now.commit); err != nil {
+			return err
+		}
+		if related {
+			line, err = m.lineage(ctx, now, before.commit)
+		}
+		return err
 	})
 	if err != nil {
-		return err
+		return plugins.Version{}, err
+	}
+	if line == rewritten {
+		v.Note = rewrittenNote + v.Note
+	}
+	if reason, message := s.hold(before, now, line); reason != "" {
+		v.Hold = &plugins.Hold{Reason: reason, Message: message}
+	}
+	v.Memo = s.memo(v)
+	return v, nil
+}
+
+// seen is the ref under which the server offers the commit.
+func (t tip) seen() string {
+	if t.ref == byCommit {
+		return ""
+	}
+	return t.ref
+}
+
+func facts(t tip) []models.Fact {
+	list := []models.Fact{{Label: "Commit", Value: t.commit}}
+	switch {
+	case t.isTag():
+		list = append(list, models.Fact{Label: "Tag", Value: t.name()})
+	case t.ref != byCommit:
+		list = append(list, models.Fact{Label: "Branch", Value: t.name()})
+	}
+	return list
+}
+
+// memo binds a version to the settings that it was examined with. A version that
+// carries it need not be examined again.
+func (s source) memo(v plugins.Version) string {
+	sum := sha256.New()
+	for _, part := range []string{v.Revision, v.Content, s.subdirectory, fmt.Sprint(s.submodules), s.verify.id()} {
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// Build takes exactly the recorded commit, wherever its ref is now, with its
+// submodules and composer's packages if those are set.
+func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) (plugins.Made, error) {
+	t, err := parseRevision(v.Revision)
+	if err != nil {
+		return plugins.Made{}, err
+	}
+	placed := &materialiser{source: s, env: env}
+	if err := s.materialise(ctx, placed, t, v.Content, dst); err != nil {
+		return plugins.Made{}, err
 	}
 	if err := s.inspect(ctx, dst); err != nil {
-		return err
+		return plugins.Made{}, err
 	}
-	if !s.composer {
-		return nil
+	if s.composer {
+		err = composerinstall.Run(ctx, env, dst, s.remote.folder())
 	}
-	return composerinstall.Run(ctx, env, dst, c.key)
+	return plugins.Made{Sources: placed.sources}, err
 }
 
-// tip is where a ref stands.
-type tip struct{ ref, commit string }
-
-func (t tip) revision() string { return "git:" + t.ref + "@sha1:" + t.commit }
-
-var revisionPattern = regexp.MustCompile(`^git:(HEAD|refs/heads/[^\x00-\x20]+)@sha1:([0-9a-f]{40})$`)
-
-func parseRevision(text string) (tip, error) {
-	match := revisionPattern.FindStringSubmatch(text)
-	if match == nil {
-		return tip{}, fmt.Errorf("malformed git revision %q", text)
+// materialise writes the recorded commit to dst. When it returns, no credential
+// is on disk any more: composer runs code of others.
+func (s source) materialise(ctx context.Context, p *materialiser, t tip, content, dst string) error {
+	c, err := open(ctx, p.env, s.remote, s.answer)
+	if err != nil {
+		return err
 	}
-	return tip{ref: match[1], commit: match[2]}, nil
+	defer c.close()
+	return c.withFiles(ctx, t.format(), func(m mirror) error {
+		p.left, p.sources = newBudget(s.limits), []models.SourcePackage{s.remote.sourcePackage(t)}
+		if err := m.want(ctx, wanted{object: t.commit, ref: t.seen(), depth: 1}); err != nil {
+			return err
+		}
+		if err := m.isCommit(ctx, t); err != nil {
+			return err
+		}
+		if _, err := s.verify.check(ctx, m, t); err != nil {
+			return err
+		}
+		found, err := s.content(ctx, m, t.commit)
+		if err != nil {
+			return err
+		}
+		if found != content {
+			return models.Errorf(models.Conflict, "The settings of the source were changed after the check. Check again, then build.")
+		}
+		snapshot, err := m.snapshot(ctx, t.commit, s.subdirectory)
+		if err != nil {
+			return err
+		}
+		return p.place(ctx, c, m, snapshot, dst, 0)
+	})
 }
 
 // inspect refuses what would not work as a platform or is not for one.

@@ -59,6 +59,9 @@ type source struct{}
 
 var _ plugins.Registrar = source{}
 
+// Upstream is nothing that could be asked.
+func (source) Upstream() plugins.Upstream { return plugins.Upstream{} }
+
 // Check always fails: there is nothing to look at between registrations.
 func (source) Check(context.Context, plugins.Env, plugins.Version) (plugins.Version, error) {
 	return plugins.Version{}, models.Errorf(models.Invalid,
@@ -86,29 +89,29 @@ func (source) Register(ctx context.Context, env plugins.Env, path string) (plugi
 
 // Build copies the registered folder. It fails when the folder no longer holds
 // what was registered, also when it changes during the copying.
-func (source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) error {
+func (source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) (plugins.Made, error) {
 	text, ok := strings.CutPrefix(v.Revision, prefix+"sha256:"+v.Content+":")
 	if !ok {
-		return fmt.Errorf("build manual platform: malformed revision %q", v.Revision)
+		return plugins.Made{}, fmt.Errorf("build manual platform: malformed revision %q", v.Revision)
 	}
 	dir, err := folder(text, env.Forbidden)
 	if err != nil {
-		return err
+		return plugins.Made{}, err
 	}
 	plugins.Logf(env, "Copying %s", dir)
 	if err := tree.Copy(ctx, dir, dst, options()); err != nil {
-		return fmt.Errorf("copy folder: %w", readable(tree.Explain(err, dst), dir))
+		return plugins.Made{}, fmt.Errorf("copy folder: %w", readable(tree.Explain(err, dst), dir))
 	}
 	copied, err := tree.Scan(ctx, dst, options(), true)
 	if err != nil {
-		return fmt.Errorf("check copy: %w", err)
+		return plugins.Made{}, fmt.Errorf("check copy: %w", err)
 	}
 	if copied.Digest() != v.Content {
-		return models.Errorf(models.Conflict, "%s changed since it was registered. Register it again when nothing writes to it.", dir)
+		return plugins.Made{}, models.Errorf(models.Conflict, "%s changed since it was registered. Register it again when nothing writes to it.", dir)
 	}
 	files, bytes := copied.Totals()
 	plugins.Logf(env, "Copied %d files, %s; they are what was registered", files, tree.Size(bytes))
-	return nil
+	return plugins.Made{}, nil
 }
 
 func options() tree.Options { return tree.Options{NoSetuid: true} }

@@ -23,14 +23,30 @@ import (
 // patience is how long a cancelled call may take to return.
 const patience = 10 * time.Second
 
+// cheap is how many bytes a check with nothing new may receive.
+const cheap = 16 << 10
+
 // Harness is one update type with a source that it can build.
 type Harness struct {
 	Plugin plugins.Plugin
-	// Settings name a source that exists and builds.
+	// Settings name a source that exists and builds. Values of secret fields are
+	// looked for wherever they must not be, so make them long and strange.
 	Settings models.Settings
 	// Elsewhere name a well-formed source that does not exist; Open must accept
 	// them, since it looks at nothing.
 	Elsewhere models.Settings
+	// Broken name sources of this machine of which Check must fail, such as one
+	// that refuses the credentials or has no such release.
+	Broken []models.Settings
+	// Exception, which may be nil, is a source that can be brought out of the
+	// ordinary.
+	Exception *Exception
+	// Local are the fields that may name files of this machine from its command
+	// line, and never otherwise.
+	Local []string
+	// Cheap is how many bytes a check with nothing new may receive; 0 means 16
+	// KiB.
+	Cheap int64
 	// Wrong lists values that Open must refuse, by field, beside those that the
 	// suite tries on every field of a kind.
 	Wrong map[string][]string
@@ -40,6 +56,15 @@ type Harness struct {
 	Untouched []string
 	Run       *run.Runner
 	Egress    *egress.Guard
+}
+
+// Exception is a source in which something happens that a person must look at.
+type Exception struct {
+	Settings models.Settings
+	// Provoke makes it happen, such as moving a tag. The source builds before and
+	// after it.
+	Provoke func(t *testing.T)
+	Reason  models.Reason // that Hold must have
 }
 
 // Exercise runs the suite.
@@ -52,8 +77,18 @@ func Exercise(t *testing.T, h Harness) {
 	t.Run("Open_FieldsAndSettingsAgree", h.fields)
 	t.Run("Open_RefusesWrongValues", h.wrong)
 	t.Run("Open_LooksAtNothing", h.openAlone)
+	t.Run("Open_KeepsLocalFilesOut", h.localFiles)
+	t.Run("Upstream_StableAndPublic", h.upstream)
 	t.Run("Check_SameTwice", h.checkTwice)
+	t.Run("Check_CheapWhenUnchanged", h.checkCheap)
+	t.Run("Check_ToleratesDamagedLast", h.damagedLast)
+	t.Run("Check_SharesAnswers", h.sharedAnswers)
+	t.Run("Check_FailureHasReason", h.failures)
+	t.Run("Check_HoldsExceptions", h.exception)
 	t.Run("Build_SameTwice", h.buildTwice)
+	t.Run("Build_FromKeptVersion", h.buildKept)
+	t.Run("Build_RefusesDamagedPlan", h.damagedPlan)
+	t.Run("Secrets_StayHidden", h.secrets)
 	t.Run("Build_RefusesStrangeVersions", h.strangeVersions)
 	t.Run("Cancel_ReturnsSoon", h.cancel)
 }
@@ -71,27 +106,22 @@ func (h Harness) info(t *testing.T) {
 func (h Harness) fields(t *testing.T) {
 	h.open(t, h.Settings)
 	for _, f := range h.Plugin.Fields() {
-		settings := maps.Clone(h.Settings)
-		if settings == nil {
-			settings = models.Settings{}
-		}
+		settings := h.wanting(f)
 		if settings[f.Name] == "" {
 			settings[f.Name] = sample(f)
 		}
 		if _, err := h.Plugin.Open(settings); err != nil && fieldsOf(err)[f.Name] == "This update type has no such setting." {
 			t.Errorf("Open does not know its own field %s", f.Name)
 		}
-		if !f.Required {
-			delete(settings, f.Name)
-			if _, err := h.Plugin.Open(settings); err != nil {
-				t.Errorf("without the optional field %s: %v", f.Name, err)
-			}
-			continue
-		}
 		delete(settings, f.Name)
-		if _, err := h.Plugin.Open(settings); fieldsOf(err)[f.Name] == "" {
+		_, err := h.Plugin.Open(settings)
+		switch {
+		case f.Required && f.Default == "" && fieldsOf(err)[f.Name] == "":
 			t.Errorf("without the required field %s: %v", f.Name, err)
+		case !f.Required && fieldsOf(err)[f.Name] != "":
+			t.Errorf("without the optional field %s: %v", f.Name, err)
 		}
+		h.hidden(t, f)
 	}
 	strange := maps.Clone(h.Settings)
 	if strange == nil {
@@ -103,6 +133,42 @@ func (h Harness) fields(t *testing.T) {
 	}
 }
 
+// wanting gives the settings, changed as little as makes f count.
+func (h Harness) wanting(f plugins.Field) models.Settings {
+	settings := maps.Clone(h.Settings)
+	if settings == nil {
+		settings = models.Settings{}
+	}
+	h.want(settings, f)
+	return settings
+}
+
+func (h Harness) want(settings models.Settings, f plugins.Field) {
+	if f.When == nil {
+		return
+	}
+	for _, above := range h.Plugin.Fields() {
+		if above.Name == f.When.Field {
+			h.want(settings, above)
+		}
+	}
+	if !plugins.Wanted(h.Plugin.Fields(), settings)[f.Name] {
+		settings[f.When.Field] = f.When.Values[0]
+	}
+}
+
+// hidden proves that a field which does not count is not even looked at.
+func (h Harness) hidden(t *testing.T, f plugins.Field) {
+	settings := maps.Clone(h.Settings)
+	if f.When == nil || plugins.Wanted(h.Plugin.Fields(), settings)[f.Name] {
+		return
+	}
+	settings[f.Name] = "-\x00"
+	if _, err := h.Plugin.Open(settings); err != nil {
+		t.Errorf("a wrong value of %s, which does not count: %v", f.Name, err)
+	}
+}
+
 func sample(f plugins.Field) string {
 	switch f.Kind {
 	case plugins.FieldBool:
@@ -111,14 +177,17 @@ func sample(f plugins.Field) string {
 		return f.Options[0].Value
 	case plugins.FieldURL:
 		return "https://example.org/sample.git"
-	case plugins.FieldPath, plugins.FieldText:
+	case plugins.FieldNumber:
+		return "3"
+	case plugins.FieldPath, plugins.FieldText, plugins.FieldLines, plugins.FieldSecret, plugins.FieldSecretLines:
 	}
 	return "sample"
 }
 
 // hostile are values that no field of the kind may take.
 func hostile(kind plugins.FieldKind) []string {
-	common := []string{"-x", "--upload-pack=touch /tmp/x", "a\nb", "a\x00b", "a\x1b[31mb", "a\u202eb", strings.Repeat("a", 5000)}
+	invisible := []string{"a\x00b", "a\x1b[31mb", "a\u202eb", strings.Repeat("a", 70_000)}
+	common := append(invisible, "-x", "--upload-pack=touch /tmp/x", "a\nb", strings.Repeat("a", 5000))
 	switch kind {
 	case plugins.FieldPath:
 		return append(common, "../x", "a/../../x", "..", "/etc", "~root", `a\..\b`, "a/-rf", "C:x", ".git", "a/.GIT/hooks")
@@ -127,19 +196,27 @@ func hostile(kind plugins.FieldKind) []string {
 	case plugins.FieldChoice:
 		return append(common, "no such choice")
 	case plugins.FieldURL:
-		return append(common, "https://example.org/a b", "/etc/passwd", "ext::sh -c touch% /tmp/x", "file:///etc")
+		return append(common, "https://example.org/a b", etcPasswd, "ext::sh -c touch% /tmp/x", "file:///etc")
+	case plugins.FieldNumber:
+		return append(common, "x", "-1", "1.5", "1e3", "99999999999", "0x10")
+	case plugins.FieldSecret:
+		return append(invisible, "a\nb", strings.Repeat("a", 5000))
+	case plugins.FieldLines, plugins.FieldSecretLines:
+		return invisible
 	case plugins.FieldText:
 	}
 	return common
 }
 
+const etcPasswd = "/etc/passwd"
+
 func (h Harness) wrong(t *testing.T) {
 	for _, f := range h.Plugin.Fields() {
 		for _, value := range append(hostile(f.Kind), h.Wrong[f.Name]...) {
-			settings := maps.Clone(h.Settings)
-			if settings == nil {
-				settings = models.Settings{}
+			if value == etcPasswd && slices.Contains(h.Local, f.Name) {
+				continue
 			}
+			settings := h.wanting(f)
 			settings[f.Name] = value
 			_, err := h.Plugin.Open(settings)
 			if models.CodeOf(err) != models.Invalid || fieldsOf(err)[f.Name] == "" {
@@ -199,14 +276,14 @@ func (h Harness) checkTwice(t *testing.T) {
 	p := h.place(t)
 	source := h.open(t, h.Settings)
 	first := h.mustVersion(t, p, source, plugins.Version{})
-	if again := h.mustVersion(t, p, source, first); again != first {
+	if again := h.mustVersion(t, p, source, first); !again.Same(first) {
 		t.Errorf("with the last version: %+v, then %+v", first, again)
 	}
-	if again := h.mustVersion(t, p, source, plugins.Version{}); again != first {
+	if again := h.mustVersion(t, p, source, plugins.Version{}); !again.Same(first) {
 		t.Errorf("without the last version: %+v, then %+v", first, again)
 	}
 	other := h.place(t)
-	if again := h.mustVersion(t, other, source, first); again != first {
+	if again := h.mustVersion(t, other, source, kept(t, first)); !again.Same(first) || again.Hold != nil {
 		t.Errorf("with an empty cache: %+v, then %+v", first, again)
 	}
 	p.verify(t)
@@ -220,7 +297,7 @@ func (h Harness) buildTwice(t *testing.T) {
 	for range 2 {
 		p := h.place(t)
 		version = h.mustVersion(t, p, source, version)
-		if err := source.Build(t.Context(), p.env, version, p.dst); err != nil {
+		if _, err := source.Build(t.Context(), p.env, version, p.dst); err != nil {
 			t.Fatalf("build: %v", err)
 		}
 		m, err := tree.Scan(t.Context(), p.dst, tree.Options{}, true)
@@ -245,13 +322,13 @@ func (h Harness) strangeVersions(t *testing.T) {
 	for _, revision := range []string{"", "-x", "other:1", good.Revision + "x", strings.Repeat("a", 10000), "../../etc", good.Revision + "\n--x"} {
 		strange := good
 		strange.Revision = revision
-		if err := source.Build(t.Context(), p.env, strange, p.dst); err == nil {
+		if _, err := source.Build(t.Context(), p.env, strange, p.dst); err == nil {
 			t.Errorf("a build of revision %.40q succeeded", revision)
 		}
 	}
 	strange := good
 	strange.Content = strings.Repeat("0", len(good.Content))
-	if err := source.Build(t.Context(), p.env, strange, p.dst); err == nil {
+	if _, err := source.Build(t.Context(), p.env, strange, p.dst); err == nil {
 		t.Error("a build whose content is not what was checked succeeded")
 	}
 	p.verify(t)
@@ -268,7 +345,10 @@ func (h Harness) cancel(t *testing.T) {
 				_, err := h.version(ctx, p, source, plugins.Version{})
 				return err
 			},
-			"build": func(ctx context.Context, p place) error { return source.Build(ctx, p.env, version, p.dst) },
+			"build": func(ctx context.Context, p place) error {
+				_, err := source.Build(ctx, p.env, version, p.dst)
+				return err
+			},
 		} {
 			p := h.place(t)
 			ctx, stop := context.WithTimeout(t.Context(), after)

@@ -38,13 +38,16 @@ type Field struct {
 	ID, Name, Label   string
 	Help, Placeholder string
 	Value, Error      string
-	Kind              string // text, password, bool, choice, number
+	Kind              string // text, password, bool, choice, number, lines, secretlines
 	Options           []plugins.Option
 	Optional, Mono    bool
 	Focus             bool   // the first one with an error
 	Width             string // w12 w8 w4 w3, or "" for half
 	Auto              string // autocomplete
 	Min, Max          int    // of a number
+	Set               bool   // a secret is there; leaving it empty keeps it
+	When              string // id of the control that it depends on; "" for none
+	WhenValues        string // of that control, separated by spaces
 }
 
 func (f Field) describedBy() string {
@@ -56,6 +59,23 @@ func (f Field) describedBy() string {
 		ids = append(ids, f.ID+"-h")
 	}
 	return strings.Join(ids, " ")
+}
+
+func (f Field) secret() bool { return f.Kind == "password" || f.Kind == "secretlines" }
+
+// shown is what a control may hold when it is drawn: secrets are never sent back.
+func (f Field) shown() string {
+	if f.secret() {
+		return ""
+	}
+	return f.Value
+}
+
+func (f Field) placeholder() string {
+	if f.secret() && f.Set {
+		return "kept as it is; type to replace it"
+	}
+	return f.Placeholder
 }
 
 func (f Field) class() string { return strings.TrimSpace("f " + f.Width) }
@@ -89,7 +109,18 @@ func PluginField(updateType string, p plugins.Field, value, wrong string) Field 
 		f.Kind, f.Optional = "choice", false
 	case plugins.FieldURL, plugins.FieldPath:
 		f.Mono = true
+	case plugins.FieldNumber:
+		f.Kind, f.Max = "number", 1<<31-1
+	case plugins.FieldLines:
+		f.Kind, f.Mono, f.Width = "lines", true, "w12"
+	case plugins.FieldSecret:
+		f.Kind, f.Auto = "password", "new-password"
+	case plugins.FieldSecretLines:
+		f.Kind, f.Mono, f.Width = "secretlines", true, "w12"
 	case plugins.FieldText:
+	}
+	if p.When != nil {
+		f.When, f.WhenValues = updateType+"-"+p.When.Field, strings.Join(p.When.Values, " ")
 	}
 	if p.Wide {
 		f.Width = "w12"

@@ -2,6 +2,7 @@ package components
 
 import (
 	"fmt"
+	"strings"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -130,6 +131,64 @@ func Recovered(row fleet.SiteRow) bool {
 	return last != nil && last.State == models.UpgradeRecovered && row.Target != nil && last.ToID == row.Target.ID
 }
 
+// ConditionTypeStatus is how one condition of a distribution is shown.
+func ConditionTypeStatus(c models.ConditionLine) Status {
+	switch c.Type {
+	case models.TypeReady:
+		return Status{"queued", "Not ready"}
+	case models.TypeReconciling:
+		return Status{"running", "Building"}
+	case models.TypeUpdateAvailable:
+		return Status{"behind", "Update available"}
+	case models.TypeStalled:
+		return Status{"stalled", "Stalled"}
+	case models.TypeFetchFailed:
+		return Status{"warning", "Check failed"}
+	case models.TypeHeld:
+		return Status{"held", "Held"}
+	case models.TypeBuildFailed:
+		return Status{"failed", "Build failed"}
+	case models.TypeSuspended:
+		return Status{"paused", "Suspended"}
+	case models.TypeInsecure:
+		return Status{"failed", "Insecure"}
+	default:
+		return unknown(c.Type)
+	}
+}
+
+// FindingStatus is how serious a finding is.
+func FindingStatus(f models.Finding) Status {
+	switch f.Kind {
+	case models.FindingInsecure:
+		if f.Severity != "" {
+			return Status{"failed", "Insecure, " + f.Severity}
+		}
+		return Status{"failed", "Insecure"}
+	case models.FindingRevoked:
+		return Status{"failed", "Revoked"}
+	case models.FindingUnsupported:
+		return Status{"warning", "Unsupported"}
+	case models.FindingAbandoned:
+		return Status{"warning", "Abandoned"}
+	case models.FindingOutdated:
+		return Status{"behind", "Newer release"}
+	default:
+		return unknown(string(f.Kind))
+	}
+}
+
+// RiskWord names the worst that is known of a platform.
+func RiskWord(p models.Platform) string {
+	if list := p.Findings(); len(list) > 0 {
+		return FindingStatus(models.Finding{Kind: list[0].Kind}).Word
+	}
+	return ""
+}
+
+// SafeLink tells whether an address from outside may become a link.
+func SafeLink(link string) bool { return strings.HasPrefix(link, "https://") }
+
 // ConditionStatus is how a distribution stands to its source.
 func ConditionStatus(condition models.Condition, byHand bool) Status {
 	if byHand {
@@ -162,6 +221,10 @@ func CheckStatus(outcome models.CheckOutcome) Status {
 		return Status{"held", "Held"}
 	case models.CheckFailed:
 		return Status{"failed", "Failed"}
+	case models.CheckThrottled:
+		return Status{"paused", "Throttled"}
+	case models.CheckBlocked:
+		return Status{"failed", "Blocked"}
 	default:
 		return unknown(string(outcome))
 	}
@@ -318,7 +381,7 @@ func SubjectURL(s models.Subject) string {
 		return fmt.Sprintf("/sites/%d", s.ID)
 	case models.SubjectQueue:
 		return "/queues"
-	case models.SubjectUser:
+	case models.SubjectUser, models.SubjectUpstream:
 		return ""
 	default:
 		return ""

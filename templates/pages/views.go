@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"strconv"
+	"time"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -111,6 +112,28 @@ type DistributionForm struct {
 	Errors map[string]string
 	Error  string // over the form
 	First  string // name of the first wrong field
+
+	Checks, Every, Unit string // how often it is looked at, as it was typed
+	Rebuild             string // days
+}
+
+// watching are the fields about checks and rebuilds.
+func (d DistributionForm) watching() []components.Field {
+	return []components.Field{
+		{ID: "checks", Name: "checks", Label: "Check the source", Kind: "choice", Value: d.Checks, Width: "w4", Options: []plugins.Option{
+			{Value: "queue", Label: "as often as its queue"}, {Value: "own", Label: "at an interval of its own"}, {Value: "hand", Label: "only by hand or webhook"},
+		}},
+		{
+			ID: "check_every", Name: "check_every", Label: "Check every", Kind: "number", Value: d.Every, Min: 1, Max: 604800, Width: "w4",
+			Error: d.Errors["check_every"], Focus: d.First == "check_every", When: "checks", WhenValues: "own",
+		},
+		{ID: "check_unit", Name: "check_unit", Label: "Unit", Kind: "choice", Value: d.Unit, Options: units(), Width: "w4", When: "checks", WhenValues: "own"},
+		{
+			ID: "rebuild_days", Name: "rebuild_days", Label: "Rebuild every … days", Kind: "number", Value: d.Rebuild, Min: 1, Max: models.MaxRebuildDays, Width: "w4", Optional: true,
+			Error: d.Errors["rebuild_days"], Focus: d.First == "rebuild_days",
+			Help: "Builds the same revision again, for what changes without the source. Empty: never.",
+		},
+	}
 }
 
 // TypeFields are one update type's fields in the form.
@@ -147,6 +170,9 @@ type Distribution struct {
 	Info      plugins.Info
 	Settings  []Fact
 	Every     string // how often it is looked at
+	Paused    bool   // its queue is
+	Pending   string // revision that waits for a decision; "" for none
+	PendingTo string // what people call it
 	Platforms []fleet.PlatformRow
 	Checks    []models.Check
 	Live      *models.Task
@@ -155,6 +181,12 @@ type Distribution struct {
 
 func (d Distribution) url(rest string) string {
 	return fmt.Sprintf("/distributions/%d%s", d.Row.ID, rest)
+}
+
+func (d Distribution) conditions() []models.ConditionLine {
+	return models.Conditions(models.ConditionInput{
+		Distribution: d.Row.Distribution, Upstream: d.Row.Upstream, ByHand: d.Info.ByHand, Paused: d.Paused, Behind: d.Row.Behind, Unsafe: d.Row.Unsafe,
+	})
 }
 
 func (d Distribution) target() *fleet.PlatformRow {
@@ -504,9 +536,10 @@ type Queues struct {
 	layouts.Page
 	Rows   []QueueLine
 	ByHand []plugins.Info    // types without a queue
+	Hosts  []fleet.HostRow
 	Errors map[string]string // of the form of one queue, by field
-	Wrong  string            // whose form it is
-	Typed  [3]string         // every, unit, at once, as they were typed
+	Wrong  string            // whose form it is: an update type, or a host
+	Typed  [3]string         // every, unit, at once, as they were typed; of a host at once and per minute
 	Error  string
 }
 
@@ -523,6 +556,28 @@ func (q Queues) busy() bool {
 		}
 	}
 	return false
+}
+
+// hostForm gives the values and errors of one host's form.
+func (q Queues) hostForm(row fleet.HostRow) (atOnce, perMinute string, wrong map[string]string) {
+	if q.Wrong == "host "+row.Name {
+		return q.Typed[0], q.Typed[1], q.Errors
+	}
+	return strconv.Itoa(row.AtOnce), strconv.Itoa(row.PerMinute), nil
+}
+
+// hostStatus is how a host stands.
+func hostStatus(h fleet.HostRow) components.Status {
+	switch {
+	case h.BlockedUntil != nil && h.BlockedUntil.After(time.Now()):
+		return components.Status{Key: "paused", Word: "Asked for a pause"}
+	case h.Stalled > 0:
+		return components.Status{Key: "stalled", Word: fmt.Sprintf("%d stalled", h.Stalled)}
+	case h.Failing > 0:
+		return components.Status{Key: "warning", Word: fmt.Sprintf("%d failing", h.Failing)}
+	default:
+		return components.Status{Key: "ready", Word: "Answers"}
+	}
 }
 
 // form gives the values and errors of one queue's form.

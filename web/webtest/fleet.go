@@ -31,6 +31,8 @@ type Fleet struct {
 	Moves          []models.Upgrade
 	Steps          []models.UpgradeStep
 	QueueList      []fleet.QueueRow
+	Hosts          []fleet.HostRow
+	Ups            map[int64]models.Upstream // by distribution
 	Comparisons    map[int64]models.Comparison // by site
 	Types          []plugins.Plugin
 	Users          map[string]string // name -> password
@@ -135,7 +137,10 @@ func (f *Fleet) Distributions(ctx context.Context, filter fleet.Filter) ([]fleet
 		if !strings.Contains(strings.ToLower(d.Name), strings.ToLower(filter.Query)) {
 			continue
 		}
-		row := fleet.DistributionRow{Distribution: d}
+		if filter.DistributionID != 0 && filter.DistributionID != d.ID {
+			continue
+		}
+		row := fleet.DistributionRow{Distribution: d, Upstream: f.Ups[d.ID]}
 		platforms, err := f.DistributionPlatforms(ctx, d.ID)
 		if err != nil {
 			return nil, 0, err
@@ -357,6 +362,51 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 // CheckNow pretends to check.
 func (f *Fleet) CheckNow(_ context.Context, by string, _ int64) (models.Task, error) {
 	return models.Task{}, f.called("CheckNow", by)
+}
+
+// TryAgain pretends to check.
+func (f *Fleet) TryAgain(_ context.Context, by string, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("TryAgain", by)
+}
+
+// Pending gives what is held of a distribution that is.
+func (f *Fleet) Pending(ctx context.Context, id int64) (plugins.Version, bool, error) {
+	d, err := f.Distribution(ctx, id)
+	if err != nil || d.Condition != models.ConditionHeld {
+		return plugins.Version{}, false, err
+	}
+	return plugins.Version{Revision: "git:refs/tags/v10.6.1@sha1:0d3c5aa", Label: "0d3c5aa"}, true, nil
+}
+
+// Approve pretends to build what was held.
+func (f *Fleet) Approve(_ context.Context, by string, _ int64, revision string) (models.Platform, error) {
+	return models.Platform{Name: "approved " + revision}, f.called("Approve", by)
+}
+
+// SecretsSet tells that each distribution has the secret settings of its type.
+func (f *Fleet) SecretsSet(d models.Distribution) map[string]bool {
+	set := map[string]bool{}
+	for _, plugin := range f.Types {
+		for _, field := range plugin.Fields() {
+			if plugin.Info().ID == d.UpdateType && field.Kind.Secret() {
+				set[field.Name] = true
+			}
+		}
+	}
+	return set
+}
+
+// HostRows lists the hosts.
+func (f *Fleet) HostRows(context.Context, time.Time) ([]fleet.HostRow, error) {
+	return slices.Clone(f.Hosts), f.failing("HostRows")
+}
+
+// SaveHost pretends to save.
+func (f *Fleet) SaveHost(_ context.Context, by string, h models.Host) error {
+	if wrong := h.Validate(); len(wrong) > 0 {
+		return &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: wrong}
+	}
+	return f.called("SaveHost", by)
 }
 
 // Platform gives one platform.

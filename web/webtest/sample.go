@@ -70,14 +70,24 @@ func Sample() *Fleet {
 			ID: GitDistribution, Name: "Agency base (D10)", Slug: "agency-base", UpdateType: "git", TargetID: new(int64(Target)), Condition: models.ConditionChanged,
 			Settings: models.Settings{"url": "https://code.example.org/agency/base.git", "branch": "main", "subdirectory": "drupal", "composer": "1", "follow": "branch"},
 			Observed: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11", Signature: "git:refs/heads/main@sha1:4f2a91c03be7aa6f3d1e3c1d8ab9023a7b2f0a11",
-			LastCheckAt: new(back(5 * time.Minute)), NextCheckAt: new(now.Add(42 * time.Second)), CreatedAt: back(90 * 24 * time.Hour),
+			LastCheckAt: new(back(5 * time.Minute)), UpstreamID: new(int64(1)), CreatedAt: back(90 * 24 * time.Hour),
 		},
 		{ID: ManualDistribution, Name: "Legacy intranet", Slug: "legacy", UpdateType: "manual", Condition: models.ConditionNew, CreatedAt: back(40 * 24 * time.Hour)},
 		{
 			ID: StalledSource, Name: "Library portal", Slug: "library", UpdateType: "git", Condition: models.ConditionHeld,
+			UpstreamID: new(int64(2)), ReasonCode: models.ReasonTagMoved,
 			Reason:   "The tag moved: v10.6.1 pointed at 71be004, now at 0d3c5aa. Nothing is built until somebody approves it.",
 			Settings: models.Settings{"url": "https://git.library.example.org/portal.git"}, LastCheckAt: new(back(26 * time.Hour)), CreatedAt: back(60 * 24 * time.Hour),
 		},
+	}
+	f.Ups = map[int64]models.Upstream{
+		GitDistribution: {ID: 1, UpdateType: "git", Key: "https://code.example.org/agency/base.git", Host: "code.example.org", NextCheckAt: new(now.Add(42 * time.Second)), HookAt: new(back(41 * time.Minute))},
+		StalledSource:   {ID: 2, UpdateType: "git", Key: "https://git.library.example.org/portal.git", Host: "git.library.example.org", Failures: 3, Stalled: true, Reason: models.ReasonAuthentication, Message: "git.library.example.org does not let Hefring read that repository (401)."},
+	}
+	f.Hosts = []fleet.HostRow{
+		{Host: models.Host{Name: "code.example.org", AtOnce: 4, PerMinute: 300, Begun: 288, Throttled: 2}, Upstreams: 3},
+		{Host: models.Host{Name: "git.library.example.org", AtOnce: 4, PerMinute: 300, Begun: 3}, Upstreams: 1, Stalled: 1},
+		{Host: models.Host{Name: "updates.drupal.org", AtOnce: 1, PerMinute: 300, Begun: 24, BlockedUntil: new(now.Add(10 * time.Minute))}, Upstreams: 12, Due: 4, Lag: 3 * time.Minute},
 	}
 	old := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.5.8"}, {Name: "drupal/webform", Type: "module", Version: "6.2.8"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.18.0"}, {Name: "drupal/rdf", Type: "module", Version: "2.1.1"}, {Name: "twig/twig", Type: "library", Version: "3.20.0"}}
 	fresh := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.6.2"}, {Name: "drupal/webform", Type: "module", Version: "6.2.9"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.19.0"}, {Name: "drupal/eca", Type: "module", Version: "2.1.3"}, {Name: "twig/twig", Type: "library", Version: "3.21.1"}}
@@ -129,7 +139,7 @@ func sampleTasks(f *Fleet, back func(time.Duration) time.Time) {
 		task(CompareTask, models.TaskCompare, models.SubjectTarget, GitDistribution, "Compare the sites of Agency base (D10)", models.TaskRunning, 5*time.Second, 0),
 		task(RecoveredTask, models.TaskUpgrade, models.SubjectSite, RecoveredSite, "Upgrade museum.example.org to 10.6.2", models.TaskRecovered, 28*time.Minute, 31*time.Second),
 		task(DoneTask, models.TaskBuild, models.SubjectPlatform, Target, "Build agency-base-10.6.2-4f2a91c", models.TaskSucceeded, 43*time.Minute, 118*time.Second),
-		task(108, models.TaskCheck, models.SubjectDistribution, GitDistribution, "Check Agency base (D10)", models.TaskSucceeded, 44*time.Minute, 400*time.Millisecond),
+		task(108, models.TaskCheck, models.SubjectUpstream, 1, "Check Agency base (D10)", models.TaskSucceeded, 44*time.Minute, 400*time.Millisecond),
 		task(109, models.TaskBuild, models.SubjectPlatform, FailedBuild, "Build agency-base-d91c07e", models.TaskFailed, 2*time.Hour, 48*time.Second),
 		task(110, models.TaskVerify, models.SubjectPlatform, Outdated, "Verify agency-base-10.5.8-c07d1e2", models.TaskWarning, 26*time.Hour, 3*time.Second),
 		task(111, models.TaskInstall, models.SubjectSite, BrokenSite, "Install old-town.example.com", models.TaskCancelled, 50*time.Hour, 3*time.Second),

@@ -1,0 +1,241 @@
+package composer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"hefring/internal/egress"
+	"hefring/models"
+	"hefring/plugins"
+	"hefring/plugins/composer/repository"
+)
+
+// seen is how a page looked: enough to ask whether it is still the same.
+type seen struct {
+	validator string // e: and its ETag, or m: and its time of change; "" for none
+	digest    string // of its text; absent when there is no such page
+}
+
+const absent = "-"
+
+// MarshalJSON keeps many of them short.
+func (s seen) MarshalJSON() ([]byte, error) { return json.Marshal([2]string{s.validator, s.digest}) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (s *seen) UnmarshalJSON(text []byte) error {
+	var pair [2]string
+	err := json.Unmarshal(text, &pair)
+	s.validator, s.digest = pair[0], pair[1]
+	return err
+}
+
+// pages are the pages that an answer rests on: by the template of their
+// addresses, then by the text in the place of %package%.
+type pages map[string]map[string]seen
+
+func (p pages) count() int {
+	n := 0
+	for _, names := range p {
+		n += len(names)
+	}
+	return n
+}
+
+// page is one answer.
+type page struct {
+	seen seen
+	body []byte // nil when it is as it was seen before, or absent
+}
+
+// asker asks repositories and notes what it saw.
+type asker struct {
+	env    plugins.Env
+	source source
+	mu     sync.Mutex
+	pages  pages
+}
+
+func newAsker(env plugins.Env, s source) *asker { return &asker{env: env, source: s, pages: pages{}} }
+
+// get asks for a page; before is how it was seen, or empty to have its text in
+// any case. A missing page is no error.
+func (a *asker) get(ctx context.Context, template, name string, before seen) (page, error) {
+	at := strings.ReplaceAll(template, "%package%", name)
+	key := digest("composer page", at, before.validator, before.digest, a.source.credential())
+	p, err := plugins.Ask(a.env.Answers, key, func() (page, error) { return a.fetch(ctx, at, before) })
+	if err != nil {
+		return page{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pages[template] == nil {
+		a.pages[template] = map[string]seen{}
+	}
+	a.pages[template][name] = p.seen
+	return p, nil
+}
+
+func (a *asker) fetch(ctx context.Context, at string, before seen) (page, error) {
+	header := http.Header{"Accept": {"application/json"}}
+	a.source.authorize(at, header)
+	if before.digest != absent {
+		before.ask(header)
+	}
+	got, err := a.env.Egress.Fetch(ctx, at, repository.MaxPage, header)
+	if models.ReasonOf(err) == models.ReasonNotFound {
+		return page{seen: seen{digest: absent}}, nil
+	}
+	if err != nil {
+		return page{}, fmt.Errorf("ask Composer repository: %w", err)
+	}
+	if got.Status == http.StatusNotModified {
+		if before.validator == "" {
+			return page{}, models.Errorf(models.Unavailable, "%s said “not modified” although nothing was there to compare with. Try again later.", hostOf(at)).
+				Because(models.ReasonMalformed)
+		}
+		return page{seen: before}, nil
+	}
+	now := look(got)
+	if now.digest == before.digest { // a new validator alone is no change
+		return page{seen: now}, nil
+	}
+	return page{seen: now, body: got.Body}, nil
+}
+
+// ask makes a request conditional.
+func (s seen) ask(header http.Header) {
+	if tag, ok := strings.CutPrefix(s.validator, "e:"); ok {
+		header.Set("If-None-Match", tag)
+	}
+	if date, ok := strings.CutPrefix(s.validator, "m:"); ok {
+		header.Set("If-Modified-Since", date)
+	}
+}
+
+// maxValidator is the length in bytes of the longest validator that is kept.
+const maxValidator = 160
+
+func look(got *egress.Page) seen {
+	sum := sha256.Sum256(got.Body)
+	s := seen{digest: base64.RawURLEncoding.EncodeToString(sum[:12])}
+	switch tag, date := got.Header.Get("ETag"), got.Header.Get("Last-Modified"); {
+	case date != "" && len(date) <= maxValidator:
+		s.validator = "m:" + date
+	case tag != "" && len(tag) <= maxValidator:
+		s.validator = "e:" + tag
+	}
+	return s
+}
+
+func hostOf(at string) string {
+	u, err := url.Parse(at)
+	if err != nil {
+		return "The repository"
+	}
+	return u.Host
+}
+
+// authorize adds the credential to questions to the repository's own origin.
+func (s source) authorize(at string, header http.Header) {
+	u, err := url.Parse(at)
+	if s.token == "" || err != nil || !strings.EqualFold(u.Host, s.home.Host) || u.Scheme != s.home.Scheme {
+		return
+	}
+	if s.user == "" {
+		header.Set("Authorization", "Bearer "+s.token)
+		return
+	}
+	header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(s.user+":"+s.token)))
+}
+
+// atOnce is how many pages are asked for at the same time.
+const atOnce = 4
+
+// question is one page to look at.
+type question struct {
+	template, name string
+	before         seen
+}
+
+// each asks all questions, a few at a time; visit, which may be nil, gets the
+// answers one by one. The first error, also of visit, ends it.
+func (a *asker) each(ctx context.Context, list []question, visit func(question, page) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	work := make(chan question)
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	for range min(atOnce, len(list)) {
+		workers.Go(func() {
+			for q := range work {
+				p, err := a.get(ctx, q.template, q.name, q.before)
+				mu.Lock()
+				if err == nil && visit != nil && ctx.Err() == nil {
+					err = visit(q, p)
+				}
+				mu.Unlock()
+				if err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	for _, q := range list {
+		select {
+		case work <- q:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(work)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// unchanged tells whether all pages are as they were seen. It looks at all of
+// them in any case: how they are before dependencies are worked out is what the
+// next check compares with.
+func (a *asker) unchanged(ctx context.Context, before pages) (bool, error) {
+	var list []question
+	for template, names := range before {
+		for name, was := range names {
+			list = append(list, question{template, name, was})
+		}
+	}
+	same := true
+	err := a.each(ctx, list, func(q question, p page) error {
+		same = same && p.seen.digest == q.before.digest
+		return nil
+	})
+	return same && err == nil, err
+}
+
+// known gives how a page was seen by this asker, if it was.
+func (a *asker) known(template, name string) (seen, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.pages[template][name]
+	return s, ok
+}
+
+// open reads a repository's packages.json.
+func (a *asker) open(ctx context.Context, at string) (*repository.Repository, error) {
+	file := repository.FileURL(at)
+	p, err := a.get(ctx, file, "", seen{})
+	if err != nil {
+		return nil, err
+	}
+	if p.seen.digest == absent {
+		return nil, models.Errorf(models.Invalid, "There is no Composer repository at %s: it has no packages.json. Correct the address.", hostOf(file)).
+			Because(models.ReasonNotFound)
+	}
+	return repository.Parse(file, p.body)
+}
