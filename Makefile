@@ -52,3 +52,11 @@ generate: ## templates to Go
 
 fmt: ## gofmt
 	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: bench-checks
+bench-checks: ## what a check of a git repository costs, against git ls-remote; fails when a goal is missed
+	$(GO) test -tags bench -count=1 -timeout 15m -run '^TestBenchChecks$$' -v ./plugins/git/lsrefs
+
+.PHONY: bench-webhooks
+bench-webhooks: ## from a webhook to the start of its build, p50 and p99, on both databases; fails when p99 is 1 s or more
+	$(GO) test -tags bench -count=1 -timeout 40m -run '^TestBenchWebhooks$$' -v ./e2e

@@ -130,7 +130,7 @@ type Host struct {
 	RefilledAt   time.Time
 	BlockedUntil *time.Time // it asked for a pause
 	Throttled    int64      // checks that had to wait for their turn today
-	Begun        int64      // checks that began today
+	Requests     int64      // that were sent to it today
 	Day          string     // 2006-01-02 in UTC, of the two counters
 }
 
@@ -160,9 +160,7 @@ func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 // Take begins one check at now, if the host may be asked; running checks of it
 // are going on. Otherwise the refusal is counted.
 func (h *Host) Take(now time.Time, running int) bool {
-	if today := day(now); h.Day != today {
-		h.Day, h.Begun, h.Throttled = today, 0, 0
-	}
+	h.turn(now)
 	if passed := now.Sub(h.RefilledAt); passed > 0 {
 		h.Tokens = min(h.burst(), h.Tokens+int64(passed.Minutes()*float64(h.PerMinute)*check))
 		h.RefilledAt = now
@@ -172,8 +170,20 @@ func (h *Host) Take(now time.Time, running int) bool {
 		return false
 	}
 	h.Tokens -= check
-	h.Begun++
 	return true
+}
+
+// Count adds requests that were sent to the host.
+func (h *Host) Count(now time.Time, n int64) {
+	h.turn(now)
+	h.Requests += n
+}
+
+// turn begins a new day's count.
+func (h *Host) turn(now time.Time) {
+	if today := day(now); h.Day != today {
+		h.Day, h.Requests, h.Throttled = today, 0, 0
+	}
 }
 
 // burst is how many checks may begin at once after a rest: ten seconds' worth.

@@ -91,9 +91,10 @@ func TestHost_Take_Limits(t *testing.T) {
 	if h.Throttled == 0 {
 		t.Error("nothing was counted as throttled")
 	}
-	h.Take(now.Add(24*time.Hour), 0)
-	if h.Throttled != 0 || h.Begun != 1 {
-		t.Errorf("the next day's counters are %d and %d", h.Throttled, h.Begun)
+	h.Count(now, 7)
+	h.Count(now.Add(24*time.Hour), 2)
+	if h.Throttled != 0 || h.Requests != 2 {
+		t.Errorf("the next day's counters are %d and %d", h.Throttled, h.Requests)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"hefring/internal/egress"
 	"hefring/internal/run"
@@ -32,6 +33,8 @@ type Info struct {
 	Summary string // one sentence for the form
 	Icon    string // name of a Lucide icon
 	ByHand  bool   // never checked: its sources are Registrars
+	// Every is how often the type's queue looks at first; 0 means five minutes.
+	Every time.Duration
 }
 
 // Field is one setting.

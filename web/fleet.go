@@ -12,6 +12,7 @@ import (
 // who asks.
 type Fleet interface {
 	fleet.Pages
+	webhooks
 
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	CreateDistribution(ctx context.Context, by string, in fleet.NewDistribution) (models.Distribution, error)

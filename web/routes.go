@@ -41,6 +41,13 @@ func (s *server) routes() []route {
 		{get, "/distributions/:id/platforms/new", s.newPlatform, false},
 		{post, "/distributions/:id/platforms", s.registerPlatform, false},
 
+		{get, "/distributions/:id/webhooks", s.webhooks, false},
+		{post, "/distributions/:id/webhooks", s.createWebhook, false},
+		{get, "/webhooks/:id", s.webhook, false},
+		{post, "/webhooks/:id/secret", s.rotateWebhook, false},
+		{post, "/webhooks/:id/retire", s.retireWebhook, false},
+		{post, "/webhooks/:id/delete", s.deleteWebhook, false},
+
 		{get, "/platforms", s.platforms, false},
 		{get, "/platforms/:id", s.platform, false},
 		{post, "/platforms/:id/lock", s.lockPlatform, false},

@@ -150,6 +150,7 @@ func everyPage() []string {
 		"/sites/31", "/sites/32", "/sites/33", "/sites/34", "/sites/35", "/sites/36", "/sites/37", "/sites/31/upgrade", "/sites/33/upgrade", "/sites/34/upgrade",
 		"/sites/38/upgrade?compare=106", "/tasks", "/tasks?state=running", "/tasks/101", "/tasks/102", "/tasks/103", "/tasks/104", "/tasks/107", "/tasks/109",
 		"/tasks/111", "/tasks/112", "/tasks/113", "/queues",
+		"/distributions/1/webhooks", "/distributions/2/webhooks", "/webhooks/1", "/webhooks/2",
 	}
 }
 

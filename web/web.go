@@ -43,6 +43,8 @@ type server struct {
 	sessions *scs.SessionManager
 	logger   *slog.Logger
 	hosts    []string // host names of BaseURL, for the check of origins
+	base     string   // scheme and host of BaseURL; "" when it is not known
+	hooks    *receiver
 	secure   bool
 	version  string
 	failures *limiter
@@ -58,6 +60,10 @@ func (s *server) handler() http.Handler {
 	pages := s.echo()
 	withSession := s.sessions.LoadAndSave(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, hookPath) {
+			s.hooks.ServeHTTP(w, r) // machines: no session, no forms
+			return
+		}
 		if strings.HasPrefix(r.URL.Path, static.Prefix) {
 			pages.ServeHTTP(w, r) // needs no session, so it costs no look into the database
 			return
@@ -73,10 +79,12 @@ func newServer(cfg Config) *server {
 	}
 	if base, err := url.Parse(cfg.BaseURL); err == nil && base.Host != "" {
 		s.hosts = append(s.hosts, base.Host)
+		s.base = base.Scheme + "://" + base.Host
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	s.hooks = newReceiver(s.fleet, s.logger)
 	return s
 }
 

@@ -4,21 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"hefring/internal/config"
-	"hefring/internal/egress"
 	"hefring/internal/fleet"
 	"hefring/internal/platforms"
 	"hefring/internal/run"
+	"hefring/internal/secret"
 	"hefring/internal/sites"
 	"hefring/internal/sites/database/sqlite"
 	"hefring/internal/sites/drupal"
@@ -26,7 +22,6 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
-	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
 	"hefring/web"
@@ -42,30 +37,6 @@ type app struct {
 	web    *webserver.Server
 
 	builder *run.Runner
-}
-
-// folders are the parts of the data folder.
-type folders struct{ control, platforms, sites, web, cache, scratch string }
-
-func layout(data string) folders {
-	in := func(name string) string { return filepath.Join(data, name) }
-	return folders{in("control"), in("platforms"), in("sites"), in("web"), in("cache"), in("tmp")}
-}
-
-// make creates the folders. Everybody may walk through the data folder, since
-// PHP is another user; the control plane's own part is closed.
-func (f folders) make(data string) error {
-	for dir, mode := range map[string]fs.FileMode{
-		data: 0o711, f.control: 0o700, f.platforms: 0o755, f.sites: 0o755, f.web: 0o755, f.cache: 0o755, f.scratch: 0o711,
-	} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return fmt.Errorf("make data folder: %w", err)
-		}
-		if err := os.Chmod(dir, mode); err != nil {
-			return fmt.Errorf("make data folder: %w", err)
-		}
-	}
-	return nil
 }
 
 // newApp puts the parts together and starts none of them.
@@ -99,6 +70,10 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	box, err := secret.Load(cfg.SecretKey)
+	if err != nil {
+		return nil, err
+	}
 	a.web = webserver.New(webserver.Config{Dir: dirs.web, Listen: cfg.SitesListen, Port: cfg.SitesPort, ProbePort: cfg.ProbePort}, web)
 	if a.store, err = store.Open(ctx, cfg.Database, a.logger); err != nil {
 		return nil, err
@@ -106,7 +81,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	a.fleet = fleet.New(fleet.Config{
 		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
-		Run:       builder, Egress: guard,
+		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
 		Tools: versions, PHP: versions["php"], Logger: a.logger,
 	})
@@ -114,48 +89,6 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	return a, nil
-}
-
-// newGuard makes the way out. Where there are certificate authorities of our
-// own, caFile in dir holds them for programs.
-func newGuard(cfg config.Config, dir string) (guard *egress.Guard, caFile string, err error) {
-	settings := egress.Config{}
-	if settings.Allow, err = cfg.Allowed(); err != nil {
-		return nil, "", models.Wrapf(models.Invalid, err, "The networks to allow do not fit. Use such as 10.0.0.0/8 or 127.0.0.1/32.")
-	}
-	if cfg.CAFile != "" {
-		caFile = filepath.Join(dir, "ca-bundle.pem")
-		if settings.RootCAs, err = egress.LoadAuthorities(cfg.CAFile, caFile); err != nil {
-			return nil, "", err
-		}
-		settings.CAFile = caFile
-	}
-	return egress.New(settings), caFile, nil
-}
-
-// uncontained tells whether programs run without bubblewrap: where it does not
-// work and the operator said so.
-func uncontained(ctx context.Context, allowed bool, logger *slog.Logger) bool {
-	if !allowed {
-		return false
-	}
-	err := run.New(run.Config{}).Contained(ctx)
-	if err != nil {
-		logger.WarnContext(ctx, "programs run without a sandbox, as --allow-unsandboxed-builds says", slog.Any("error", err))
-	}
-	return err != nil
-}
-
-// newRunner starts programs as a user, when we are root.
-func newRunner(name string, settings run.Config) (*run.Runner, error) {
-	if os.Geteuid() == 0 {
-		identity, err := run.LookupIdentity(name)
-		if err != nil {
-			return nil, err
-		}
-		settings.Identity = identity
-	}
-	return run.New(settings), nil
 }
 
 func newHost(server *webserver.Server, dirs folders, runner *run.Runner) *host.Host {
@@ -186,33 +119,6 @@ func (a *app) close() {
 	}
 }
 
-var versionPattern = regexp.MustCompile(`\d+\.\d+\.\d+`)
-
-// toolVersions asks the tools that shape a build for their versions.
-func toolVersions(ctx context.Context, runner *run.Runner) (map[string]string, error) {
-	versions := map[string]string{}
-	for tool, args := range map[string][]string{"php": {"-r", "echo PHP_VERSION;"}, "composer": {"--version", "--no-ansi"}} {
-		result, err := runner.Run(ctx, run.Cmd{Name: tool, Args: args, Dir: "/", Env: []string{"HOME=/nonexistent"}, Timeout: time.Minute})
-		if err != nil {
-			return nil, fmt.Errorf("ask %s for its version: %w", tool, err)
-		}
-		versions[tool] = versionPattern.FindString(string(result.Stdout))
-	}
-	// A patch release of PHP changes no build.
-	if parts := strings.SplitN(versions["php"], ".", 3); len(parts) == 3 {
-		versions["php"] = parts[0] + "." + parts[1]
-	}
-	return versions, nil
-}
-
-func newLogger(level string) *slog.Logger {
-	var least slog.Level
-	if err := least.UnmarshalText([]byte(level)); err != nil {
-		least = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: least}))
-}
-
 // tickEvery is how often due checks are looked for; tidyEvery how often what is
 // no longer needed is removed.
 const (
@@ -222,7 +128,7 @@ const (
 
 // serve runs everything until ctx ends.
 func (a *app) serve(ctx context.Context) error {
-	if err := a.fleet.EnsureQueues(ctx); err != nil {
+	if err := errors.Join(a.fleet.EnsureQueues(ctx), a.fleet.EnsureUpstreams(ctx)); err != nil {
 		return err
 	}
 	if err := a.builder.Chown(layout(a.cfg.Data).cache); err != nil {

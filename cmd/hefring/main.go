@@ -23,6 +23,7 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Run the dashboard, the queues and the workers."`
 	User      userCmd      `cmd:"" help:"People who may sign in."`
 	Source    sourceCmd    `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
+	Doctor    doctorCmd    `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`
 	LoginLink loginLinkCmd `cmd:"" help:"Print a one-time link that signs a user in."`
 	Demo      demoCmd      `cmd:"" help:"A demo fleet on this machine."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

@@ -31,7 +31,7 @@ type sourceFlags struct {
 	Type   string   `required:"" help:"Update type: git, makefile, stock, composer or manual."`
 	Set    []string `sep:"none" placeholder:"KEY=VALUE" help:"A setting of the update type, as in its form. KEY=@FILE takes the value from a file (@- from standard input), KEY=env:NAME from the environment; secrets are given in these two ways only."`
 	Folder string   `help:"Folder that a manual distribution registers." type:"path"`
-	Allow  []string `sep:"," placeholder:"CIDR" help:"Private networks that the source may be in, such as 127.0.0.1/32." env:"HEFRING_EGRESS_ALLOW"`
+	Allow  []string `aliases:"egress-allow" sep:"," placeholder:"CIDR" help:"Private networks that the source may be in, such as 127.0.0.1/32." env:"HEFRING_EGRESS_ALLOW"`
 	JSON   bool     `name:"json" help:"Print JSON."`
 
 	Data        string `help:"Hefring's data folder, which no source may lie in." env:"HEFRING_DATA" default:"/var/lib/hefring" type:"path"`
@@ -162,14 +162,13 @@ func settingValue(f plugins.Field, text string) (string, error) {
 	if f.Kind.Secret() && text != "" {
 		return "", fmt.Errorf("everybody on this machine sees arguments, so write %s=@FILE or %s=env:NAME", f.Name, f.Name)
 	}
-	switch f.Kind {
-	case plugins.FieldBool:
+	switch {
+	case f.Kind == plugins.FieldBool:
 		return settingBool(text), nil
-	case plugins.FieldURL:
+	case f.Kind == plugins.FieldURL, f.Name == "url":
 		return settingPlace(text), nil
-	default:
-		return text, nil
 	}
+	return text, nil
 }
 
 const maxSettingFile = 1 << 20

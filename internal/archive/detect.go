@@ -61,7 +61,7 @@ func isTar(head []byte) bool {
 			b = ' '
 		}
 		unsigned += int64(b)
-		signed += int64(int8(b)) //nolint:gosec // old programs added signed bytes
+		signed += int64(int8(b)) // as old programs did
 	}
 	return want == unsigned || want == signed
 }

@@ -30,6 +30,7 @@ func TestGuard_HTTPClient_FewOpenConnections(t *testing.T) {
 					most.Store(max(most.Load(), open.Add(1)))
 				case http.StateClosed:
 					open.Add(-1)
+				default:
 				}
 			}
 			server.StartTLS()

@@ -39,7 +39,7 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 			return "", "", err
 		}
 	}
-	if err := f.settle(ctx, t, u, round.changed(), round.upstream); err != nil {
+	if err := f.settle(ctx, round, u); err != nil {
 		return "", "", err
 	}
 	return round.result()
@@ -75,6 +75,14 @@ func (r *round) peers(of int) []plugins.Source {
 
 func (r *round) changed() bool {
 	return slices.ContainsFunc(r.looks, func(l look) bool { return l.check.Outcome == models.CheckChanged })
+}
+
+func (r *round) requests() int64 {
+	var n int64
+	for _, l := range r.looks {
+		n += l.check.Requests
+	}
+	return n
 }
 
 // result tells the task's end: what each distribution's part came to.

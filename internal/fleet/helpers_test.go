@@ -173,7 +173,7 @@ type source struct {
 	last    plugins.Version // what the newest check was told
 	peers   int             // of the newest check
 	found   []models.Finding
-	during  func() // called while a check looks
+	during  func()                                      // called while a check looks
 	fails   error                                       // of the next checks
 	tree    map[string]string                           // what a build writes
 	build   func(ctx context.Context, dst string) error // instead of writing the tree

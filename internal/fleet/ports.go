@@ -131,6 +131,7 @@ type Tx interface {
 	// TakeHost begins one check at a host, if its limits allow.
 	TakeHost(ctx context.Context, name string, now time.Time) (bool, error)
 	BlockHost(ctx context.Context, name string, until time.Time) error
+	CountRequests(ctx context.Context, name string, at time.Time, n int64) error
 	SourceState(ctx context.Context, distributionID int64) (models.SourceState, error) // empty when there is none
 	SaveSourceState(ctx context.Context, state models.SourceState) error
 	PlatformPlan(ctx context.Context, platformID int64) (string, error)

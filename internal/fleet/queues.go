@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -30,7 +31,7 @@ func (f *Fleet) EnsureQueues(ctx context.Context) error {
 		if known[id] || !hasQueue(plugin) {
 			continue
 		}
-		if err := f.store.SaveQueue(ctx, models.Queue{UpdateType: id, Every: defaultEvery, AtOnce: defaultAtOnce}); err != nil {
+		if err := f.store.SaveQueue(ctx, models.Queue{UpdateType: id, Every: cmp.Or(plugin.Info().Every, defaultEvery), AtOnce: defaultAtOnce}); err != nil {
 			return fmt.Errorf("make queue %s: %w", id, err)
 		}
 	}

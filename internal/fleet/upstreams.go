@@ -204,11 +204,12 @@ func (f *Fleet) claim(ctx context.Context, u models.Upstream, q models.Queue) er
 }
 
 // settle stores how an upstream answered, and when it is asked again after a
-// failure. wake is the time at which it was due when this check began.
-func (f *Fleet) settle(ctx context.Context, t models.Task, u models.Upstream, changed bool, cause error) error {
+// failure. u is as it was when the check began.
+func (f *Fleet) settle(ctx context.Context, r *round, u models.Upstream) error {
+	t, cause := r.task, r.upstream
 	now := f.cfg.Now()
 	u.LastCheckAt = &now
-	if changed {
+	if r.changed() {
 		u.LastChangeAt = now
 	}
 	reason := models.ReasonOf(cause)
@@ -233,6 +234,9 @@ func (f *Fleet) settle(ctx context.Context, t models.Task, u models.Upstream, ch
 		if err := tx.RecordUpstream(ctx, u); err != nil {
 			return err
 		}
+		if err := tx.CountRequests(ctx, u.Host, now, r.requests()); err != nil {
+			return err
+		}
 		if reason == models.ReasonRateLimited {
 			if err := tx.BlockHost(ctx, u.Host, now.Add(max(retryAfter(cause), time.Minute))); err != nil {
 				return err
@@ -241,7 +245,7 @@ func (f *Fleet) settle(ctx context.Context, t models.Task, u models.Upstream, ch
 		if err := f.reschedule(ctx, tx, u, baseInterval(subscribers, queue), cause); err != nil {
 			return err
 		}
-		if t.Args["trigger"] != string(models.TriggerWebhook) || changed || cause != nil {
+		if t.Args["trigger"] != string(models.TriggerWebhook) || r.changed() || cause != nil {
 			return nil
 		}
 		// A mirror behind the host's name may lag behind what the webhook told of.

@@ -265,8 +265,9 @@ func (f *Fleet) WebhookAt(ctx context.Context, address string) (models.Webhook, 
 // many. It is not recorded; NoteDelivery does that, if the caller wants it to.
 func (f *Fleet) ReceiveHook(ctx context.Context, h models.Webhook, in Incoming) (models.Delivery, error) {
 	d := models.Delivery{WebhookID: h.ID, Sender: in.Sender, At: f.cfg.Now()}
+	d.Event, d.Key = webhook.Claims(h.Provider, in.Header)
 	if webhook.IsUnsignedPing(h.Provider, in.Header) {
-		d.Event, d.Outcome = in.Header.Get("X-Event-Key"), models.DeliveryPing
+		d.Outcome = models.DeliveryPing
 		d.Reason = "Bitbucket does not sign its test, so it shows only that the address is reached."
 		return d, nil
 	}
@@ -284,9 +285,12 @@ func (f *Fleet) ReceiveHook(ctx context.Context, h models.Webhook, in Incoming) 
 	}
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		n, err := tx.CountDeliveries(ctx, h.ID, d.At.Add(-time.Hour))
-		if err != nil || n >= models.MaxDeliveriesHourly {
-			d.Outcome = models.DeliveryRefused
+		if err != nil {
 			return err
+		}
+		if n >= models.MaxDeliveriesHourly {
+			d.Outcome = models.DeliveryRefused
+			return nil
 		}
 		if err := f.take(ctx, tx, h, m, &d); err != nil {
 			return err
@@ -299,6 +303,7 @@ func (f *Fleet) ReceiveHook(ctx context.Context, h models.Webhook, in Incoming) 
 	return d, err
 }
 
+// refuse notes why a delivery is refused, if that is the sender's doing.
 func refuse(d models.Delivery, err error) (models.Delivery, error) {
 	d.Outcome, d.Reason = models.DeliveryRefused, models.Explain(err)
 	return d, err

@@ -50,7 +50,7 @@ type Config struct {
 func (r *Runner) Contained(ctx context.Context) error {
 	strict := *r
 	strict.bare = false
-	_, err := strict.Run(ctx, Cmd{Name: "true", Sandbox: &Sandbox{}})
+	_, err := strict.Run(ctx, Cmd{Name: "/bin/true", Sandbox: &Sandbox{}})
 	return err
 }
 

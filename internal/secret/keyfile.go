@@ -98,6 +98,16 @@ func cause(err error) string {
 	return err.Error()
 }
 
+// Count gives the number of keys in the file at path without making it:
+// models.NotFound when it is not there.
+func Count(path string) (int, error) {
+	keys, err := readKeys(path)
+	if errors.Is(err, errNoFile) {
+		return 0, models.Errorf(models.NotFound, "There is no key file %s yet. It is made when Hefring starts.", path)
+	}
+	return len(keys), err
+}
+
 // create makes the file with a first key. Of several that do so at once, one
 // wins, and the others find its key.
 func create(path string) error {
@@ -131,10 +141,7 @@ func Rotate(path string) error {
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil { // until dir is closed
 		return fmt.Errorf("lock folder of key file: %w", err)
 	}
-	if _, err := readKeys(path); err != nil {
-		if errors.Is(err, errNoFile) {
-			return models.Errorf(models.NotFound, "There is no key file %s yet. It is made when Hefring starts.", path)
-		}
+	if _, err := Count(path); err != nil {
 		return err
 	}
 	text, err := readKeyFile(path)

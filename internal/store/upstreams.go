@@ -184,9 +184,8 @@ func (s *Store) SaveHost(ctx context.Context, h models.Host) error {
 func (s *Store) TakeHost(ctx context.Context, name string, at time.Time) (bool, error) {
 	taken := false
 	err := s.atomic(ctx, func(tx *Store) error {
-		// The write comes first: it takes the row's lock.
-		if err := tx.with(ctx).Model(&models.Host{}).Where("name = ?", name).Update("name", name).Error; err != nil {
-			return fmt.Errorf("take host %s: %w", name, err)
+		if err := tx.lockHost(ctx, name); err != nil {
+			return err
 		}
 		h, err := tx.Host(ctx, name)
 		if err != nil {
@@ -202,6 +201,29 @@ func (s *Store) TakeHost(ctx context.Context, name string, at time.Time) (bool, 
 		return tx.SaveHost(ctx, h)
 	})
 	return taken, err
+}
+
+// CountRequests adds to what was asked of a host today.
+func (s *Store) CountRequests(ctx context.Context, name string, at time.Time, n int64) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.lockHost(ctx, name); err != nil {
+			return err
+		}
+		h, err := tx.Host(ctx, name)
+		if err != nil {
+			return err
+		}
+		h.Count(at, n)
+		return tx.SaveHost(ctx, h)
+	})
+}
+
+// lockHost makes others that change the host wait for this transaction.
+func (s *Store) lockHost(ctx context.Context, name string) error {
+	if err := s.with(ctx).Model(&models.Host{}).Where("name = ?", name).Update("name", name).Error; err != nil {
+		return fmt.Errorf("lock host %s: %w", name, err)
+	}
+	return nil
 }
 
 // BlockHost keeps a host from being asked until a time, if that is later than
@@ -266,10 +288,8 @@ func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, er
 	var rows []fleet.HostRow
 	err := s.with(ctx).Model(&models.Host{}).
 		Where("EXISTS (SELECT 1 FROM upstreams u JOIN distributions d ON d.upstream_id = u.id WHERE u.host = hosts.name)").
-		Select("hosts.*, (SELECT COUNT(*) FROM upstreams u WHERE u.host = hosts.name) AS upstreams, " +
-			"(SELECT COUNT(*) FROM upstreams u WHERE u.host = hosts.name AND u.stalled) AS stalled, " +
-			"(SELECT COUNT(*) FROM upstreams u WHERE u.host = hosts.name AND u.failures > 0) AS failing").
-		Order("begun DESC, name").Limit(200).Find(&rows).Error
+		Select("hosts.*, " + ofHost("TRUE") + " AS upstreams, " + ofHost("u.stalled") + " AS stalled, " + ofHost("u.failures > 0") + " AS failing").
+		Order("requests DESC, name").Limit(200).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("list hosts: %w", err)
 	}
@@ -283,6 +303,12 @@ func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, er
 		rows[i].Lag = percentile(lag, 95)
 	}
 	return rows, nil
+}
+
+// ofHost counts the upstreams of a host that something comes from.
+func ofHost(condition string) string {
+	return "(SELECT COUNT(*) FROM upstreams u WHERE u.host = hosts.name AND " + condition +
+		" AND EXISTS (SELECT 1 FROM distributions d WHERE d.upstream_id = u.id))"
 }
 
 // lags lists how long due checks have been waiting, by host.

@@ -145,7 +145,11 @@ func TestStore_TakeHost_KeepsTheLimits(t *testing.T) {
 		ok(t, err)
 		want(t, "hosts", len(rows), 1)
 		want(t, "upstreams", rows[0].Upstreams, 1)
-		want(t, "checks", rows[0].Begun, 2)
+		ok(t, w.CountRequests(w.ctx, u.Host, at, 3))
+		ok(t, w.CountRequests(w.ctx, u.Host, at, 4))
+		rows, err = w.HostRows(w.ctx, at)
+		ok(t, err)
+		want(t, "requests", rows[0].Requests, 7)
 	})
 }
 

@@ -144,17 +144,16 @@ type serverChange struct {
 }
 
 func messageOf(p models.Provider, header http.Header, read payload) Message {
+	event := eventOf(p, header)
 	switch p {
-	case models.ProviderGitHub:
-		return refEvent(header.Get("X-Github-Event"), read)
-	case models.ProviderGitea:
-		return refEvent(first(header.Get("X-Forgejo-Event"), header.Get("X-Gitea-Event")), read)
+	case models.ProviderGitHub, models.ProviderGitea:
+		return refEvent(event, read)
 	case models.ProviderGitLab, models.ProviderGitLabToken:
-		return gitlab(header.Get("X-Gitlab-Event"), read)
+		return gitlab(event, read)
 	case models.ProviderBitbucket:
-		return bitbucketCloud(header.Get("X-Event-Key"), read)
+		return bitbucketCloud(event, read)
 	case models.ProviderBitbucketServer:
-		return bitbucketServer(header.Get("X-Event-Key"), read)
+		return bitbucketServer(event, read)
 	default:
 		return generic(read)
 	}
@@ -326,4 +325,30 @@ func clip(text string) string {
 		}
 		return -1
 	}, text)
+}
+
+// Claims gives the event and the id that the headers of a delivery claim, before
+// anything is proven; both may be "".
+func Claims(p models.Provider, header http.Header) (event, id string) {
+	if text, named := deliveryID(p, header, nil); named {
+		id = text
+	}
+	return clip(eventOf(p, header)), id
+}
+
+// eventOf is the event as the headers name it; some providers name it in the
+// body.
+func eventOf(p models.Provider, header http.Header) string {
+	switch p {
+	case models.ProviderGitHub:
+		return header.Get("X-Github-Event")
+	case models.ProviderGitea:
+		return first(header.Get("X-Forgejo-Event"), header.Get("X-Gitea-Event"))
+	case models.ProviderGitLab, models.ProviderGitLabToken:
+		return header.Get("X-Gitlab-Event")
+	case models.ProviderBitbucket, models.ProviderBitbucketServer:
+		return header.Get("X-Event-Key")
+	default:
+		return ""
+	}
 }

@@ -26,7 +26,7 @@ CREATE TABLE hosts (
   refilled_at timestamptz NOT NULL,
   blocked_until timestamptz,
   throttled bigint NOT NULL,
-  begun bigint NOT NULL,
+  requests bigint NOT NULL,
   day text NOT NULL
 );
 

@@ -26,7 +26,7 @@ CREATE TABLE hosts (
   refilled_at datetime NOT NULL,
   blocked_until datetime,
   throttled integer NOT NULL,
-  begun integer NOT NULL,
+  requests integer NOT NULL,
   day text NOT NULL
 );
 

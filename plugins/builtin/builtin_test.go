@@ -21,7 +21,7 @@ func TestAll_Registers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"manual", "git"} {
+	for _, id := range []string{"git", "stock", "composer", "makefile", "manual"} {
 		if _, err := r.Get(id); err != nil {
 			t.Error(err)
 		}
@@ -53,7 +53,11 @@ func (s sixthSource) Check(context.Context, plugins.Env, plugins.Version) (plugi
 	return plugins.Version{Revision: s.where}, nil
 }
 
-func (sixthSource) Build(context.Context, plugins.Env, plugins.Version, string) error { return nil }
+func (sixthSource) Upstream() plugins.Upstream { return plugins.Upstream{} }
+
+func (sixthSource) Build(context.Context, plugins.Env, plugins.Version, string) (plugins.Made, error) {
+	return plugins.Made{}, nil
+}
 
 // TestAll_SixthTypeNeedsNoOtherList adds a type as its author would and uses it
 // through the registry alone.
@@ -80,7 +84,8 @@ func TestAll_SixthTypeNeedsNoOtherList(t *testing.T) {
 }
 
 // TestAll_OnlyPlaceThatNamesTypes reads the sources: every folder with an update
-// type is in All, and nothing else below plugins imports one.
+// type is in All, and nothing else below plugins imports one, other types apart:
+// a makefile may lie in a git repository.
 func TestAll_OnlyPlaceThatNamesTypes(t *testing.T) {
 	types := map[string]bool{}
 	entries, err := os.ReadDir("..")
@@ -115,7 +120,8 @@ func TestAll_OnlyPlaceThatNamesTypes(t *testing.T) {
 				return err
 			}
 			name, ours := strings.CutPrefix(imported, "hefring/plugins/")
-			if ours && types[name] && filepath.Base(filepath.Dir(path)) != "builtin" {
+			where, _, _ := strings.Cut(strings.TrimPrefix(filepath.ToSlash(path), "../"), "/")
+			if ours && types[name] && !types[where] && where != "builtin" {
 				t.Errorf("%s names the update type %s", path, name)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"hefring/internal/egress"
 	"hefring/models"
@@ -51,7 +52,8 @@ func (p pages) count() int {
 // page is one answer.
 type page struct {
 	seen seen
-	body []byte // nil when it is as it was seen before, or absent
+	date time.Time // by the server's clock; zero when it tells none
+	body []byte    // empty when it is as it was seen before, or absent
 }
 
 // asker asks repositories and notes what it saw.
@@ -60,9 +62,12 @@ type asker struct {
 	source source
 	mu     sync.Mutex
 	pages  pages
+	feeds  map[string]feed // by template
 }
 
-func newAsker(env plugins.Env, s source) *asker { return &asker{env: env, source: s, pages: pages{}} }
+func newAsker(env plugins.Env, s source) *asker {
+	return &asker{env: env, source: s, pages: pages{}, feeds: map[string]feed{}}
+}
 
 // get asks for a page; before is how it was seen, or empty to have its text in
 // any case. A missing page is no error.
@@ -73,13 +78,17 @@ func (a *asker) get(ctx context.Context, template, name string, before seen) (pa
 	if err != nil {
 		return page{}, err
 	}
+	a.note(template, name, p.seen)
+	return p, nil
+}
+
+func (a *asker) note(template, name string, s seen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.pages[template] == nil {
 		a.pages[template] = map[string]seen{}
 	}
-	a.pages[template][name] = p.seen
-	return p, nil
+	a.pages[template][name] = s
 }
 
 func (a *asker) fetch(ctx context.Context, at string, before seen) (page, error) {
@@ -106,7 +115,7 @@ func (a *asker) fetch(ctx context.Context, at string, before seen) (page, error)
 	if now.digest == before.digest { // a new validator alone is no change
 		return page{seen: now}, nil
 	}
-	return page{seen: now, body: got.Body}, nil
+	return page{seen: now, body: got.Body, date: serverDate(got.Header)}, nil
 }
 
 // ask makes a request conditional.
@@ -203,10 +212,18 @@ func (a *asker) each(ctx context.Context, list []question, visit func(question, 
 // unchanged tells whether all pages are as they were seen. It looks at all of
 // them in any case: how they are before dependencies are worked out is what the
 // next check compares with.
-func (a *asker) unchanged(ctx context.Context, before pages) (bool, error) {
+func (a *asker) unchanged(ctx context.Context, m memo) (bool, error) {
 	var list []question
-	for template, names := range before {
+	for template, names := range m.Pages {
+		changed, next, quiet := a.changes(ctx, m.Feeds[template])
+		if quiet {
+			a.feeds[template] = next
+		}
 		for name, was := range names {
+			if quiet && !changed[name] {
+				a.note(template, name, was)
+				continue
+			}
 			list = append(list, question{template, name, was})
 		}
 	}
@@ -226,6 +243,29 @@ func (a *asker) known(template, name string) (seen, bool) {
 	return s, ok
 }
 
+// seenOf gives how the same pages were seen now.
+func (a *asker) seenOf(before pages) pages {
+	now := pages{}
+	for template, names := range before {
+		now[template] = map[string]seen{}
+		for name := range names {
+			now[template][name], _ = a.known(template, name)
+		}
+	}
+	return now
+}
+
+// feedsOf gives the feeds that stand for the pages from now on.
+func (a *asker) feedsOf(p pages) map[string]feed {
+	feeds := map[string]feed{}
+	for template, f := range a.feeds {
+		if p[template] != nil {
+			feeds[template] = f
+		}
+	}
+	return feeds
+}
+
 // open reads a repository's packages.json.
 func (a *asker) open(ctx context.Context, at string) (*repository.Repository, error) {
 	file := repository.FileURL(at)
@@ -237,5 +277,12 @@ func (a *asker) open(ctx context.Context, at string) (*repository.Repository, er
 		return nil, models.Errorf(models.Invalid, "There is no Composer repository at %s: it has no packages.json. Correct the address.", hostOf(file)).
 			Because(models.ReasonNotFound)
 	}
-	return repository.Parse(file, p.body)
+	r, err := repository.Parse(file, p.body)
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := newFeed(r, p.date); ok {
+		a.feeds[r.Template()] = f
+	}
+	return r, nil
 }

@@ -215,16 +215,16 @@ func names(locks ...*lock) []string {
 
 // mends tells whether the step from the old packages to the new ones closes a
 // known hole. When nobody can say, it does not.
-func (s source) mends(ctx context.Context, a *asker, old *lock, f *found) bool {
+func (s source) mends(ctx context.Context, a *asker, old *lock, repositories []string, now *lock) bool {
 	if old == nil {
 		return false
 	}
-	all, err := a.advisories(ctx, f.repositories, names(old, f.lock))
+	all, err := a.advisories(ctx, repositories, names(old, now))
 	if err != nil {
 		plugins.Logf(a.env, "Warning: nobody could be asked for security advisories: %s", models.Explain(s.redact(err)))
 		return false
 	}
-	still := all.insecure(f.lock)
+	still := all.insecure(now)
 	return slices.ContainsFunc(all.insecure(old), func(was models.Finding) bool {
 		return !slices.ContainsFunc(still, func(is models.Finding) bool { return is.Package == was.Package && is.Title == was.Title })
 	})

@@ -271,8 +271,9 @@ func (s source) auth() string {
 }
 
 // config is the config.json of Composer's home: the repositories that are used
-// beside those of the package itself.
-func (s source) config() (string, error) {
+// beside those of the package itself. suffix names the classes of the autoloader,
+// which else get a random name with each build.
+func (s source) config(suffix string) (string, error) {
 	var list []any
 	for _, at := range s.repositories() {
 		list = append(list, map[string]string{"type": "composer", "url": at})
@@ -280,7 +281,11 @@ func (s source) config() (string, error) {
 	if s.only {
 		list = append(list, map[string]bool{"packagist.org": false})
 	}
-	config := map[string]any{"config": map[string]any{"secure-http": len(s.plainHosts()) == 0}}
+	set := map[string]any{"secure-http": len(s.plainHosts()) == 0}
+	if suffix != "" {
+		set["autoloader-suffix"] = suffix
+	}
+	config := map[string]any{"config": set}
 	if list != nil {
 		config["repositories"] = list
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hefring/models"
 	"hefring/plugins"
@@ -89,6 +90,36 @@ func TestSource_Check_DependencyDrifts(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dst, "composer.lock"))
 	if err != nil || !strings.Contains(string(text), "2.0.1") {
 		t.Errorf("%s %v", text, err)
+	}
+}
+
+// Where the repository tells what changed, one question stands for all packages.
+func TestSource_Check_AsksTheFeed(t *testing.T) {
+	u := newUpstream(t)
+	u.root(map[string]any{"metadata-changes-url": u.url + "/changes.json"})
+	u.template("1.0.0", map[string]string{"acme/lib": "^1.0"}, nil)
+	u.publish("acme/lib", "1.0.0", nil, map[string]any{"require": map[string]string{"acme/deep": "*"}})
+	u.publish("acme/deep", "1.0.0", nil, nil)
+	now := time.Now().UnixMilli() * 10
+	u.put("/changes.json", u.json(map[string]any{"actions": []any{map[string]any{"type": "update", "package": "other/lib", "time": 1}}, "timestamp": now}))
+	env, _ := machine(t)
+	s := u.open(nil)
+	v := check(t, env, s, plugins.Version{})
+	u.requests()
+	again := check(t, env, s, v)
+	if got := u.requests(); !again.Same(v) || !slices.Equal(got, []string{"/changes.json", "/packages.json 304"}) {
+		t.Errorf("asked %v", got)
+	}
+	u.publish("acme/deep", "1.1.0", nil, nil)
+	u.put("/changes.json", u.json(map[string]any{"actions": []any{map[string]any{"type": "update", "package": "acme/deep", "time": 1}}, "timestamp": now + 1}))
+	if next := check(t, env, s, again); next.Same(v) {
+		t.Error("the drift of a dependency was not seen")
+	}
+	// A feed that lost count, or fails, is not trusted.
+	u.put("/changes.json", u.json(map[string]any{"actions": []any{map[string]any{"type": "resync", "package": "*"}}, "timestamp": now + 2}))
+	u.requests()
+	if next := check(t, env, s, again); next.Same(v) || len(u.requests()) < 4 {
+		t.Error("a feed that lost count was trusted")
 	}
 }
 

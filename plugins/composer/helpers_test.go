@@ -92,9 +92,11 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 		u.asked = append(u.asked, r.URL.Path)
 		_ = r.ParseForm()
 		answer := map[string]any{}
-		for _, name := range r.PostForm["packages[]"] {
-			if list := u.known[name]; list != nil {
-				answer[name] = list
+		for key, names := range r.PostForm {
+			for _, name := range names {
+				if list := u.known[name]; list != nil && strings.HasPrefix(key, "packages[") {
+					answer[name] = list
+				}
 			}
 		}
 		_, _ = w.Write(u.json(map[string]any{"advisories": answer}))

@@ -1,6 +1,7 @@
 package composer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -192,6 +193,7 @@ type manifest struct {
 	Config       json.RawMessage `json:"config"`
 
 	composers []string // addresses of its Composer repositories
+	hosts     []string // of its other repositories
 	packagist bool     // it does not leave packagist.org out
 	vendor    string   // folder of the packages
 }
@@ -239,7 +241,7 @@ func repositoryList(text json.RawMessage) ([]json.RawMessage, error) {
 		return list, nil
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	if _, err := decoder.Token(); err != nil { // the opening brace
+	if brace, err := decoder.Token(); err != nil || brace != json.Delim('{') {
 		return nil, refused("its repositories are malformed")
 	}
 	for decoder.More() {
@@ -289,6 +291,55 @@ func (m *manifest) add(text json.RawMessage) error {
 	}
 	if kind == "composer" {
 		m.composers = append(m.composers, address(u))
+	} else {
+		m.hosts = append(m.hosts, strings.ToLower(u.Hostname()))
+	}
+	return nil
+}
+
+// onlyArchives takes the repositories out of a composer.lock where there is an
+// archive as well: when that cannot be had, Composer would try git instead.
+func onlyArchives(text []byte) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var file map[string]any
+	if err := decoder.Decode(&file); err != nil {
+		return text, nil //nolint:nilerr // readLock says what is wrong
+	}
+	for _, key := range []string{"packages", "packages-dev"} {
+		list, _ := file[key].([]any)
+		for _, one := range list {
+			if p, ok := one.(map[string]any); ok && p["dist"] != nil {
+				delete(p, "source")
+			}
+		}
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "    ")
+	if err := encoder.Encode(file); err != nil {
+		return nil, fmt.Errorf("write composer.lock: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// checkGit refuses code that only git could fetch with the credential: Composer
+// puts it into git's arguments, where every user of this machine could read it.
+func (s source) checkGit(m *manifest, packages []locked) error {
+	if s.token == "" {
+		return nil
+	}
+	host := strings.ToLower(s.home.Hostname())
+	if m != nil && slices.Contains(m.hosts, host) {
+		return refused("it names a git repository on %s. With a credential only archives are fetched from there: have the Composer repository offer the package", host)
+	}
+	for _, p := range packages {
+		u, err := url.Parse(p.source().URL)
+		if p.Dist == nil && p.Source != nil && (err != nil || strings.EqualFold(u.Hostname(), host)) {
+			return models.Errorf(models.Invalid, "%s has no archive, and with a credential Hefring fetches only archives from %s. Have the Composer repository offer one.", p.Name, host).
+				Because(models.ReasonVerification)
+		}
 	}
 	return nil
 }

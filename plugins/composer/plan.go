@@ -41,12 +41,13 @@ type entry struct {
 	Source  *repository.Dist `json:"source,omitempty"`
 }
 
+// entryOf names the archive of the package, or its repository when it has none.
 func entryOf(p repository.Package) entry {
 	e := entry{Name: p.Name, Version: p.Version.Text, Type: p.Type}
-	if p.Dist.URL != "" {
+	switch {
+	case p.Dist.URL != "":
 		e.Dist = &p.Dist
-	}
-	if p.Source.URL != "" {
+	case p.Source.URL != "":
 		e.Source = &p.Source
 	}
 	return e
@@ -165,10 +166,11 @@ func readPlan(text string, plain map[string]bool) (plan, *lock, error) {
 
 // memo is what the next check wants to know.
 type memo struct {
-	Source    string `json:"source"` // key of the source that it belongs to
-	Reference string `json:"reference"`
-	Solved    int64  `json:"solved"` // Unix time
-	Pages     pages  `json:"pages"`
+	Source string `json:"source"` // key of the source that it belongs to
+	Solved int64  `json:"solved"` // Unix time
+	Pages  pages  `json:"pages"`
+	// Feeds are by the template of the pages that they stand for.
+	Feeds map[string]feed `json:"feeds,omitempty"`
 }
 
 // recall reads the memo of the last check; one that is damaged, or of another

@@ -42,6 +42,9 @@ func (s source) resolve(ctx context.Context, a *asker) (*found, error) {
 		return nil, models.Wrapf(models.Invalid, err, "%s %s is not accepted: %s.", s.name, run.Clean(f.entry.Version), err.Error()).
 			Because(models.ReasonVerification)
 	}
+	if err := s.checkGit(nil, []locked{f.entry.locked()}); err != nil {
+		return nil, err
+	}
 	m, err := s.solve(ctx, a.env, f)
 	if err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (s source) choose(ctx context.Context, a *asker, f *found) (repository.Chos
 			return repository.Chosen{}, err
 		}
 		f.keep(a, repo.Template(), name)
-		if p.body == nil {
+		if p.seen.digest == absent {
 			continue
 		}
 		some, err := repository.ParseMetadata(s.name, p.body)
@@ -166,8 +169,8 @@ func readPlatform(text []byte) (repository.Platform, error) {
 }
 
 // session sets Composer up for this source.
-func (s source) session(ctx context.Context, env plugins.Env) (*composerinstall.Composer, error) {
-	config, err := s.config()
+func (s source) session(ctx context.Context, env plugins.Env, suffix string) (*composerinstall.Composer, error) {
+	config, err := s.config(suffix)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +180,7 @@ func (s source) session(ctx context.Context, env plugins.Env) (*composerinstall.
 // solve creates the project without its packages and has Composer work out which
 // ones it needs. No code of the project runs.
 func (s source) solve(ctx context.Context, env plugins.Env, f *found) (*manifest, error) {
-	c, err := s.session(ctx, env)
+	c, err := s.session(ctx, env, "")
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +197,9 @@ func (s source) solve(ctx context.Context, env plugins.Env, f *found) (*manifest
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkGit(m, nil); err != nil {
+		return nil, err
+	}
 	text, err := readFile(dir, "composer.lock", maxLock)
 	if err != nil {
 		return nil, err
@@ -201,16 +207,28 @@ func (s source) solve(ctx context.Context, env plugins.Env, f *found) (*manifest
 	f.shipped = text != nil
 	if !f.shipped {
 		plugins.Logf(env, "Working out the dependencies of %s %s", s.name, f.entry.Version)
-		if _, err := c.Run(ctx, composerinstall.Call{Args: withoutCode("update", "--no-install", "--no-audit", "--no-progress"), Dir: dir, Auth: s.auth()}); err != nil {
+		if _, err := c.Run(ctx, composerinstall.Call{
+			Args: withoutCode("update", "--no-install", "--no-audit", "--no-progress"), Dir: dir, Auth: s.auth(), Timeout: solveTime,
+		}); err != nil {
 			return nil, fmt.Errorf("work out dependencies: %w", err)
 		}
 		if text, err = readFile(dir, "composer.lock", maxLock); err != nil {
 			return nil, err
 		}
 	}
-	f.lock, err = readLock(text, s.plainHosts())
-	return m, err
+	if s.token != "" {
+		if text, err = onlyArchives(text); err != nil {
+			return nil, err
+		}
+	}
+	if f.lock, err = readLock(text, s.plainHosts()); err != nil {
+		return nil, err
+	}
+	return m, s.checkGit(nil, slices.Concat(f.lock.Packages, f.lock.ForDev))
 }
+
+// solveTime is how long a check may work on dependencies.
+const solveTime = 15 * time.Minute
 
 // withoutCode adds to a command what keeps code of packages from running.
 func withoutCode(args ...string) []string { return append(args, "--no-scripts", "--no-plugins") }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,38 +40,97 @@ func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version
 }
 
 func (s source) check(ctx context.Context, env plugins.Env, last plugins.Version) (plugins.Version, error) {
-	was := s.recall(last)
 	a := newAsker(env, s)
-	if was.fresh(s.renew) && last.Content != "" && last.Plan != "" {
-		same, err := a.unchanged(ctx, was.Pages)
+	v, err := s.look(ctx, a, last)
+	if err != nil {
+		return plugins.Version{}, err
+	}
+	v.Hold, v.Security = nil, false
+	if v.Same(last) {
+		v.Security = last.Security
+		return v, nil
+	}
+	now, l, err := readPlan(v.Plan, s.plainHosts())
+	if err != nil {
+		return plugins.Version{}, err
+	}
+	old := s.former(last)
+	v.Hold = old.hold(now.Package, l)
+	v.Security = s.mends(ctx, a, old.lock, now.Repositories, l)
+	return v, nil
+}
+
+// look gives an earlier answer when everything that it rests on is unchanged, and
+// else finds a new one. While a person thinks about a held version, the earlier
+// answer is not the last accepted one but the one that this machine kept.
+func (s source) look(ctx context.Context, a *asker, last plugins.Version) (plugins.Version, error) {
+	for _, earlier := range []plugins.Version{last, s.kept(a.env)} {
+		m := s.recall(earlier)
+		if !m.fresh(s.renew) || !s.sound(earlier) {
+			continue
+		}
+		same, err := a.unchanged(ctx, m)
 		if err != nil {
 			return plugins.Version{}, err
 		}
 		if same {
-			was.Pages = a.pages
-			last.Memo, last.Hold = was.encode(), nil
-			return last, nil
+			m.Pages, m.Feeds = a.seenOf(m.Pages), a.feedsOf(m.Pages)
+			earlier.Memo = m.encode()
+			return earlier, nil
 		}
 	}
 	f, err := s.resolve(ctx, a)
 	if err != nil {
 		return plugins.Version{}, err
 	}
-	v, err := s.version(f)
+	v, err := s.version(f, a.feedsOf(f.pages))
+	if err == nil {
+		s.keep(a.env, v)
+	}
+	return v, err
+}
+
+// sound tells whether an earlier answer can be built.
+func (s source) sound(v plugins.Version) bool {
+	p, l, err := readPlan(v.Plan, s.plainHosts())
+	return err == nil && p.Package.Name == s.name && p.Package.revision() == v.Revision && p.Package.content(l) == v.Content
+}
+
+// file is where this machine keeps the source's newest answer.
+func (s source) file(env plugins.Env) string {
+	return filepath.Join(env.Cache, "composer-answers", s.key()+".json")
+}
+
+// keep stores an answer; losing it costs time only.
+func (s source) keep(env plugins.Env, v plugins.Version) {
+	text, err := json.Marshal(v)
+	name := s.file(env)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(name), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(name+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
 	if err != nil {
-		return plugins.Version{}, err
+		plugins.Logf(env, "Warning: the dependencies that were worked out could not be kept: %v", err)
 	}
-	if v.Same(last) {
-		return v, nil
+}
+
+// kept gives the stored answer; none when there is none, or it is damaged.
+func (s source) kept(env plugins.Env) plugins.Version {
+	var v plugins.Version
+	text, err := readFile(filepath.Dir(s.file(env)), filepath.Base(s.file(env)), 2*maxPlan)
+	if err != nil || json.Unmarshal(text, &v) != nil {
+		return plugins.Version{}
 	}
-	old := s.former(last, was)
-	v.Hold = old.hold(f)
-	v.Security = s.mends(ctx, a, old.lock, f)
-	return v, nil
+	return v
 }
 
 // version puts what was found into words.
-func (s source) version(f *found) (plugins.Version, error) {
+func (s source) version(f *found, feeds map[string]feed) (plugins.Version, error) {
 	packed, err := pack(f.lock.encoded)
 	if err != nil {
 		return plugins.Version{}, err
@@ -79,7 +140,7 @@ func (s source) version(f *found) (plugins.Version, error) {
 	if err != nil {
 		return plugins.Version{}, err
 	}
-	m := memo{Source: s.key(), Reference: f.entry.reference(), Solved: f.solved.Unix(), Pages: f.pages}
+	m := memo{Source: s.key(), Solved: f.solved.Unix(), Pages: f.pages, Feeds: feeds}
 	return plugins.Version{
 		Revision: f.entry.revision(),
 		Content:  f.entry.content(f.lock),
@@ -134,38 +195,40 @@ type former struct {
 	lock      *lock // nil when it is lost
 }
 
-func (s source) former(last plugins.Version, m memo) former {
+func (s source) former(last plugins.Version) former {
 	name, v, ok := parseRevision(last.Revision)
 	if !ok || name != s.name {
 		return former{}
 	}
-	old := former{name: name, version: v, reference: m.Reference}
+	old := former{name: name, version: v}
 	if p, l, err := readPlan(last.Plan, s.plainHosts()); err == nil {
 		old.reference, old.lock = p.Package.reference(), l
 	}
 	return old
 }
 
-// hold says what is out of the ordinary in the step to f; nil when nothing is.
-func (old former) hold(f *found) *plugins.Hold {
-	now := f.chosen.Version
-	if old.name == "" || now.IsBranch() || old.version.IsBranch() {
+// hold says what is out of the ordinary in the step to e with its packages; nil
+// when nothing is.
+func (old former) hold(e entry, l *lock) *plugins.Hold {
+	now, err := version.Parse(e.Version)
+	if old.name == "" || err != nil {
 		return nil
 	}
 	order := now.Compare(old.version)
 	switch {
+	case now.IsBranch() || old.version.IsBranch():
 	case order < 0:
 		return &plugins.Hold{Reason: models.ReasonLower, Message: fmt.Sprintf(
 			"The highest version of %s was %s and is now %s: a release was withdrawn, or the settings changed. Approving it builds the lower version.", old.name, old.version, now)}
-	case order == 0 && now.Stability() != version.Dev && old.reference != "" && old.reference != f.entry.reference():
+	case order == 0 && now.Stability() != version.Dev && old.reference != "" && old.reference != e.reference():
 		return &plugins.Hold{Reason: models.ReasonTagMoved, Message: fmt.Sprintf(
-			"%s %s was published anew with other code (%s instead of %s). Approving it builds the new code.", old.name, now, short(f.entry.reference()), short(old.reference))}
+			"%s %s was published anew with other code (%s instead of %s). Approving it builds the new code.", old.name, now, short(e.reference()), short(old.reference))}
 	}
-	return old.holdLocked(f)
+	return old.holdLocked(l)
 }
 
 // holdLocked finds a dependency whose version stayed and whose code did not.
-func (old former) holdLocked(f *found) *plugins.Hold {
+func (old former) holdLocked(now *lock) *plugins.Hold {
 	if old.lock == nil {
 		return nil
 	}
@@ -173,7 +236,7 @@ func (old former) holdLocked(f *found) *plugins.Hold {
 	for _, p := range old.lock.Packages {
 		before[p.Name] = p
 	}
-	for _, p := range f.lock.Packages {
+	for _, p := range now.Packages {
 		was, ok := before[p.Name]
 		a, b := was.commit(), p.commit()
 		if ok && was.Version == p.Version && version.StabilityOf(p.Version) != version.Dev && a != "" && b != "" && a != b {
@@ -207,7 +270,7 @@ func (s source) build(ctx context.Context, env plugins.Env, v plugins.Version, d
 	if p.Package.Name != s.name || p.Package.revision() != v.Revision || p.Package.content(l) != v.Content {
 		return plugins.Made{}, fmt.Errorf("build %.100q: its plan is of another version", v.Revision)
 	}
-	c, err := s.session(ctx, env)
+	c, err := s.session(ctx, env, v.Content[:32])
 	if err != nil {
 		return plugins.Made{}, err
 	}
@@ -242,6 +305,9 @@ func (s source) place(ctx context.Context, env plugins.Env, c *composerinstall.C
 	}
 	m, err := projectManifest(dst)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkGit(m, l.Packages); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dst)
@@ -340,11 +406,14 @@ func (l locked) made() models.SourcePackage {
 	switch {
 	case d.Shasum != "":
 		made.Checksum = "sha1:" + oneLine(d.Shasum)
-	case l.source().Type == "git" && l.commit() != "":
-		made.Checksum = "git:" + oneLine(l.commit())
+	case commitPattern.MatchString(l.commit()):
+		made.Checksum = "git:" + l.commit()
 	}
 	return made
 }
+
+// commitPattern recognises what git calls a commit.
+var commitPattern = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 func kind(l locked) string {
 	switch name, _ := strings.CutPrefix(l.Type, "drupal-"); name {

@@ -1,6 +1,7 @@
 package composerinstall
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"hefring/internal/egress"
 	"hefring/internal/run"
@@ -66,9 +68,10 @@ type Call struct {
 	Writable []string // other folders that it may change
 	// Auth is the value of COMPOSER_AUTH. It must not be set where code of
 	// packages may run: that could read it.
-	Auth   string
-	Silent bool  // stdout is an answer and not for the log
-	Output int64 // bytes of stdout that the answer may have; 0 for 4 MiB
+	Auth    string
+	Silent  bool          // stdout is an answer and not for the log
+	Output  int64         // bytes of stdout that the answer may have; 0 for 4 MiB
+	Timeout time.Duration // 0 for 45 minutes
 }
 
 // Run runs one command. A failure is a models.Error that says what to change in
@@ -88,7 +91,7 @@ func (c *Composer) Run(ctx context.Context, call Call) (run.Result, error) {
 	cmd := run.Cmd{
 		Name: "composer", Args: slices.Concat(call.Args[:1], []string{"--no-interaction", "--no-ansi"}, call.Args[1:]), Dir: call.Dir, Env: env,
 		Stdout: log, Stderr: log,
-		Timeout: timeout,
+		Timeout: cmp.Or(call.Timeout, timeout),
 		Limits:  run.Limits{OutputBytes: max(call.Output, output)},
 		Sandbox: &run.Sandbox{
 			Writable: append([]string{call.Dir, c.cache, c.home}, call.Writable...),

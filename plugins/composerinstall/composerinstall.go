@@ -6,8 +6,10 @@ package composerinstall
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"regexp"
@@ -34,7 +36,11 @@ func Run(ctx context.Context, env plugins.Env, dir, cacheKey string) error {
 	if err := wantManifest(env, dir); err != nil {
 		return err
 	}
-	c, err := Open(ctx, env, Options{CacheKey: cacheKey})
+	config, err := config(dir)
+	if err != nil {
+		return err
+	}
+	c, err := Open(ctx, env, Options{CacheKey: cacheKey, Config: config})
 	if err != nil {
 		return err
 	}
@@ -43,6 +49,30 @@ func Run(ctx context.Context, env plugins.Env, dir, cacheKey string) error {
 		return fmt.Errorf("prepare composer: %w", err)
 	}
 	return c.Install(ctx, dir)
+}
+
+// config names the classes of the autoloader after composer.lock: else they get a
+// random name, and two builds of one source differ. "" without composer.lock.
+func config(dir string) (string, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("open code base: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	info, err := root.Lstat("composer.lock")
+	if err != nil || !info.Mode().IsRegular() {
+		return "", nil //nolint:nilerr // Composer itself says what is wrong with it
+	}
+	file, err := root.Open("composer.lock")
+	if err != nil {
+		return "", fmt.Errorf("read composer.lock: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", fmt.Errorf("read composer.lock: %w", err)
+	}
+	return fmt.Sprintf(`{"config":{"autoloader-suffix":"%x"}}`, sum.Sum(nil)[:16]), nil
 }
 
 // Install runs “composer install --no-dev” in dir, with the scripts and plugins

@@ -103,6 +103,30 @@ func TestRun_InstallsWithoutDevPackages(t *testing.T) {
 	}
 }
 
+func TestRun_SameTwice(t *testing.T) {
+	var loaders []string
+	for range 2 {
+		dir := codeBase(t, map[string]string{
+			"composer.json":              `{` + local + `,"require":{"acme/lib":"*"}}`,
+			"packages/lib/composer.json": `{"name":"acme/lib","version":"1.0.0","autoload":{"files":["lib.php"]}}`,
+			"packages/lib/lib.php":       "<?php\n",
+		})
+		lock(t, dir)
+		var log bytes.Buffer
+		if err := composerinstall.Run(t.Context(), newEnv(t, &log), dir, "key"); err != nil {
+			t.Fatalf("%v\n%s", err, log.String())
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "vendor/autoload.php"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaders = append(loaders, string(text))
+	}
+	if loaders[0] != loaders[1] {
+		t.Errorf("two builds of one source differ: %v", loaders)
+	}
+}
+
 func TestRun_WarnsWithoutLock(t *testing.T) {
 	dir := codeBase(t, map[string]string{"composer.json": `{` + local + `}`})
 	var log bytes.Buffer

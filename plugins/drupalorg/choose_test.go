@@ -14,8 +14,8 @@ const (
 )
 
 // legacy writes a release as legacy feeds do.
-func legacy(version, major, patch, extra string, types ...string) string {
-	text := release(version, types...) + "<version_major>" + major + "</version_major>"
+func legacy(version, major, patch, extra string) string {
+	text := release(version) + "<version_major>" + major + "</version_major>"
 	if patch != "" {
 		text += "<version_patch>" + patch + "</version_patch>"
 	}
@@ -155,7 +155,7 @@ func TestFeed_Status_SecurityReleaseIsNoUpdate(t *testing.T) {
 }
 
 func TestAPIOf(t *testing.T) {
-	for core, want := range map[string]string{"7.x": "7.x", "7.103": "7.x", "6.x": "6.x", "8.x": "current", "10.4.2": "current", "11.x": "current", "": "current"} {
+	for core, want := range map[string]string{"7.x": "7.x", "7.103": "7.x", "6.x": "6.x", "8.x": "8.x", "8.9.20": "8.x", "9.x": "current", "10.4.2": "current", "11.x": "current", "": "current"} {
 		if got := drupalorg.APIOf(core); got != want {
 			t.Errorf("%s: %s, want %s", core, got, want)
 		}

@@ -2,6 +2,7 @@ package drupalorg
 
 import (
 	"cmp"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,13 +21,14 @@ type interval struct {
 }
 
 var (
-	eitherOr     = regexp.MustCompile(`\s*\|\|?\s*`)
-	spacedSign   = regexp.MustCompile(`([<>=!~^])\s+`)
-	hyphenated   = regexp.MustCompile(`^(\S+)\s+-\s+(\S+)$`)
-	separated    = regexp.MustCompile(`[\s,]+`)
-	signed       = regexp.MustCompile(`^(\^|~|>=|<=|<>|!=|>|<|==|=)?v?(\d{1,9}(?:\.(?:\d{1,9}|[xX*])){0,3}|[xX*])(?:-([a-zA-Z]+\.?\d{0,9}))?(?:@[a-z]+)?$`)
-	maxCondition = 500 // bytes
+	eitherOr   = regexp.MustCompile(`\s*\|\|?\s*`)
+	spacedSign = regexp.MustCompile(`([<>=!~^])\s+`)
+	hyphenated = regexp.MustCompile(`^(\S+)\s+-\s+(\S+)$`)
+	separated  = regexp.MustCompile(`[\s,]+`)
+	signed     = regexp.MustCompile(`^(\^|~|>=|<=|<>|!=|>|<|==|=)?v?(\d{1,9}(?:\.(?:\d{1,9}|[xX*])){0,3}|[xX*])(?:-([a-zA-Z]+\.?\d{0,9}))?(?:@[a-z]+)?$`)
 )
+
+const maxCondition = 500 // bytes
 
 // ParseConstraint reads a constraint; ok is false for one outside of the part that
 // is understood.
@@ -207,10 +209,10 @@ func (c Constraint) overlaps(major int) bool {
 // Range is a run of Drupal releases; To is From where it is one alone.
 type Range struct{ From, To string }
 
-// CoreRanges says with which full releases of Drupal, from the installed one on, a
-// constraint goes, as ProjectCoreCompatibility does: core is the feed of Drupal
-// itself. It is nil when installed is not in the feed, or the constraint is not
-// understood.
+// CoreRanges says with which full releases of Drupal in supported branches, from
+// the installed one on, a constraint goes, as ProjectCoreCompatibility does: core
+// is the feed of Drupal itself. It is nil when installed is not in the feed, or the
+// constraint is not understood.
 func CoreRanges(constraint string, core Feed, installed string) []Range {
 	c, ok := ParseConstraint(constraint)
 	if _, known := core.Release(installed); !ok || !known {
@@ -232,16 +234,21 @@ func CoreRanges(constraint string, core Feed, installed string) []Range {
 	return list
 }
 
-// fullFrom lists the releases without extra that are not lower than a version,
-// lowest first.
+// fullFrom lists the supported releases without extra that are not lower than a
+// version, lowest first.
 func (f Feed) fullFrom(version string) []Release {
 	from, ok := modern(version)
-	if !ok {
-		return nil
+	if rank, _ := from.stage(); !ok || from.Core != "" || rank == stageUnstable || rank == stageOther {
+		return nil // Composer does not know such versions
+	}
+	if from.patch == snapshot {
+		from.patch = math.MaxInt32 // nor does it take a snapshot for an old one
 	}
 	var list []Release
 	for _, r := range f.Releases {
-		if v, ok := r.number(); ok && v.Extra == "" && v.Compare(from) >= 0 {
+		v, ok := r.number()
+		inBranch := f.Branches == nil || f.supports(r.Version)
+		if ok && inBranch && v.Core == "" && v.Extra == "" && v.Compare(from) >= 0 {
 			list = append(list, r)
 		}
 	}

@@ -81,7 +81,7 @@ func prefix(core string) string {
 
 // spellings lists what a version may be called in the feed.
 func (f Feed) spellings(core, version string) []string {
-	if f.Type == "project_core" {
+	if f.Kind() == "core" {
 		return []string{version}
 	}
 	return []string{prefix(core) + version, version}
@@ -124,12 +124,15 @@ func (f Feed) fits(r Release, core string) bool {
 	return !ok || c.overlaps(n)
 }
 
+// maxMajors is how many major versions are looked at; drupal.org has a handful.
+const maxMajors = 50
+
 // majors lists the major versions worth looking at: the recommended one, the
 // supported ones, and those of supported branches in the order of their releases.
 func (f Feed) majors() []string {
 	var list []string
 	add := func(major string) {
-		if major != "" && !slices.Contains(list, major) {
+		if major != "" && len(list) < maxMajors && !slices.Contains(list, major) {
 			list = append(list, major)
 		}
 	}
@@ -147,9 +150,15 @@ func (f Feed) majors() []string {
 	return list
 }
 
-// supportsNamed is supports as Drush sees it: an empty branch holds nothing.
+// supportsNamed is supports as Drush sees it: an empty branch holds nothing, and
+// ends the list.
 func (f Feed) supportsNamed(version string) bool {
-	return slices.ContainsFunc(f.Branches, func(branch string) bool { return branch != "" && strings.HasPrefix(version, branch) })
+	for _, branch := range f.Branches {
+		if strings.HasPrefix(version, branch) {
+			return branch != ""
+		}
+	}
+	return false
 }
 
 func (f Feed) ofMajor(major string) []Release {

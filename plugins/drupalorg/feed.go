@@ -133,11 +133,16 @@ func (f Feed) Legacy() bool {
 	return f.Branches == nil && (f.RecommendedMajor != "" || f.SupportedMajors != nil || f.DefaultMajor != "")
 }
 
-// Kind gives what the project is: core module theme profile, and "" for others.
+// Kind gives what the project is: core module theme profile, and "" for others. A
+// feed of Drupal itself need not say so.
 func (f Feed) Kind() string {
 	switch f.Type {
 	case "project_core":
 		return "core"
+	case "":
+		if f.Name == "drupal" {
+			return "core"
+		}
 	case "project_module":
 		return "module"
 	case "project_theme":
@@ -164,10 +169,10 @@ func (f Feed) supports(version string) bool {
 }
 
 // APIOf gives the last part of the feed's address for a Drupal version such as
-// 7.x, 10.x or 10.4.2: from Drupal 8 on there is one feed for all.
+// 7.x, 10.x or 10.4.2: from Drupal 9 on there is one feed for all.
 func APIOf(core string) string {
 	switch major, _, _ := strings.Cut(core, "."); major {
-	case "5", "6", "7":
+	case "5", "6", "7", "8":
 		return major + ".x"
 	}
 	return "current"

@@ -168,7 +168,7 @@ func keptPath(cache, url string) string {
 
 // readKept gives nothing when the file is not there, or is damaged.
 func readKept(path string, a Address) keptFeed {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // its name is a digest
 	if err != nil {
 		return keptFeed{}
 	}
@@ -189,7 +189,7 @@ func writeKept(path string, got Fetched) {
 	if err != nil {
 		return
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // part of the cache
 		return
 	}
 	temp, err := os.CreateTemp(filepath.Dir(path), "new-*")

@@ -64,27 +64,32 @@ type recordedDrush struct {
 	Statuses    map[string][]string `json:"statuses"`
 }
 
-// fixtures finds the folder of shared fixtures beside the repository.
-func fixtures(t testing.TB) string {
-	t.Helper()
+// fixtures finds the feeds of public projects beside the repository.
+func fixtures(tb testing.TB) string {
+	tb.Helper()
+	folder := fixturesFolder(tb)
+	if _, err := os.Stat(folder); err != nil {
+		tb.Skip("the feeds of public projects are not here: set HEFRING_FIXTURES to the folder that holds release-history")
+	}
+	return folder
+}
+
+// fixturesFolder is where they would be.
+func fixturesFolder(tb testing.TB) string {
+	tb.Helper()
 	root := os.Getenv("HEFRING_FIXTURES")
 	if root == "" {
 		dir, err := os.Getwd()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		for dir != filepath.Dir(dir) {
+		for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 				root = filepath.Join(filepath.Dir(dir), "shared", "fixtures")
 			}
-			dir = filepath.Dir(dir)
 		}
 	}
-	folder := filepath.Join(root, "release-history")
-	if _, err := os.Stat(folder); err != nil {
-		t.Skip("the feeds of public projects are not here: set HEFRING_FIXTURES to the folder that holds release-history")
-	}
-	return folder
+	return filepath.Join(root, "release-history")
 }
 
 func TestFeed_RecordedExpectations(t *testing.T) {

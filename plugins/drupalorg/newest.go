@@ -150,5 +150,5 @@ func (f Feed) nothing(c Channel) error {
 func PreRelease(version string) bool {
 	v, ok := ParseVersion(version)
 	rank, _ := v.stage()
-	return !ok || rank < 5
+	return !ok || rank < stageFull
 }

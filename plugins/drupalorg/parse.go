@@ -22,6 +22,7 @@ const (
 	maxTerms    = 100 // of one release
 	maxDepth    = 20
 	maxText     = 4 << 10 // bytes of one value
+	maxBranches = 200     // and major versions that are supported
 )
 
 // errMalformed marks text that is no release history.
@@ -253,8 +254,8 @@ func (p *parser) setRelease(name, text string) {
 	case "core_compatibility":
 		r.Core = text
 	case "date":
-		r.Date, r.dated = count(text), true
-		r.wrongDate = !numeric.MatchString(text)
+		whole, _, _ := strings.Cut(text, ".")
+		r.Date, r.dated, r.wrongDate = count(whole), true, !numeric.MatchString(text)
 	case "version_major":
 		r.major, r.hasMajor = text, true
 	case "version_patch":
@@ -282,14 +283,20 @@ func (p *parser) setProject(name, text string) {
 	case "composer_namespace":
 		f.Composer = text
 	case "supported_branches":
-		f.Branches = strings.Split(text, ",")
+		f.Branches = split(text)
 	case "recommended_major":
 		f.RecommendedMajor = text
 	case "default_major":
 		f.DefaultMajor = text
 	case "supported_majors":
-		f.SupportedMajors = strings.Split(text, ",")
+		f.SupportedMajors = split(text)
 	}
+}
+
+// split reads a list with commas; what is beyond the limit is left out.
+func split(text string) []string {
+	list := strings.SplitN(text, ",", maxBranches+1)
+	return list[:min(len(list), maxBranches)]
 }
 
 var numeric = regexp.MustCompile(`^[+-]?\d{1,18}(\.\d{1,18})?$`)

@@ -1,12 +1,14 @@
 package drupalorg_test
 
 import (
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hefring/models"
 	"hefring/plugins/drupalorg"
@@ -28,11 +30,12 @@ const modernHead = `<title>Sample</title><short_name>sample</short_name><dc:crea
 
 // release writes the elements of a release with types of release.
 func release(version string, types ...string) string {
-	text := fmt.Sprintf(`<version>%s</version><status>published</status><release_link>https://example.org/%[1]s</release_link><download_link>https://example.org/%[1]s.tar.gz</download_link><date>1700000000</date><terms>`, version)
+	var text strings.Builder
+	_, _ = fmt.Fprintf(&text, `<version>%s</version><status>published</status><release_link>https://example.org/%[1]s</release_link><download_link>https://example.org/%[1]s.tar.gz</download_link><date>1700000000</date><terms>`, version)
 	for _, t := range types {
-		text += "<term><name>Release type</name><value>" + t + "</value></term>"
+		text.WriteString("<term><name>Release type</name><value>" + t + "</value></term>")
 	}
-	return text + "</terms>"
+	return text.String() + "</terms>"
 }
 
 func mustParse(t *testing.T, text string) drupalorg.Feed {
@@ -147,6 +150,25 @@ func TestParse_TooLarge(t *testing.T) {
 	}
 }
 
+// Many releases, each of a major version of its own, are judged in no time.
+func TestFeed_ManyMajorVersions(t *testing.T) {
+	var list []string
+	for i := range 5_000 {
+		list = append(list, fmt.Sprintf("<version>%d.0.0</version><status>published</status><release_link>x</release_link><core_compatibility>^1</core_compatibility>", 5_000-i))
+	}
+	feed := mustParse(t, feedText(modernHead+"<supported_branches>"+strings.Repeat("x,", 2000)+",1.</supported_branches>", list...))
+	start := time.Now()
+	feed.Status("1.0.0", 0)
+	_, _ = feed.PickDrush("7.x", "")
+	_, _ = feed.PickDrush("8.x", "3")
+	_, _ = feed.Newest(drupalorg.Channel{})
+	_, _ = feed.Installable("")
+	drupalorg.CoreRanges("^1 || ^2", feed, "1.0.0")
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // Much room between elements is no attack.
 func TestParse_Whitespace(t *testing.T) {
 	feed := mustParse(t, strings.ReplaceAll(feedText(modernHead, release("1.0.0")), "><", ">"+strings.Repeat(" \n", 3000)+"<"))
@@ -160,13 +182,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(feedText(`<short_name>drupal</short_name><project_status>published</project_status><api_version>7.x</api_version><recommended_major>7</recommended_major><supported_majors>7</supported_majors>`,
 		release("7.103", "Security update")+`<version_major>7</version_major><version_patch>103</version_patch>`, release("7.x-dev")+`<version_major>7</version_major><version_extra>dev</version_extra>`)), "7.101", "7", int64(0))
 	f.Add([]byte("<error>No release history</error>"), "", "", int64(-1))
-	if files, err := filepath.Glob("testdata/feeds/*.xml"); err == nil {
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data, "9.4.0", "9.x", int64(0))
+	for _, name := range []string{"update/drupal.sec.10.5.0.xml", "update/aaa_update_test.sec.8.x-1.2_8.x-2.2.xml", "drupal7/drupal.2-sec.xml"} {
+		if data, err := os.ReadFile(filepath.Join(fixturesFolder(f), name)); err == nil {
+			f.Add(data, "10.4.0", "8.x", int64(0))
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, installed, version string, datestamp int64) {
@@ -177,21 +195,90 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		for _, v := range append([]string{installed, version, ""}, versions(feed)...) {
-			holds(t, feed, v, datestamp)
-			for _, core := range []string{"7.x", "8.9.20", version} {
-				if picked, err := feed.PickDrush(core, v); err == nil && !picked.Release.Published() {
-					t.Fatalf("picked the unpublished %s", picked.Release.Version)
+		judge(t, feed, installed, version, datestamp)
+	})
+}
+
+// FuzzStatus makes well-formed feeds: each line is a release, its fields are
+// divided by semicolons.
+func FuzzStatus(f *testing.F) {
+	f.Add(false, "drupal", "10.4.,10.5.,11.0.", "11.0.0-rc1;p;S;9\n10.5.1;p;S;8\n10.5.0;p;I;7\n10.5.x-dev;p;;9\n10.4.9;u;;6\n10.4.8;p;U;5", "10.5.0", "10.x", int64(7))
+	f.Add(false, "sample", "8.x-1.,2.0.", "2.0.1;p;S;9;;;;^9 || ^10\n8.x-1.x-dev;p;;8\n8.x-1.1-beta1;p;;7\n8.x-1.0;p;I;6", "8.x-1.0", "1", int64(0))
+	f.Add(true, "views", "3,2", "7.x-4.0-beta1;p;;9;4;0;beta1\n7.x-3.25;p;S;8;3;25\n7.x-3.24;p;;7;3;24\n7.x-3.x-dev;p;;9;3;;dev\n7.x-2.0;u;;5;2;0", "7.x-3.24", "3.x", int64(6))
+	f.Add(false, "drupal", "", "9.5.1;p;;1\n9.4.0;p;;1", "9.5.1", "8.8 - 9", int64(-1))
+	f.Add(true, "drupal", "7", "7.103;p;S;9;7;103\n7.103;p;I;x;7;103\n7.x-dev;p;;9;7;;dev", "7.x-dev", "7.x", int64(1))
+	f.Fuzz(func(t *testing.T, legacy bool, name, supported, lines, installed, version string, datestamp int64) {
+		if len(lines) > 20_000 {
+			return
+		}
+		head := element("short_name", name) + element("project_status", "published")
+		if legacy {
+			head += "<api_version>7.x</api_version>" + element("supported_majors", supported) + element("recommended_major", version)
+		} else {
+			head += element("supported_branches", supported)
+		}
+		var releases []string
+		for line := range strings.Lines(lines) {
+			releases = append(releases, releaseOf(strings.Split(strings.TrimSuffix(line, "\n"), ";")))
+		}
+		feed, err := drupalorg.Parse([]byte(feedText(head, releases...)))
+		if err != nil {
+			return // characters or lengths that no feed may hold
+		}
+		judge(t, feed, installed, version, datestamp)
+	})
+}
+
+func element(name, text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text))
+	return "<" + name + ">" + b.String() + "</" + name + ">"
+}
+
+// releaseOf writes a release with version, status, types, date, and what legacy
+// feeds tell of the version.
+func releaseOf(fields []string) string {
+	var text strings.Builder
+	text.WriteString("<release_link>https://example.org/</release_link>")
+	for i, name := range []string{"version", "status", "terms", "date", "version_major", "version_patch", "version_extra", "core_compatibility"} {
+		if i >= len(fields) || fields[i] == "" {
+			continue
+		}
+		switch value := fields[i]; {
+		case name == "status" && value == "p":
+			text.WriteString("<status>published</status>")
+		case name == "status" && value == "u":
+			text.WriteString("<status>unpublished</status>")
+		case name == "terms":
+			for letter, word := range map[string]string{"S": "Security update", "I": "Insecure", "U": "Unsupported"} {
+				if strings.Contains(value, letter) {
+					text.WriteString("<terms><term><name>Release type</name>" + element("value", word) + "</term></terms>")
 				}
 			}
+		default:
+			text.WriteString(element(name, value))
 		}
-		for _, c := range []drupalorg.Channel{{}, {PreReleases: true}, {Major: 9}} {
-			if r, err := feed.Newest(c); err == nil && (!r.Published() || r.Insecure() || r.Unsupported()) {
-				t.Fatalf("newest is %+v", r)
+	}
+	return text.String()
+}
+
+// judge asks everything that can be asked of a feed.
+func judge(t *testing.T, feed drupalorg.Feed, installed, version string, datestamp int64) {
+	t.Helper()
+	for _, v := range append([]string{installed, version, ""}, versions(feed)...) {
+		holds(t, feed, v, datestamp)
+		for _, core := range []string{"7.x", "8.9.20", version} {
+			if picked, err := feed.PickDrush(core, v); err == nil && !picked.Release.Published() {
+				t.Fatalf("picked the unpublished %s", picked.Release.Version)
 			}
 		}
-		drupalorg.CoreRanges(version, feed, installed)
-	})
+	}
+	for _, c := range []drupalorg.Channel{{}, {PreReleases: true}, {Major: 9}} {
+		if r, err := feed.Newest(c); err == nil && (!r.Published() || r.Insecure() || r.Unsupported()) {
+			t.Fatalf("newest is %+v", r)
+		}
+	}
+	drupalorg.CoreRanges(version, feed, installed)
 }
 
 func versions(feed drupalorg.Feed) []string {

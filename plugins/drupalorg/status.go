@@ -73,6 +73,7 @@ type status struct {
 	datestamp int64
 	snapshot  bool
 
+	higher    map[int]bool // major versions that Also has a release of
 	target    int
 	base      string   // of the recommended version: without extra, or the patch number
 	candidate *Release // the newest with that base
@@ -169,7 +170,7 @@ func (s *status) modernRelease(r Release) bool {
 	if own {
 		return false
 	}
-	s.security(r)
+	s.mend(r)
 	return true
 }
 
@@ -187,13 +188,14 @@ func (s *status) judge(r Release, unsupported bool) {
 
 // also keeps the first release of each higher major version.
 func (s *status) also(major int, version string) {
-	known := slices.ContainsFunc(s.Also, func(other string) bool {
-		r, _ := s.feed.Release(other)
-		return s.feed.majorOf(r) == major
-	})
-	if !known {
-		s.Also = append(s.Also, version)
+	if s.higher[major] {
+		return
 	}
+	if s.higher == nil {
+		s.higher = map[int]bool{}
+	}
+	s.higher[major] = true
+	s.Also = append(s.Also, version)
 }
 
 // majorOf is the major version of a release, -1 when there is none.
@@ -238,13 +240,13 @@ func (s *status) recommend(r Release, base, extra string) {
 // leeway is how many seconds an archive's own date may lie behind the feed's.
 const leeway = 100
 
-// security records a security update; for a snapshot only what is younger.
-func (s *status) security(r Release) {
+// mend records a security update; for a snapshot only what is younger.
+func (s *status) mend(r Release) {
 	if s.snapshot && (s.datestamp == 0 || r.Date != 0 && s.datestamp+leeway > r.Date) {
 		return
 	}
 	if r.Security() {
-		s.Status.Security = append(s.Status.Security, r)
+		s.Security = append(s.Security, r)
 	}
 }
 
@@ -304,7 +306,7 @@ func (s *status) legacy() {
 	if s.Recommended == "" {
 		s.Recommended = s.Latest
 	}
-	if len(s.Status.Security) > 0 {
+	if len(s.Security) > 0 {
 		s.State = NotSecure // outweighs all else
 	}
 	s.conclude()
@@ -332,12 +334,17 @@ func (f Feed) supportsMajor(major int) bool {
 	return slices.Contains(supported, strconv.Itoa(major))
 }
 
+// legacyRelease looks at one release; false ends the search. Drupal 7 takes also
+// releases that say nothing of their state; here they are passed over, as later.
 func (s *status) legacyRelease(r Release) bool {
+	if !r.valid() {
+		return true
+	}
 	own := r.Version == s.installed
 	if own {
 		s.judge(r, r.Unsupported())
 	}
-	if r.Status == "unpublished" || r.Insecure() || r.Unsupported() {
+	if !r.Published() || r.Insecure() || r.Unsupported() {
 		return true
 	}
 	major := s.feed.majorOf(r)
@@ -354,7 +361,7 @@ func (s *status) legacyRelease(r Release) bool {
 	if own {
 		return false
 	}
-	s.security(r)
+	s.mend(r)
 	return true
 }
 
@@ -387,8 +394,11 @@ func (f Feed) coverage(installed string) *Coverage {
 	return c
 }
 
-// second is the second number, whatever it means.
+// second is the second number as Drupal reads it, which knows no prefix here.
 func (v Version) second() int {
+	if v.Core != "" {
+		return 0
+	}
 	if minor, ok := v.Minor(); ok {
 		return minor
 	}

@@ -102,17 +102,28 @@ func (v Version) stage() (rank, count int) {
 	count, _ = strconv.Atoi(v.Extra[len(name):])
 	switch strings.ToLower(name) {
 	case "dev":
-		return 0, count
+		return stageDev, count
 	case "unstable":
-		return 1, count
+		return stageUnstable, count
 	case "alpha":
-		return 2, count
+		return stageAlpha, count
 	case "beta":
-		return 3, count
+		return stageBeta, count
 	case "rc":
-		return 4, count
+		return stageCandidate, count
 	case "":
-		return 5, count
+		return stageFull, count
 	}
-	return 6, count
+	return stageOther, count
 }
+
+// Stages of a release, lowest first.
+const (
+	stageDev = iota
+	stageUnstable
+	stageAlpha
+	stageBeta
+	stageCandidate
+	stageFull
+	stageOther
+)

@@ -3,6 +3,7 @@ package drupalorg_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"hefring/plugins/drupalorg"
@@ -21,7 +22,7 @@ func TestParseVersion(t *testing.T) {
 		"10.x-2.0":            "10.x 2 - ",
 	} {
 		v, ok := drupalorg.ParseVersion(text)
-		got := fmt.Sprint(v.Major)
+		got := strconv.Itoa(v.Major)
 		if v.Core != "" {
 			got = v.Core + " " + got
 		}
@@ -127,8 +128,8 @@ func TestConstraint_Allows(t *testing.T) {
 }
 
 func TestCoreRanges(t *testing.T) {
-	core := mustParse(t, feedText(`<short_name>drupal</short_name><project_status>published</project_status>`,
-		release("9.1.0-beta1"), release("9.0.0"), release("8.9.1"), release("8.9.0"), release("8.8.4"), release("8.8.3"), release("8.8.2"), release("8.8.x-dev")))
+	core := mustParse(t, feedText(`<short_name>drupal</short_name><project_status>published</project_status><supported_branches>8.8.,8.9.,9.</supported_branches>`,
+		release("9.1.0-beta1"), release("9.0.0"), release("8.9.1"), release("8.9.0"), release("8.8.4"), release("8.8.3"), release("8.8.2"), release("8.8.x-dev"), release("8.7.0")))
 	for _, c := range []struct {
 		constraint, installed string
 		want                  []drupalorg.Range
@@ -137,7 +138,8 @@ func TestCoreRanges(t *testing.T) {
 		{"^8.8 || ^9", "8.8.3", []drupalorg.Range{{From: "8.8.3", To: "9.0.0"}}},
 		{"8.8.2 || >8.8.3 <8.9.1 || 9.0.0", "8.8.2", []drupalorg.Range{{From: "8.8.2", To: "8.8.2"}, {From: "8.8.4", To: "8.9.0"}, {From: "9.0.0", To: "9.0.0"}}},
 		{"^10", "8.8.2", nil},
-		{"^8", "8.7.0", nil},
+		{"^8", "8.7.0", []drupalorg.Range{{From: "8.8.2", To: "8.9.1"}}},
+		{"^8", "8.6.0", nil},
 		{"nonsense", "8.8.2", nil},
 	} {
 		if got := drupalorg.CoreRanges(c.constraint, core, c.installed); !slices.Equal(got, c.want) {

@@ -26,34 +26,40 @@ type client struct {
 	env    plugins.Env
 	remote remote
 	answer time.Duration // a server's time to answer one question
-	proxy  *egress.Proxy
-	ssh    string // folder of ssh's key and configuration, "" without
+	proxy  *egress.Proxy // nil before it is needed
+	ssh    string        // folder of ssh's key and configuration, "" without
 }
 
 // open checks that the repository may be reached; close the client in the end.
-func open(ctx context.Context, env plugins.Env, r remote, answer time.Duration) (*client, error) {
+func open(env plugins.Env, r remote, answer time.Duration) (*client, error) {
 	if _, err := env.Egress.CheckGitURL(r.url); err != nil {
 		return nil, fieldError(fieldURL, err)
 	}
-	host, port := r.host(), r.port()
-	proxy, err := plugins.OpenProxy(ctx, env, func(h string, p int) bool {
-		return strings.EqualFold(strings.TrimSuffix(h, "."), host) && p == port
-	})
-	if err != nil {
-		return nil, err
-	}
-	c := &client{env: env, remote: r, answer: answer, proxy: proxy}
-	if r.isSSH() {
-		if c.ssh, err = r.login.keep(env); err != nil {
-			c.close()
-			return nil, err
-		}
-	}
-	return c, nil
+	return &client{env: env, remote: r, answer: answer}, nil
 }
 
+// connect prepares the way out for git, which most checks do without.
+func (c *client) connect(ctx context.Context) (err error) {
+	if c.proxy != nil {
+		return nil
+	}
+	host, port := c.remote.host(), c.remote.port()
+	if c.remote.isSSH() {
+		if c.ssh, err = c.remote.login.keep(c.env); err != nil {
+			return err
+		}
+	}
+	c.proxy, err = plugins.OpenProxy(ctx, c.env, func(h string, p int) bool {
+		return strings.EqualFold(strings.TrimSuffix(h, "."), host) && p == port
+	})
+	return err
+}
+
+// close removes what connect made, the SSH key above all.
 func (c *client) close() {
-	c.proxy.Close()
+	if c.proxy != nil {
+		c.proxy.Close()
+	}
 	if c.ssh != "" {
 		_ = os.RemoveAll(c.ssh)
 	}
@@ -126,12 +132,19 @@ type call struct {
 	timeout  time.Duration
 	output   int64 // bytes that are accepted
 	writable []string
+	partial  bool // on a partial mirror
 	args     []string
 }
 
 // ask runs git with the network. Its errors are for people.
 func (c *client) ask(ctx context.Context, call call) (run.Result, error) {
-	more := [][2]string{{"remote." + promisor + ".url", c.remote.url}, {"remote." + promisor + ".promisor", "true"}}
+	if err := c.connect(ctx); err != nil {
+		return run.Result{}, err
+	}
+	var more [][2]string
+	if call.partial {
+		more = append(more, [2]string{"remote." + promisor + ".url", c.remote.url}, [2]string{"remote." + promisor + ".promisor", "true"})
+	}
 	if header := c.remote.login.authorization(); header != "" {
 		more = append(more, [2]string{"http." + c.remote.origin() + "/.extraHeader", "Authorization: " + header})
 	}

@@ -38,24 +38,27 @@ type credentials struct {
 // defaultUser goes with tokens whose service does not care.
 const defaultUser = "git"
 
-// readCredentials reads the settings that fit the address, and refuses wrong ones.
+// readCredentials reads the settings, and refuses wrong ones and those that do
+// not go with the address.
 func readCredentials(v *plugins.Values, r remote) credentials {
+	var c credentials
 	kind := v.Text(fieldAuth)
+	switch kind {
+	case authToken:
+		c = readToken(v)
+	case authKey:
+		c = readKey(v)
+	}
 	switch {
 	case r.address == nil:
-		return credentials{}
 	case r.isSSH() && kind != authKey:
 		v.Refuse(fieldAuth, "An SSH address needs an SSH key. Choose that, or use the https address of the repository.")
 	case !r.isSSH() && kind == authKey:
 		v.Refuse(fieldAuth, "An SSH key is for addresses such as git@example.org:team/site.git. Use one, or choose a user and token.")
 	case kind == authToken && !r.private():
 		v.Refuse(fieldURL, "Over http everybody on the way could read the token. Use the https address of the repository.")
-	case kind == authToken:
-		return readToken(v)
-	case kind == authKey:
-		return readKey(v)
 	}
-	return credentials{}
+	return c
 }
 
 func readToken(v *plugins.Values) credentials {

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,37 +30,61 @@ func TestPlugin_Suite(t *testing.T) {
 		Wrong: map[string][]string{
 			"url": {
 				"git://example.org/x.git", "ftp://example.org/x.git", "fd::17/foo", "https:///x.git", "https://example.org",
-				"https://user:secret@example.org/x.git", "ssh://git@example.org/x.git", "git@example.org:team/x.git", "../x", "http://example.org/x?service=y",
+				"https://user:secret@example.org/x.git", "../x", "http://example.org/x?service=y",
 			},
-			"branch": {"a..b", "a b", "a~1", "a^", "a:b", "a.lock", "/a", "a/", "a//b", ".a", "a/-b", "@", "a@{1}", "a.", "a*", "a[b", `a\b`},
+			"ref":           {"main", "refs", "refs/", "refs/main", "refs/heads/a..b", "refs/heads/a:b", "HEAD", "refs/heads/-x"},
+			"commit":        {"abc", "HEAD", strings.Repeat("g", 40), strings.Repeat("a", 41), strings.Repeat("a", 39)},
+			"tag":           {"a..b", "a b", "v1:v2", "a/-b"},
+			"tag_pattern":   {"[", "v[0-", "/(/", "/a(?!b)/"},
+			"version_range": {"x y", "^", ">=", "1.2 ||", "^10.x", "2024-09-22", "1..2", "nonsense", "^1 | | ^2"},
+			"tag_prefix":    {"a..b", "a b", "/(/"},
+			"user":          {"a:b"},
+			"ssh_key":       {"nonsense", "ssh-ed25519 AAAA", "PuTTY-User-Key-File-2: ssh-rsa"},
+			"known_hosts":   {"nonsense", "# nothing", "ssh-ed25519 AAAA"},
+			"trusted_keys":  {"nonsense", "# nothing", "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----BEGIN OPENSSH PRIVATE KEY-----"},
+			"branch":        {"a..b", "a b", "a~1", "a^", "a:b", "a.lock", "/a", "a/", "a//b", ".a", "a/-b", "@", "a@{1}", "a.", "a*", "a[b", `a\b`},
 		},
 		Untouched: []string{u.server.Dir("site"), u.work},
 		Run:       runner(t), Egress: guard(t, "127.0.0.0/8"),
 	})
 }
 
-func TestPlugin_Open_SSHSaysWhy(t *testing.T) {
-	_, err := git.New().Open(models.Settings{"url": "git@example.org:team/site.git"})
-	var e *models.Error
-	if !errors.As(err, &e) || !strings.Contains(e.Fields["url"], "Hefring keeps no keys yet") {
-		t.Errorf("ssh: %v", err)
+func TestPlugin_Open_CredentialsFitAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings models.Settings
+		field    string
+	}{
+		"ssh without key":    {models.Settings{"url": "git@example.org:team/site.git"}, "auth"},
+		"ssh with token":     {models.Settings{"url": "ssh://git@example.org/site.git", "auth": "token", "token": "x"}, "auth"},
+		"https with key":     {models.Settings{"url": "https://example.org/site.git", "auth": "key", "ssh_key": "x", "known_hosts": "x"}, "auth"},
+		"token in the clear": {models.Settings{"url": "http://example.org/site.git", "auth": "token", "token": "x"}, "url"},
+		"no token":           {models.Settings{"url": "https://example.org/site.git", "auth": "token"}, "token"},
+		"no key":             {models.Settings{"url": "git@example.org:site.git", "auth": "key"}, "ssh_key"},
+		"tag of a branch":    {models.Settings{"url": "https://example.org/site.git", "verify": "tag", "trusted_keys": sshPublic}, "verify"},
+	} {
+		_, err := git.New().Open(c.settings)
+		var e *models.Error
+		if !errors.As(err, &e) || e.Fields[c.field] == "" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
+
+const sshPublic = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJC2cVYkhKyLyJ5PzEGkGPq3nmYH5EeFS7kpXTkNTp8r somebody"
 
 func TestSource_Check_DefaultBranch(t *testing.T) {
 	u := newUpstream(t, nil)
 	first := u.publish("Add the \x1b[31mfirst\x1b[0m page\n\nbody", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
 	v := check(t, source, env)
-	want := plugins.Version{Revision: "git:refs/heads/main@sha1:" + first, Content: first, Label: first[:7], Note: "Add the first page"}
-	if !reflect.DeepEqual(v, want) {
-		t.Errorf("got %+v, want %+v", v, want)
+	if v.Revision != "git:refs/heads/main@sha1:"+first || v.Content != first || v.Label != first[:7] || v.Note != "Add the first page" || v.Hold != nil {
+		t.Errorf("got %+v", v)
 	}
 
 	u.git("checkout", "-q", "-b", "next/10")
 	second := u.publish("second", map[string]string{"a": "2"})
-	if v := check(t, source, env); !reflect.DeepEqual(v, want) {
-		t.Errorf("a push to another branch gave %+v", v)
+	if again := check(t, source, env); !again.Same(v) {
+		t.Errorf("a push to another branch gave %+v", again)
 	}
 	if err := u.server.SetDefault("site", "next/10"); err != nil {
 		t.Fatal(err)
@@ -211,27 +234,29 @@ func TestSource_Check_BadServers(t *testing.T) {
 	var inner atomic.Int64
 	internal := answer(func(http.ResponseWriter, *http.Request) { inner.Add(1) })
 	for _, c := range map[string]struct {
-		url  string
-		want []string
+		url    string
+		want   []string
+		reason models.Reason
 	}{
-		"refused":   {refused, []string{"127.0.0.1", "cannot be reached"}},
-		"not found": {answer(http.NotFound), []string{"no git repository", "127.0.0.1"}},
+		"refused":   {refused, []string{"127.0.0.1", "refuses connections"}, models.ReasonUnreachable},
+		"not found": {answer(http.NotFound), []string{"no git repository", "127.0.0.1"}, models.ReasonNotFound},
 		"html": {answer(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("<html>\n<body>hello</body>\n</html>\n"))
-		}), []string{"not a git repository"}},
+		}), []string{"not a git repository"}, models.ReasonMalformed},
 		"wants login": {answer(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", "Basic")
 			w.WriteHeader(http.StatusUnauthorized)
-		}), []string{"wants a password"}},
-		"forbidden":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), []string{"wants a password"}},
-		"broken":       {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), []string{"cannot be reached", "error of its own"}},
-		"too often":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }), []string{"fewer requests"}},
-		"redirect":     {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, internal, http.StatusFound) }), []string{"sends this address on"}},
-		"hangs up":     {answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), []string{"cannot be reached"}},
-		"unknown host": {"http://nowhere.invalid/x.git", []string{"nowhere.invalid", "cannot be reached"}},
+		}), []string{"wants credentials"}, models.ReasonAuthentication},
+		"forbidden":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), []string{"wants credentials"}, models.ReasonAuthentication},
+		"broken":       {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), []string{"error of its own"}, models.ReasonUnreachable},
+		"too often":    {answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }), []string{"fewer requests"}, models.ReasonRateLimited},
+		"redirect":     {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, internal, http.StatusFound) }), []string{"sends this address on"}, models.ReasonURL},
+		"hangs up":     {answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), []string{"could not be reached"}, models.ReasonUnreachable},
+		"unknown host": {"http://nowhere.invalid/x.git", []string{"nowhere.invalid"}, models.ReasonDNS},
 	} {
 		_, err := open(t, models.Settings{"url": c.url}).Check(t.Context(), newEnv(t), plugins.Version{})
 		wantError(t, err, c.want...)
+		wantReason(t, err, c.reason)
 	}
 	if inner.Load() != 0 {
 		t.Error("the redirect was followed")

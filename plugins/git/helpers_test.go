@@ -2,6 +2,10 @@ package git_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -10,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"hefring/internal/egress"
@@ -36,7 +41,9 @@ type upstream struct {
 	server *gitserver.Server
 	http   *httptest.Server
 	url    string
-	work   string
+	// pushURL asks for no credentials.
+	pushURL string
+	work    string
 }
 
 // newUpstream serves the empty repository site.git; wrap, which may be nil,
@@ -57,8 +64,48 @@ func newUpstream(t *testing.T, wrap func(http.Handler) http.Handler) *upstream {
 	u := &upstream{t: t, server: server, http: httptest.NewServer(handler), work: t.TempDir()}
 	t.Cleanup(u.http.Close)
 	u.url = u.http.URL + "/site.git"
+	u.pushURL = u.url
 	u.git("init", "-q", "-b", "main")
 	return u
+}
+
+// beside makes another repository on the same server.
+func (u *upstream) beside(name string) *upstream {
+	u.t.Helper()
+	if _, err := u.server.Create(name, "main"); err != nil {
+		u.t.Fatal(err)
+	}
+	other := &upstream{t: u.t, server: u.server, http: u.http, work: u.t.TempDir()}
+	other.url = u.http.URL + "/" + name + ".git"
+	other.pushURL = other.url
+	other.git("init", "-q", "-b", "main")
+	return other
+}
+
+// submodule adds a commit of another repository at a path.
+func (u *upstream) submodule(path, url, commit string) {
+	u.t.Helper()
+	u.git("config", "-f", ".gitmodules", "submodule."+path+".path", path)
+	u.git("config", "-f", ".gitmodules", "submodule."+path+".url", url)
+	u.git("add", ".gitmodules")
+	u.git("update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
+	u.git("commit", "-q", "-m", "add "+path)
+}
+
+// guarded serves the same repositories to those alone who have the token.
+func (u *upstream) guarded(user, token string) string {
+	u.t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, password, ok := r.BasicAuth()
+		if !ok || name != user || password != token {
+			w.Header().Set("WWW-Authenticate", `Basic realm="`+r.Header.Get("Authorization")+`"`)
+			http.Error(w, "you sent "+r.Header.Get("Authorization")+" that is "+password, http.StatusUnauthorized)
+			return
+		}
+		u.server.ServeHTTP(w, r)
+	}))
+	u.t.Cleanup(server.Close)
+	return server.URL
 }
 
 func (u *upstream) git(args ...string) string {
@@ -101,7 +148,8 @@ func (u *upstream) commit(message string, files map[string]string) string {
 
 func (u *upstream) push(args ...string) {
 	u.t.Helper()
-	u.git(append([]string{"push", "-q", u.url}, args...)...)
+	// Our server takes no request of unknown length.
+	u.git(append([]string{"-c", "http.postBuffer=100000000", "push", "-q", u.pushURL}, args...)...)
 }
 
 func (u *upstream) publish(message string, files map[string]string) string {
@@ -210,3 +258,63 @@ func wantError(t *testing.T, err error, texts ...string) {
 		}
 	}
 }
+
+func wantReason(t *testing.T, err error, reason models.Reason) {
+	t.Helper()
+	if got := models.ReasonOf(err); got != reason {
+		t.Errorf("reason %q instead of %q: %v", got, reason, err)
+	}
+}
+
+// checkAfter checks with the version from before.
+func checkAfter(t *testing.T, source plugins.Source, env plugins.Env, last plugins.Version) plugins.Version {
+	t.Helper()
+	v, err := source.Check(t.Context(), env, last)
+	if err != nil {
+		t.Fatalf("check: %v", err)
+	}
+	return v
+}
+
+// wantHold checks that a person is asked, and that the version builds when that
+// person agrees.
+func wantHold(t *testing.T, v plugins.Version, reason models.Reason) {
+	t.Helper()
+	if v.Hold == nil || v.Hold.Reason != reason || v.Hold.Message == "" {
+		t.Errorf("want a hold because of %s, got %+v", reason, v)
+	}
+}
+
+// allowFilter makes the server leave out what is not wanted, as the large ones do.
+func (u *upstream) allowFilter() {
+	u.t.Helper()
+	gitIn(u.t, u.server.Dir("site"), nil, "config", "uploadpack.allowFilter", "true")
+}
+
+func asError(err error) *models.Error {
+	e, _ := errors.AsType[*models.Error](err)
+	return e
+}
+
+// countingWriter counts what a server answers.
+type countingWriter struct {
+	http.ResponseWriter
+	count *atomic.Int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.count.Add(int64(len(p)))
+	return w.ResponseWriter.Write(p)
+}
+
+// noise is text that nothing makes smaller.
+func noise(t *testing.T, size int) string {
+	t.Helper()
+	text := make([]byte, size)
+	if _, err := rand.Read(text); err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -29,6 +29,7 @@ func (c *client) list(ctx context.Context, native *lsrefs.Client, query lsrefs.Q
 	answer, err := native.Through(c.env.Egress.HTTPClient()).List(asking,
 		lsrefs.Remote{URL: c.remote.url, Authorization: c.remote.login.authorization()}, query)
 	if errors.Is(err, lsrefs.ErrOldServer) {
+		c.markWhole()
 		return c.listWithGit(ctx, query)
 	}
 	if err != nil && ctx.Err() != nil {

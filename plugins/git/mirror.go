@@ -49,7 +49,8 @@ func (c *client) withFiles(ctx context.Context, format string, fn func(mirror) e
 }
 
 // withHistory runs fn on the mirror that checks look at: without files, where
-// the server leaves them out.
+// the server leaves them out. Git must not be told to look for missing objects on
+// a server of plain files: it would call itself without end.
 func (c *client) withHistory(ctx context.Context, format string, fn func(mirror) error) error {
 	if _, err := os.Lstat(c.cacheDir() + wholeMark); err == nil {
 		return c.withFiles(ctx, format, fn)
@@ -268,7 +269,7 @@ func (m mirror) fetch(ctx context.Context, depth, levels int, refspec string) er
 	if depth > 0 {
 		args = append(args, "--depth="+strconv.Itoa(depth))
 	}
-	fetching := call{timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir}}
+	fetching := call{timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir}, partial: m.partial}
 	if !m.partial {
 		fetching.args = append(args, "--", m.c.remote.url, refspec)
 		_, err := m.c.ask(ctx, fetching)
@@ -280,19 +281,21 @@ func (m mirror) fetch(ctx context.Context, depth, levels int, refspec string) er
 		var res run.Result
 		res, err = m.c.ask(ctx, fetching)
 		if err == nil && bytes.Contains(res.Stderr, []byte("filtering not recognized")) {
-			m.markWhole()
+			m.c.markWhole()
 		}
 		if !errors.Is(err, errNoFilter) {
 			return err
 		}
 	}
-	m.markWhole()
+	m.c.markWhole()
 	return err
 }
 
 // markWhole remembers that partial copies gain nothing here.
-func (m mirror) markWhole() {
-	_ = os.WriteFile(m.c.cacheDir()+wholeMark, nil, 0o600) // without it checks are only slower
+func (c *client) markWhole() {
+	name := c.cacheDir() + wholeMark
+	_ = os.MkdirAll(filepath.Dir(name), 0o755) //nolint:gosec // another user passes through
+	_ = os.WriteFile(name, nil, 0o600)         // without it checks are only slower
 }
 
 // subject gives the first line of the commit's message, made harmless.
@@ -325,7 +328,7 @@ func (m mirror) object(ctx context.Context, commit, name string) (kind, id strin
 	if err != nil && m.partial { // a folder on the way is not here yet
 		var res run.Result
 		res, err = m.c.ask(ctx, call{
-			timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir},
+			timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir}, partial: true,
 			args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...),
 		})
 		out = res.Stdout

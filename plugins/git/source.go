@@ -44,12 +44,12 @@ func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version
 		last, before = plugins.Version{}, tip{}
 	}
 	unchanged := last
-	unchanged.Hold = nil
+	unchanged.Hold, unchanged.Plan = nil, ""
 	known := last.Revision != "" && last.Memo == s.memo(last)
 	if known && s.reference.kind == kindCommit && before.commit == s.reference.commit && before.ref == byCommit {
 		return unchanged, nil
 	}
-	c, err := open(ctx, env, s.remote, s.answer)
+	c, err := open(env, s.remote, s.answer)
 	if err != nil {
 		return plugins.Version{}, err
 	}
@@ -68,7 +68,11 @@ func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version
 func (s source) examine(ctx context.Context, c *client, before, now tip) (plugins.Version, error) {
 	v := plugins.Version{Revision: now.revision(), Label: now.label(), Facts: facts(now)}
 	line := follows
-	err := c.withHistory(ctx, now.format(), func(m mirror) error {
+	look := c.withHistory
+	if s.reference.kind == kindCommit { // it was not asked what the server can do
+		look = c.withFiles
+	}
+	err := look(ctx, now.format(), func(m mirror) error {
 		related := s.reference.moves() && before.ref == now.ref && before.commit != now.commit && before.format() == now.format()
 		depth := 1
 		if related {
@@ -163,7 +167,7 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 // materialise writes the recorded commit to dst. When it returns, no credential
 // is on disk any more: composer runs code of others.
 func (s source) materialise(ctx context.Context, p *materialiser, t tip, content, dst string) error {
-	c, err := open(ctx, p.env, s.remote, s.answer)
+	c, err := open(p.env, s.remote, s.answer)
 	if err != nil {
 		return err
 	}

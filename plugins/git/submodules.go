@@ -96,7 +96,7 @@ func (p *materialiser) submodule(ctx context.Context, parent remote, address str
 	if err := ownFolder(dst, l.path); err != nil {
 		return err
 	}
-	c, err := open(ctx, p.env, r, p.source.answer)
+	c, err := open(p.env, r, p.source.answer)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func TestSource_Build_CopiesWhatWasRegistered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Build(t.Context(), e, v, dst); err != nil {
+	if _, err := r.Build(t.Context(), e, v, dst); err != nil {
 		t.Fatal(err)
 	}
 	m, err := tree.Scan(t.Context(), dst, tree.Options{}, true)
@@ -105,7 +105,7 @@ func TestSource_Build_RefusesChangedFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "web/index.php", "<?php // other\n", 0o640)
-	err = r.Build(t.Context(), e, v, t.TempDir())
+	_, err = r.Build(t.Context(), e, v, t.TempDir())
 	if models.CodeOf(err) != models.Conflict || !strings.Contains(models.Explain(err), "Register it again") {
 		t.Errorf("Build after a change: %v", err)
 	}

@@ -2,6 +2,7 @@ package stock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -25,15 +26,13 @@ func (s source) fromArchive(feed drupalorg.Feed, r drupalorg.Release) bool {
 // wholeSite finds the archive that holds a whole site: of Drupal itself its only
 // one, of a distribution the variant that is full.
 func wholeSite(feed drupalorg.Feed, r drupalorg.Release) (drupalorg.File, bool) {
-	if isCore(feed) {
+	if feed.Kind() == "core" {
 		file := r.Archive("")
 		return file, file.URL != ""
 	}
 	file := r.Archive("full")
 	return file, file.Variant == "full"
 }
-
-func isCore(feed drupalorg.Feed) bool { return feed.Kind() == "core" || feed.Name == "drupal" }
 
 var md5Text = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
@@ -61,16 +60,21 @@ func (s source) planArchive(v *plugins.Version, feed drupalorg.Feed, r drupalorg
 	if err != nil {
 		return err
 	}
-	v.Plan, v.Content = text, digest(text)
+	v.Plan, v.Content = text, p.archiveContent()
 	v.Facts = append(v.Facts, models.Fact{Label: "Archive", Value: file.URL}, models.Fact{Label: "MD5 of the archive", Value: file.MD5})
 	return nil
+}
+
+// archiveContent is the id of what an archive holds, wherever it lies.
+func (p plan) archiveContent() string {
+	return digest(packagingArchive + " " + p.Version + " md5:" + p.MD5)
 }
 
 // makefile writes the makefile of a release. Where the version does not tell the
 // Drupal that it is for, any from 8 on will do: nothing is added to the archive.
 func makefile(feed drupalorg.Feed, version string, file drupalorg.File) string {
 	text := spec.Stock(feed.Name, version, file.URL, file.MD5)
-	if v, _ := drupalorg.ParseVersion(version); v.Core == "" && !isCore(feed) {
+	if v, _ := drupalorg.ParseVersion(version); v.Core == "" && feed.Kind() != "core" {
 		text = strings.Replace(text, fmt.Sprintf("\ncore = %d.x\n", v.Major), "\ncore = 8.x\n", 1)
 	}
 	return text
@@ -80,6 +84,9 @@ func (s source) buildArchive(ctx context.Context, env plugins.Env, p plan, dst s
 	m, err := spec.Parse([]byte(p.Makefile), s.address.Project+".make")
 	if err != nil {
 		return plugins.Made{}, fmt.Errorf("read makefile of release: %w", err)
+	}
+	if len(m.Projects) != 1 || len(m.Libraries) != 0 || m.Projects[0].Download == nil || m.Projects[0].Download.Checksums.MD5 != p.MD5 {
+		return plugins.Made{}, errors.New("read makefile of release: it is not that of the release")
 	}
 	plugins.Logf(env, "Building from this makefile:\n%s", strings.TrimSpace(p.Makefile))
 	return build.Build(ctx, env, build.Job{Makefile: m, Loader: nothing{}, Options: build.Options{NoRecursion: true}}, dst)

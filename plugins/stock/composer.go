@@ -7,6 +7,7 @@ import (
 
 	"hefring/models"
 	"hefring/plugins"
+	"hefring/plugins/composer"
 	"hefring/plugins/drupalorg"
 )
 
@@ -22,7 +23,7 @@ func (s source) templateOf(feed drupalorg.Feed) string {
 	switch {
 	case s.template != "":
 		return s.template
-	case isCore(feed):
+	case feed.Kind() == "core":
 		return "drupal/recommended-project"
 	case packageName.MatchString(feed.Composer):
 		return feed.Composer
@@ -34,9 +35,9 @@ func (s source) templateOf(feed drupalorg.Feed) string {
 func (s source) open(name, version string) (plugins.Source, error) {
 	settings := models.Settings{"package": name, "constraint": semantic(version)}
 	if s.repository != "" {
-		settings["repository"] = s.repository
+		settings["repository"], settings["only"] = s.repository, "1"
 	}
-	source, err := s.composer.Open(settings)
+	source, err := composer.New().Open(settings)
 	if err != nil {
 		return nil, models.Wrapf(models.Invalid, err, "%s %s cannot be built with Composer: %s", name, version, err).Because(models.ReasonNotFound)
 	}
@@ -68,7 +69,7 @@ func (s source) planComposer(ctx context.Context, env plugins.Env, v *plugins.Ve
 		return "", err
 	}
 	env.Peers = nil // they are no sources of Composer's
-	got, err := inner.Check(ctx, env, s.innerLast(last, name, v.Label))
+	got, err := inner.Check(ctx, env, s.innerLast(last, name))
 	if models.ReasonOf(err) == models.ReasonNotFound || models.ReasonOf(err) == models.ReasonRefNotFound {
 		return "", models.Wrapf(models.NotFound, err, "drupal.org has %s %s, and Composer does not find %s %s to build it: %s If it was just released, it may take some hours; else name another Composer package.",
 			s.address.Project, v.Label, name, semantic(v.Label), models.Explain(err)).Because(models.ReasonNotFound)
@@ -81,18 +82,18 @@ func (s source) planComposer(ctx context.Context, env plugins.Env, v *plugins.Ve
 		return "", err
 	}
 	v.Content, v.Security, v.Hold = got.Content, got.Security, got.Hold
-	v.Facts = append(append(v.Facts, models.Fact{Label: "Composer package", Value: name}), got.Facts...)
+	v.Facts = append(v.Facts, got.Facts...)
 	return got.Memo, nil
 }
 
 // innerLast is what Composer's own update type found in the last check; zero when
-// that was of another release.
-func (s source) innerLast(last plugins.Version, name, version string) plugins.Version {
+// that was of another package.
+func (s source) innerLast(last plugins.Version, name string) plugins.Version {
 	p, rest := readPlan(last.Plan)
-	if p.Composer == nil || p.Composer.Package != name || p.Version != version {
+	if p.Composer == nil || p.Composer.Package != name {
 		return plugins.Version{}
 	}
-	_, memo := readMemo(last.Memo)
+	_, memo := readMemo(last)
 	return p.Composer.version(rest, memo)
 }
 
@@ -132,7 +133,7 @@ func (s source) assessComposer(ctx context.Context, env plugins.Env, running []p
 		if !ok {
 			continue
 		}
-		_, memo := readMemo(v.Memo)
+		_, memo := readMemo(v)
 		found, err := assessor.Assess(ctx, env, []plugins.Version{p.Composer.version(rest, memo)})
 		if err != nil {
 			return fmt.Errorf("assess packages of %s %s: %w", s.address.Project, version, err)

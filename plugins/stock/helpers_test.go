@@ -100,11 +100,12 @@ func (s *site) packed(version string, files map[string]string, types ...string) 
 }
 
 func element(version, address, sum string, types ...string) string {
-	text := fmt.Sprintf(`<release><version>%s</version><status>published</status><release_link>https://example.org/releases/%[1]s</release_link><download_link>%s</download_link><mdhash>%s</mdhash><date>1700000000</date><terms>`, version, address, sum)
+	var text strings.Builder
+	_, _ = fmt.Fprintf(&text, `<release><version>%s</version><status>published</status><release_link>https://example.org/releases/%[1]s</release_link><download_link>%s</download_link><mdhash>%s</mdhash><date>1700000000</date><terms>`, version, address, sum)
 	for _, t := range types {
-		text += "<term><name>Release type</name><value>" + t + "</value></term>"
+		text.WriteString("<term><name>Release type</name><value>" + t + "</value></term>")
 	}
-	return text + "</terms></release>"
+	return text.String() + "</terms></release>"
 }
 
 func pack(top string, files map[string]string) []byte {

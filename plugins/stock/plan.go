@@ -60,6 +60,7 @@ func repacked(before, now string) bool {
 type memo struct {
 	Validators drupalorg.Validators `json:"validators"`
 	Settings   string               `json:"settings"` // digest of those that choose the release
+	Content    string               `json:"content"`  // of the version that was found
 }
 
 const maxMemo = 64 << 10 // bytes, of plugins.Version
@@ -72,10 +73,11 @@ func (m memo) text(rest string) (string, error) {
 	return text, err
 }
 
-// readMemo gives the zero memo for damaged text.
-func readMemo(text string) (m memo, rest string) {
-	line, rest, _ := strings.Cut(text, "\n")
-	if json.Unmarshal([]byte(line), &m) != nil {
+// readMemo gives the zero memo for damaged text, and for that of a check that found
+// something else than the version with it.
+func readMemo(v plugins.Version) (m memo, rest string) {
+	line, rest, _ := strings.Cut(v.Memo, "\n")
+	if json.Unmarshal([]byte(line), &m) != nil || m.Content != v.Content {
 		return memo{}, ""
 	}
 	return m, rest
@@ -93,7 +95,7 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 	switch {
 	case !ok || p.Version != version:
 		return plugins.Made{}, fmt.Errorf("build release: revision %.100q does not fit its plan", v.Revision)
-	case p.Packaging == packagingArchive && v.Content == digest(v.Plan):
+	case p.Packaging == packagingArchive && v.Content == p.archiveContent():
 		return s.buildArchive(ctx, env, p, dst)
 	case p.Packaging == packagingComposer && p.Composer != nil && v.Content == p.Composer.Content:
 		return s.buildComposer(ctx, env, p, rest, dst)

@@ -10,7 +10,6 @@ import (
 
 	"hefring/models"
 	"hefring/plugins"
-	"hefring/plugins/composer"
 	"hefring/plugins/drupalorg"
 )
 
@@ -21,7 +20,6 @@ type source struct {
 	packaging  string
 	template   string // Composer package; "" is to be worked out
 	repository string // "" for the public ones
-	composer   composer.Plugin
 }
 
 var _ plugins.Assessor = source{}
@@ -53,7 +51,7 @@ func validVersion(text string) bool {
 // Check asks for the feed, only if it changed, and picks a release out of it.
 func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version) (plugins.Version, error) {
 	known := drupalorg.Validators{}
-	before, _ := readMemo(last.Memo)
+	before, _ := readMemo(last)
 	if p, _ := readPlan(last.Plan); p.Packaging == packagingArchive && before.Settings == s.settings() {
 		known = before.Validators
 	}
@@ -98,7 +96,6 @@ func (s source) pick(feed drupalorg.Feed, last plugins.Version) (drupalorg.Relea
 // version describes a release and how it is built.
 func (s source) version(ctx context.Context, env plugins.Env, got drupalorg.Fetched, r drupalorg.Release, last plugins.Version) (plugins.Version, error) {
 	v := plugins.Version{Revision: s.revision(r.Version), Label: r.Version, Note: note(r), Facts: s.facts(got.Feed, r)}
-	m := memo{Validators: got.Validators, Settings: s.settings()}
 	var rest string
 	var err error
 	if s.fromArchive(got.Feed, r) {
@@ -109,7 +106,7 @@ func (s source) version(ctx context.Context, env plugins.Env, got drupalorg.Fetc
 	if err != nil {
 		return plugins.Version{}, err
 	}
-	v.Memo, err = m.text(rest)
+	v.Memo, err = memo{Validators: got.Validators, Settings: s.settings(), Content: v.Content}.text(rest)
 	return v, err
 }
 

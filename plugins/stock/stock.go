@@ -8,18 +8,16 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"hefring/internal/egress"
 	"hefring/models"
 	"hefring/plugins"
-	"hefring/plugins/composer"
 	"hefring/plugins/drupalorg"
 )
 
-// Plugin is the stock update type. Zero values mean the defaults.
-type Plugin struct {
-	Composer composer.Plugin // builds what drupal.org does not pack
-}
+// Plugin is the stock update type.
+type Plugin struct{}
 
 // New gives the stock update type.
 func New() Plugin { return Plugin{} }
@@ -31,6 +29,7 @@ func (Plugin) Info() plugins.Info {
 		Name:    "Drupal.org project",
 		Summary: "Every new release of Drupal, or of a distribution on drupal.org, becomes a platform.",
 		Icon:    "droplet",
+		Every:   time.Hour, // drupal.org asks for politeness
 	}
 }
 
@@ -103,7 +102,7 @@ func (Plugin) Fields() []plugins.Field {
 		},
 		{
 			Name: fieldRepository, Label: "Composer repository", Kind: plugins.FieldURL, When: composer, Wide: true, Placeholder: "https://packages.example.org",
-			Help: "Where the template comes from. Leave it empty for packagist.org and drupal.org.",
+			Help: "Where the template and what it requires come from in place of packagist.org. Repositories that the template names are used in any case.",
 		},
 		{
 			Name: fieldDocroot, Label: "Docroot", Kind: plugins.FieldPath, Placeholder: "web",
@@ -124,7 +123,7 @@ func (p Plugin) Open(settings models.Settings) (plugins.Source, error) {
 	s := source{
 		address: drupalorg.Address{
 			Base:    strings.TrimRight(values.Text(fieldLocation), "/"),
-			Project: values.Text(fieldProject),
+			Project: strings.TrimPrefix(values.Text(fieldProject), "drupal/"),
 			API:     values.Text(fieldCore),
 		},
 		channel: drupalorg.Channel{
@@ -134,7 +133,6 @@ func (p Plugin) Open(settings models.Settings) (plugins.Source, error) {
 		packaging:  values.Text(fieldPackaging),
 		template:   values.Text(fieldPackage),
 		repository: values.Text(fieldRepository),
-		composer:   p.Composer,
 	}
 	values.Text(fieldDocroot) // the caller inspects what was built with it
 	if s.packaging == "" {

@@ -188,6 +188,27 @@ func TestSource_Check_RepackedIsHeld(t *testing.T) {
 	}
 }
 
+// The same archive at another address is no news.
+func TestSource_Check_ArchiveMoved(t *testing.T) {
+	s := newSite(t, coreHead)
+	text := s.release("10.4.0")
+	s.set(text)
+	env, source := newEnv(t), open(t, s.settings())
+	last := check(t, source, env, plugins.Version{})
+	s.set(strings.Replace(text, "/files/", "/mirror/", 1))
+	if v := check(t, source, env, last); !v.Same(last) || v.Hold != nil {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestSource_Check_ProjectWithVendor(t *testing.T) {
+	s := newSite(t, coreHead)
+	s.set(s.release("10.4.0"))
+	if v := check(t, open(t, s.settings("project", "drupal/drupal")), newEnv(t), plugins.Version{}); v.Revision != "drupal:drupal/10.4.0" {
+		t.Errorf("got %+v", v)
+	}
+}
+
 func TestSource_Check_Refusals(t *testing.T) {
 	const sum = "0123456789abcdef0123456789abcdef"
 	for name, c := range map[string]struct {
@@ -309,8 +330,9 @@ func TestSource_Build_DamagedPlan(t *testing.T) {
 	for name, change := range map[string]func(*plugins.Version){
 		"none":              func(v *plugins.Version) { v.Plan = "" },
 		"no JSON":           func(v *plugins.Version) { v.Plan = "{" },
-		"other text":        func(v *plugins.Version) { v.Plan += " " },
+		"other checksum":    func(v *plugins.Version) { v.Plan = strings.ReplaceAll(v.Plan, `"md5":"`, `"md5":"0`) },
 		"other archive":     func(v *plugins.Version) { v.Plan = strings.ReplaceAll(v.Plan, "/files/", "/other/") },
+		"other makefile":    func(v *plugins.Version) { v.Plan = strings.Replace(v.Plan, "[md5] = ", "[md5] = 0", 1) },
 		"other release":     func(v *plugins.Version) { v.Revision = "drupal:drupal/10.5.0" },
 		"other project":     func(v *plugins.Version) { v.Revision = "drupal:other/10.5.1" },
 		"unknown packaging": func(v *plugins.Version) { v.Plan = strings.Replace(v.Plan, `"archive"`, `"zip"`, 1) },

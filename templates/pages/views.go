@@ -189,6 +189,15 @@ func (d Distribution) conditions() []models.ConditionLine {
 	})
 }
 
+// checkCost says what asked for a check, and what it took.
+func checkCost(c models.Check) string {
+	cost := string(c.Trigger) + ", " + components.Took(c.Took)
+	if c.Requests > 0 {
+		cost += ", " + components.Count(c.Requests, "request", "requests") + ", " + components.Bytes(c.Received)
+	}
+	return cost
+}
+
 func (d Distribution) target() *fleet.PlatformRow {
 	for i := range d.Platforms {
 		if d.Platforms[i].IsTarget() {
@@ -535,7 +544,7 @@ func (t Task) failed() string {
 type Queues struct {
 	layouts.Page
 	Rows   []QueueLine
-	ByHand []plugins.Info    // types without a queue
+	ByHand []plugins.Info // types without a queue
 	Hosts  []fleet.HostRow
 	Errors map[string]string // of the form of one queue, by field
 	Wrong  string            // whose form it is: an update type, or a host
@@ -564,6 +573,14 @@ func (q Queues) hostForm(row fleet.HostRow) (atOnce, perMinute string, wrong map
 		return q.Typed[0], q.Typed[1], q.Errors
 	}
 	return strconv.Itoa(row.AtOnce), strconv.Itoa(row.PerMinute), nil
+}
+
+// lagText is how long what is due waits.
+func lagText(lag time.Duration) string {
+	if lag <= 0 {
+		return "0 s"
+	}
+	return components.Took(lag)
 }
 
 // hostStatus is how a host stands.

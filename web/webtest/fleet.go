@@ -32,7 +32,7 @@ type Fleet struct {
 	Steps          []models.UpgradeStep
 	QueueList      []fleet.QueueRow
 	Hosts          []fleet.HostRow
-	Ups            map[int64]models.Upstream // by distribution
+	Ups            map[int64]models.Upstream   // by distribution
 	Comparisons    map[int64]models.Comparison // by site
 	Types          []plugins.Plugin
 	Users          map[string]string // name -> password
@@ -43,6 +43,9 @@ type Fleet struct {
 	Site1          fleet.NewSite
 	followers      map[int64][]chan struct{}
 	onces          map[string]int64
+	Hooks          []fleet.WebhookRow
+	HookSecrets    map[int64][]string // live ones by webhook
+	Noted          []models.Delivery  // by NoteDelivery
 	lastID         int64
 	RunningOnSite  map[int64]int64 // site -> task
 	RunningOnPlats map[int64]int64 // platform -> task

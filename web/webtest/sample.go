@@ -84,10 +84,11 @@ func Sample() *Fleet {
 		GitDistribution: {ID: 1, UpdateType: "git", Key: "https://code.example.org/agency/base.git", Host: "code.example.org", NextCheckAt: new(now.Add(42 * time.Second)), HookAt: new(back(41 * time.Minute))},
 		StalledSource:   {ID: 2, UpdateType: "git", Key: "https://git.library.example.org/portal.git", Host: "git.library.example.org", Failures: 3, Stalled: true, Reason: models.ReasonAuthentication, Message: "git.library.example.org does not let Hefring read that repository (401)."},
 	}
+	sampleHooks(f, back)
 	f.Hosts = []fleet.HostRow{
-		{Host: models.Host{Name: "code.example.org", AtOnce: 4, PerMinute: 300, Begun: 288, Throttled: 2}, Upstreams: 3},
-		{Host: models.Host{Name: "git.library.example.org", AtOnce: 4, PerMinute: 300, Begun: 3}, Upstreams: 1, Stalled: 1},
-		{Host: models.Host{Name: "updates.drupal.org", AtOnce: 1, PerMinute: 300, Begun: 24, BlockedUntil: new(now.Add(10 * time.Minute))}, Upstreams: 12, Due: 4, Lag: 3 * time.Minute},
+		{Host: models.Host{Name: "code.example.org", AtOnce: 4, PerMinute: 300, Requests: 288, Throttled: 2}, Upstreams: 3},
+		{Host: models.Host{Name: "git.library.example.org", AtOnce: 4, PerMinute: 300, Requests: 3}, Upstreams: 1, Stalled: 1},
+		{Host: models.Host{Name: "updates.drupal.org", AtOnce: 1, PerMinute: 300, Requests: 24, BlockedUntil: new(now.Add(10 * time.Minute))}, Upstreams: 12, Due: 4, Lag: 3 * time.Minute},
 	}
 	old := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.5.8"}, {Name: "drupal/webform", Type: "module", Version: "6.2.8"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.18.0"}, {Name: "drupal/rdf", Type: "module", Version: "2.1.1"}, {Name: "twig/twig", Type: "library", Version: "3.20.0"}}
 	fresh := []models.Package{{Name: "drupal/core", Type: "core", Version: "10.6.2"}, {Name: "drupal/webform", Type: "module", Version: "6.2.9"}, {Name: "drupal/paragraphs", Type: "module", Version: "1.19.0"}, {Name: "drupal/eca", Type: "module", Version: "2.1.3"}, {Name: "twig/twig", Type: "library", Version: "3.21.1"}}

@@ -4,6 +4,7 @@ package lsrefs_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -91,9 +92,8 @@ type wireConn struct {
 }
 
 func (c *wireConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.sent.Add(int64(n))
-	return n, err
+	c.sent.Add(int64(len(p))) // before the client has it, who may ask for the count at once
+	return c.Conn.Write(p)
 }
 
 // bench prints its findings while it makes them.
@@ -122,8 +122,10 @@ func TestBenchChecks(t *testing.T) {
 	table := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "refs\tclient\trequests\treceived\twall\tclient CPU\tclient memory")
 	var last comparisonOf
+	var gitCPU time.Duration // with few refs
 	for _, refs := range []int{100, 100_000} {
 		last = compareClients(t, refs)
+		gitCPU = cmp.Or(gitCPU, last.git.cpu)
 		row := func(name string, c cost) {
 			fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%.1f ms\t%.1f ms\t%s\n", refs, name, c.requests, size(c.received), ms(c.wall), ms(c.cpu), size(c.memory))
 		}
@@ -138,7 +140,7 @@ func TestBenchChecks(t *testing.T) {
 		float64(last.git.received)/float64(last.again.received), float64(last.git.wall)/float64(last.again.wall))
 	b.goal(bytesLess >= fewerBytes, "With 100,000 refs, the first time takes 1/%.0f of the bytes (goal 1/%d)", bytesLess, fewerBytes)
 	b.goal(timeLess >= lessTime, "With 100,000 refs, the first time takes 1/%.1f of the time (goal 1/%d)", timeLess, lessTime)
-	b.many(last.git.cpu)
+	b.many(gitCPU)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -175,13 +177,13 @@ func compareClients(t *testing.T, refs int) comparisonOf {
 	defer server.Close()
 	url := server.URL + "/site.git"
 	gitOnce(t, url, counter) // the files are in memory from here on
-	var gits, firsts, agains []cost
+	var gits, firsts, repeated []cost
 	for range benchRounds {
 		gits = append(gits, gitOnce(t, url, counter))
 		firsts = append(firsts, nativeOnce(t, url, 0, counter))
-		agains = append(agains, nativeOnce(t, url, 1, counter))
+		repeated = append(repeated, nativeOnce(t, url, 1, counter))
 	}
-	return comparisonOf{median(gits), median(firsts), median(agains)}
+	return comparisonOf{median(gits), median(firsts), median(repeated)}
 }
 
 // manyRefs gives a repository n refs in all: branches, and a tenth tags.

@@ -48,14 +48,14 @@ func (b *bench) many(gitCPU time.Duration) {
 		Branch: "refs/heads/main", Workers: manyWorkers, CA: ca, Resolver: nameServer(b.t),
 	})
 	b.line("")
-	b.line("%d checks on %d hosts over TLS and HTTP/2, %d workers, each request answered after %s; names resolved, addresses checked.",
+	b.line("%d checks of as many repositories on %d hosts over TLS and HTTP/2, %d workers, each request answered after %s; every name is resolved, every address checked.",
 		manyChecks, manyHosts, manyWorkers, latency)
 	first := client.step(b.t)
 	again := client.step(b.t)
 	client.stop(b.t)
 	b.report("the first time", first)
 	b.report("once more, servers known", again)
-	b.line("git ls-remote for 100,000 refs would use %.0f s of CPU for as many checks, the native client %.1f s.",
+	b.line("git ls-remote would use %.0f s of CPU for as many checks of repositories with 100 refs, the native client %.1f s.",
 		(gitCPU * manyChecks).Seconds(), first.CPU.Seconds())
 	b.goal(first.Wall <= manyWall, "%d checks the first time take %.1f s (goal %.0f s)", first.Checks, first.Wall.Seconds(), manyWall.Seconds())
 	b.goal(again.Memory <= manyMemory, "At most %s were resident (goal %s)", size(again.Memory), size(manyMemory))

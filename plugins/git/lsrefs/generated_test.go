@@ -31,16 +31,16 @@ func newStore(t *testing.T, format string) store {
 	dir := t.TempDir()
 	git(t, dir, "", "init", "-q", "--bare", "--object-format="+format)
 	s := store{format: format, objects: filepath.Join(dir, "objects")}
-	make := func(kind, text string) string {
+	add := func(kind, text string) string {
 		return strings.TrimSpace(git(t, dir, text, "hash-object", "-w", "-t", kind, "--stdin"))
 	}
 	tag := func(of, kind, name string) string {
-		return make("tag", fmt.Sprintf("object %s\ntype %s\ntag %s\ntagger Test <test@example.org> 1700000000 +0000\n\ntext\n", of, kind, name))
+		return add("tag", fmt.Sprintf("object %s\ntype %s\ntag %s\ntagger Test <test@example.org> 1700000000 +0000\n\ntext\n", of, kind, name))
 	}
-	blob, tree := make("blob", "hello"), make("tree", "")
+	blob, tree := add("blob", "hello"), add("tree", "")
 	s.known = append(s.known, object{oid: blob}, object{oid: tree}, object{tag(tree, "tree", "tree"), tree}, object{tag(blob, "blob", "blob"), blob})
 	for i := range 8 {
-		commit := make("commit", fmt.Sprintf("tree %s\nauthor Test <test@example.org> %d +0000\ncommitter Test <test@example.org> 1700000000 +0000\n\ntext\n", tree, 1700000000+i))
+		commit := add("commit", fmt.Sprintf("tree %s\nauthor Test <test@example.org> %d +0000\ncommitter Test <test@example.org> 1700000000 +0000\n\ntext\n", tree, 1700000000+i))
 		inner := tag(commit, "commit", fmt.Sprint("v", i))
 		s.known = append(s.known, object{oid: commit}, object{inner, commit}, object{tag(inner, "tag", fmt.Sprint("of v", i)), commit})
 	}

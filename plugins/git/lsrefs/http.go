@@ -73,6 +73,10 @@ func (c *call) post(ctx context.Context, command []byte) (*http.Response, error)
 	}
 	req.Header.Set("Content-Type", question)
 	req.Header.Set("Accept", result)
+	// Nothing is changed by asking twice: a kept connection that the server closes
+	// just now may be replaced by a new one. The empty value is not sent; see
+	// http.Transport.
+	req.Header["Idempotency-Key"] = []string{}
 	return c.do(req, c.limits.Bytes, errTooLong)
 }
 
@@ -136,18 +140,20 @@ func (c *call) status(resp *http.Response) error {
 		return c.redirected(resp)
 	}
 	err := egress.CheckStatus(c.host, resp)
-	switch models.ReasonOf(err) {
+	reason := models.ReasonOf(err)
+	switch reason {
 	case models.ReasonAuthentication:
 		return c.notAllowed(code)
 	case models.ReasonRateLimited, models.ReasonTimeout:
 		return err
-	case models.ReasonNotFound:
-		c.refused = true
-		return models.Wrapf(models.Invalid, err, "There is no git repository at this address on %s (%d). Correct the repository URL. A private repository looks like this too: then give credentials that may read it.", c.host, code).
-			Because(models.ReasonNotFound)
+	default: // the server does not know what was asked
 	}
 	c.refused = true
-	if code >= 500 {
+	switch {
+	case reason == models.ReasonNotFound:
+		return models.Wrapf(models.Invalid, err, "There is no git repository at this address on %s (%d). Correct the repository URL. A private repository looks like this too: then give credentials that may read it.", c.host, code).
+			Because(models.ReasonNotFound)
+	case code >= 500:
 		return models.Wrapf(models.Unavailable, err, "%s answered with an error of its own (%d). Try again later.", c.host, code).Because(models.ReasonUnreachable)
 	}
 	return c.notGit(fmt.Sprintf("status %d", code))

@@ -638,6 +638,36 @@ func TestClient_List_LimitsAreNoRefusal(t *testing.T) {
 	}
 }
 
+func TestClient_List_ClosedConnectionIsReplaced(t *testing.T) {
+	var broke atomic.Bool
+	server := &fake{}
+	server.post = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header["Idempotency-Key"] != nil {
+			t.Error("the server is told something for http.Transport")
+		}
+		if server.posts.Load() != 2 {
+			tell(w, "")
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		broke.Store(true)
+		_ = conn.Close()
+	}
+	url, client := server.serve(t), newClient(t, lsrefs.Limits{})
+	for range 2 {
+		if _, err := list(t, client, url); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !broke.Load() || server.posts.Load() != 3 {
+		t.Errorf("the server was asked %d times", server.posts.Load())
+	}
+}
+
 func TestClient_List_OldServerIsRemembered(t *testing.T) {
 	server := &fake{greeting: pkt("version 1\n", "0000")}
 	url, client := server.serve(t), newClient(t, lsrefs.Limits{})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,8 @@ import (
 
 // How many generated repositories are compared with git's own listing.
 const (
-	generatedLocal = 2000 // each asked twice; git lists the folder
-	generatedHTTP  = 240  // through git's http-backend; git lists the same address
+	generatedLocal = 2000 // git lists the folder; every second one is asked for some refs, too
+	generatedHTTP  = 240  // through git's http-backend; git lists the same address; all are asked twice
 )
 
 func repositoryName(i int) string { return fmt.Sprintf("r%d", i) }
@@ -117,17 +118,8 @@ func (c *comparison) compare(t *testing.T, what, got, want string) {
 
 // wanted says plainly which refs a query is for.
 func wanted(query lsrefs.Query, ref string) bool {
-	for _, name := range query.Names {
-		if ref == name {
-			return true
-		}
-	}
-	for _, prefix := range query.Prefixes {
-		if strings.HasPrefix(ref, prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(query.Names, ref) ||
+		slices.ContainsFunc(query.Prefixes, func(prefix string) bool { return strings.HasPrefix(ref, prefix) })
 }
 
 // question makes one for some of the listed refs and some that are not there.
@@ -179,9 +171,11 @@ func TestClient_List_LikeLsRemote(t *testing.T) {
 	inParallel(generatedLocal, func(i int) {
 		name := repositoryName(i)
 		listed := c.everything(t, name, filepath.Join(root, name))
-		c.some(t, name, question(rand.New(rand.NewPCG(7, uint64(i))), listed), listed)
+		if i%2 == 0 {
+			c.some(t, name, question(rand.New(rand.NewPCG(7, uint64(i))), listed), listed)
+		}
 	})
-	t.Logf("%d repositories, %d refs: %d of %d answers are those of git ls-remote", generatedLocal, c.refs.Load(), c.agreed.Load(), 2*generatedLocal)
+	t.Logf("%d repositories, %d refs: %d of %d answers are those of git ls-remote", generatedLocal, c.refs.Load(), c.agreed.Load(), generatedLocal+generatedLocal/2)
 }
 
 func TestClient_List_LikeLsRemoteOverHTTP(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"hefring/internal/archive"
@@ -61,6 +62,10 @@ type Options struct {
 	Projects  []string
 	Libraries []string
 
+	// Location is the base of release feeds when it is not drupal.org's; then the
+	// translations of drupal.org are not asked for either.
+	Location string
+
 	Concurrency int            // projects that are prepared at a time; 0 is 4
 	Archives    archive.Limits // of each archive
 	Tree        tree.Options   // of the whole build; only its Files and Bytes count
@@ -94,6 +99,7 @@ func Build(ctx context.Context, env plugins.Env, job Job, dst string) (plugins.M
 		}
 		return plugins.Made{}, err
 	}
+	b.tidyCache()
 	return plugins.Made{Sources: b.made}, nil
 }
 
@@ -113,7 +119,8 @@ type builder struct {
 	placed  map[string]string // path in dst -> who stands there
 	made    []models.SourcePackage
 	l10n    map[string]string // address of an l10n server -> its template
-	mu      sync.Mutex        // guards folders, made and l10n
+	bytes   int64             // of all that was prepared
+	mu      sync.Mutex        // guards folders, made, l10n and bytes
 }
 
 func newBuilder(env plugins.Env, job Job, dst string) (*builder, error) {
@@ -255,12 +262,36 @@ func (b *builder) prepareAll(ctx context.Context, l *level) []prepared {
 func (b *builder) newFolder() (string, error) {
 	b.mu.Lock()
 	b.folders++
-	name := filepath.Join(b.stage, fmt.Sprint(b.folders))
+	name := filepath.Join(b.stage, strconv.Itoa(b.folders))
 	b.mu.Unlock()
 	if err := os.Mkdir(name, 0o755); err != nil { //nolint:gosec // the tree of a website
 		return "", fmt.Errorf("make folder for project: %w", tree.Explain(err, b.dst))
 	}
 	return name, nil
+}
+
+// weigh holds all prepared code together to the limit of the build, before much
+// more than that is on the disk.
+func (b *builder) weigh(ctx context.Context, folder string) error {
+	limits := tree.Options{Files: b.options.Tree.Files, Bytes: cmp.Or(b.options.Tree.Bytes, tree.DefaultBytes)}
+	limits.Skip = func(e tree.Entry) bool { return e.Link != "" } // where they lead is seen when all is in place
+	var size int64
+	err := tree.Walk(ctx, folder, limits, func(e tree.Entry) error {
+		if e.Info.Mode().IsRegular() {
+			size += e.Info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bytes += size; b.bytes > limits.Bytes {
+		return models.Errorf(models.Invalid, "With it the build holds more than %s. Remove projects from the makefile.", tree.Size(limits.Bytes)).
+			Because(models.ReasonTooLarge)
+	}
+	return nil
 }
 
 // took records what the build is made of.

@@ -131,10 +131,40 @@ func (b *builder) fetch(ctx context.Context, address string, want spec.Checksums
 	if err != nil {
 		return nil, err
 	}
-	if cached != "" && os.MkdirAll(filepath.Dir(cached), 0o750) == nil {
-		_ = os.Rename(got.file.Name(), cached) // on another disk it stays where it is
+	if cached != "" {
+		got.remember(cached)
 	}
 	return got, nil
+}
+
+// remember puts the file into the cache, which may be on another disk. The cache
+// may be lost, so failures do not matter.
+func (f *fetched) remember(cached string) {
+	dir := filepath.Dir(cached)
+	if os.MkdirAll(dir, 0o750) != nil || os.Rename(f.file.Name(), cached) == nil {
+		return
+	}
+	part := filepath.Join(dir, filepath.Base(f.file.Name())+".part")
+	defer func() { _ = os.Remove(part) }()
+	if f.copyTo(part) == nil {
+		_ = os.Rename(part, cached)
+	}
+}
+
+const maxIdle = 30 * 24 * time.Hour // that a download stays in the cache unused
+
+// tidyCache removes downloads that no build has used for long.
+func (b *builder) tidyCache() {
+	dir := filepath.Join(b.env.Cache, "makefile", "files")
+	list, err := os.ReadDir(dir)
+	if err != nil || b.env.Cache == "" {
+		return
+	}
+	for _, entry := range list {
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > maxIdle {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 // patiently tries again when the other side broke off or was out of order.
@@ -232,6 +262,8 @@ func openCached(name string, want spec.Checksums) *fetched {
 		_ = file.Close()
 		return nil
 	}
+	now := time.Now()
+	_ = os.Chtimes(name, now, now) // for tidyCache
 	return got
 }
 

@@ -82,7 +82,7 @@ func (b *builder) topLevel() (*level, error) {
 		return nil, models.Errorf(models.Invalid, "The makefile names more than one core project: %s and %s. Leave one.", core[0].name, core[1].name).
 			Because(models.ReasonMalformed)
 	}
-	l.entries = append(core, contrib...)
+	l.entries = slices.Concat(core, contrib)
 	for _, lib := range libraries {
 		l.entries = append(l.entries, b.library(l, lib))
 	}
@@ -135,7 +135,7 @@ func (b *builder) project(l *level, p spec.Project) (*entry, error) {
 		release: p.Release, md5: p.MD5, download: p.Download, patches: p.Patches, lock: p.Lock,
 		workingCopy: b.options.WorkingCopy || p.WorkingCopy || p.Download != nil && p.Download.WorkingCopy,
 		noOverwrite: p.NoOverwrite, translations: p.Translations, l10nPath: p.L10nPath, l10nURL: p.L10nURL,
-		defaultL10n: p.Location == "",
+		defaultL10n: p.Location == "" && b.options.Location == "",
 	}
 	if p.Download == nil && p.Release == nil {
 		return nil, fmt.Errorf("build %s: the plan has no release for it", p.Name)
@@ -208,7 +208,7 @@ func unique(lists ...[]string) []string {
 func (b *builder) place(e *entry, folder string) error {
 	from := filepath.Join(filepath.Base(b.stage), filepath.Base(folder))
 	if e.kind == spec.TypeCore {
-		return b.placeCore(e, from)
+		return b.placeCore(from)
 	}
 	if !filepath.IsLocal(e.path) || e.path == "." {
 		return models.Errorf(models.Invalid, "Its folder %q does not lie inside of the build. Correct its destination, sub-directory and directory name.", e.path)
@@ -259,7 +259,7 @@ func (b *builder) clear(e *entry) error {
 }
 
 // placeCore moves what core holds to the top of the build.
-func (b *builder) placeCore(e *entry, from string) error {
+func (b *builder) placeCore(from string) error {
 	folder, err := b.root.Open(from)
 	if err != nil {
 		return fmt.Errorf("put core in place: %w", err)

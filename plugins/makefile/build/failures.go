@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hefring/models"
@@ -36,7 +37,7 @@ func (f *failures) add(l *level, e *entry, err error) {
 		f.list = append(f.list, inner.list...)
 		return
 	}
-	f.list = append(f.list, failure{strings.Join(append(l.above[:len(l.above):len(l.above)], e.name), " → "), err})
+	f.list = append(f.list, failure{strings.Join(append(slices.Clip(l.above), e.name), " → "), err})
 }
 
 func (f *failures) any() bool { return len(f.list) > 0 }

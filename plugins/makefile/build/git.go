@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -53,15 +54,32 @@ func gitEnvironment(more ...string) []string {
 		"GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_PROTOCOL_FROM_USER=0",
 	}
 	settings := [][2]string{
-		{"protocol.file.allow", "never"}, {"protocol.version", "2"}, {"core.hooksPath", "/dev/null"}, {"core.fsmonitor", "false"},
-		{"core.symlinks", "true"}, {"core.autocrlf", "false"}, {"core.attributesFile", "/dev/null"},
-		{"core.protectNTFS", "true"}, {"core.protectHFS", "true"}, {"safe.bareRepository", "explicit"},
-		{"transfer.fsckObjects", "true"}, {"fetch.fsckObjects", "true"},
-		{"fetch.fsck.zeroPaddedFilemode", "ignore"}, {"fetch.fsck.badTimezone", "ignore"}, // old and harmless
-		{"transfer.bundleURI", "false"}, {"transfer.unpackLimit", "1"}, {"fetch.unpackLimit", "1"},
-		{"fetch.recurseSubmodules", "false"}, {"submodule.recurse", "false"}, {"http.followRedirects", "false"},
-		{"http.lowSpeedLimit", "500"}, {"http.lowSpeedTime", "60"}, {"credential.helper", ""},
-		{"gc.auto", "0"}, {"maintenance.auto", "false"}, {"advice.detachedHead", "false"},
+		{"protocol.file.allow", "never"},
+		{"protocol.version", "2"},
+		{"core.hooksPath", "/dev/null"},
+		{"core.fsmonitor", "false"},
+		{"core.symlinks", "true"},
+		{"core.autocrlf", "false"},
+		{"core.attributesFile", "/dev/null"},
+		{"core.protectNTFS", "true"},
+		{"core.protectHFS", "true"},
+		{"safe.bareRepository", "explicit"},
+		{"transfer.fsckObjects", "true"},
+		{"fetch.fsckObjects", "true"},
+		{"fetch.fsck.zeroPaddedFilemode", "ignore"}, // old and harmless
+		{"fetch.fsck.badTimezone", "ignore"},        // old and harmless
+		{"transfer.bundleURI", "false"},
+		{"transfer.unpackLimit", "1"},
+		{"fetch.unpackLimit", "1"},
+		{"fetch.recurseSubmodules", "false"},
+		{"submodule.recurse", "false"},
+		{"http.followRedirects", "false"},
+		{"http.lowSpeedLimit", "500"},
+		{"http.lowSpeedTime", "60"},
+		{"credential.helper", ""},
+		{"gc.auto", "0"},
+		{"maintenance.auto", "false"},
+		{"advice.detachedHead", "false"},
 	}
 	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(settings)))
 	for i, pair := range settings {
@@ -99,9 +117,34 @@ func (b *builder) git(ctx context.Context, e *entry, folder string) (*checkout, 
 	if err != nil {
 		return nil, err
 	}
+	if err := refusePointers(ctx, folder); err != nil {
+		return nil, err
+	}
 	b.took(models.SourcePackage{Name: e.name, Type: e.kind, Version: orElse(e.version, orElse(d.Tag, d.Branch)), URL: d.URL, Checksum: "git:" + d.Commit})
 	plugins.Logf(b.env, "%s checked out, %s", e.name, d.Commit[:7])
 	return c, nil
+}
+
+const lfsMagic = "version https://git-lfs.github.com/spec/"
+
+// refusePointers refuses checkouts whose files are elsewhere.
+func refusePointers(ctx context.Context, folder string) error {
+	all := tree.Options{Skip: func(e tree.Entry) bool { return e.Link != "" || e.Path == ".git" }}
+	return tree.Walk(ctx, folder, all, func(e tree.Entry) error {
+		if !e.Info.Mode().IsRegular() || e.Info.Size() < int64(len(lfsMagic)) || e.Info.Size() > 1024 {
+			return nil
+		}
+		file, err := e.Open()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		head := make([]byte, len(lfsMagic))
+		if _, err := io.ReadFull(file, head); err != nil || string(head) != lfsMagic {
+			return err
+		}
+		return models.Errorf(models.Invalid, "%q is kept in Git LFS, which Hefring does not fetch: the repository holds only a pointer to it. Use an archive, or another version.", e.Path)
+	})
 }
 
 func (b *builder) repository(e *entry, d *spec.Download) (*repository, error) {
@@ -120,12 +163,12 @@ func (b *builder) repository(e *entry, d *spec.Download) (*repository, error) {
 // from those that hold single commits.
 func (r *repository) mirrorDir(history bool) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %t", r.url, history))
-	return filepath.Join(r.b.env.Cache, "makefile", "git", hex.EncodeToString(sum[:16]))
+	return filepath.Join(orElse(r.b.env.Cache, r.b.stage), "makefile", "git", hex.EncodeToString(sum[:16]))
 }
 
 // export writes the files of the commit by way of a mirror.
 func (r *repository) export(ctx context.Context, e *entry, folder string) (*checkout, error) {
-	history := r.b.wantsInfo(e) && developmentBranch(fullVersion(e)) != ""
+	history := r.b.wantsInfo(e) && developmentBranch(stampedVersion(e)) != ""
 	r.git = r.mirrorDir(history)
 	if err := os.MkdirAll(filepath.Dir(r.git), 0o755); err != nil { //nolint:gosec // another user passes through
 		return nil, fmt.Errorf("make git cache: %w", tree.Explain(err, r.b.env.Cache))
@@ -259,7 +302,7 @@ func (r *repository) fetch(ctx context.Context, args ...string) error {
 
 // write puts the files of the commit into the folder, and proves that it did.
 func (r *repository) write(ctx context.Context, commit, folder string) error {
-	if err := r.measure(ctx, commit); err != nil {
+	if err := r.measure(ctx, commit, false); err != nil {
 		return err
 	}
 	work, err := r.b.newFolder()
@@ -296,8 +339,9 @@ func (r *repository) write(ctx context.Context, commit, folder string) error {
 	return os.RemoveAll(work)
 }
 
-// measure holds a commit to the limits before anything of it is written.
-func (r *repository) measure(ctx context.Context, commit string) error {
+// measure holds a commit to the limits before anything of it is written. wanted
+// tells that its submodules will be fetched.
+func (r *repository) measure(ctx context.Context, commit string, wanted bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limits := r.b.options.Tree
@@ -308,8 +352,12 @@ func (r *repository) measure(ctx context.Context, commit string) error {
 		limits.Bytes = tree.DefaultBytes
 	}
 	var files, bytes int64
+	submodules := 0
 	lines := run.Lines(func(line string) {
-		n, _ := strconv.ParseInt(line, 10, 64) // "-" for submodules
+		n, _ := strconv.ParseInt(line, 10, 64)
+		if line == "-" {
+			submodules++
+		}
 		files, bytes = files+1, bytes+n
 		if files > limits.Files || bytes > limits.Bytes {
 			cancel(models.Errorf(models.Invalid, "The repository %s holds more than a platform may: %d files or %s.", r.url, limits.Files, tree.Size(limits.Bytes)).
@@ -326,6 +374,9 @@ func (r *repository) measure(ctx context.Context, commit string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("measure commit: %w", err)
+	}
+	if submodules > 0 && !wanted {
+		plugins.Logf(r.b.env, "Note: %s has git submodules, which stay empty folders. To fetch them give download[submodule].", r.name)
 	}
 	if free, err := tree.Free(r.b.dst); err == nil && free < bytes {
 		return tree.Full(fmt.Errorf("the files need %s", tree.Size(bytes)), r.b.dst)
@@ -375,7 +426,7 @@ func (r *repository) clone(ctx context.Context, e *entry, folder string) (*check
 	if err := r.wantAll(ctx, d, folder); err != nil {
 		return nil, err
 	}
-	if err := r.measure(ctx, d.Commit); err != nil {
+	if err := r.measure(ctx, d.Commit, d.Submodule); err != nil {
 		return nil, err
 	}
 	checkout := []string{"checkout", "--quiet", "--force", "--detach", d.Commit, "--"}

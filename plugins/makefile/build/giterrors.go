@@ -50,6 +50,8 @@ func (r *repository) fromText(exit *run.ExitError) error {
 	switch {
 	case has("not our ref", "unadvertised object", "shallow capabilities", "find remote ref", "no such remote ref", "does not support shallow"):
 		return errors.Join(errNotOffered, exit)
+	case has("cannot fork", "Resource temporarily unavailable", "unable to create thread"):
+		return r.problem(models.Unavailable, models.ReasonUnreachable, exit, "this server runs too many programs at the moment. Try again later.")
 	case has("could not read Username", "could not read Password", "Authentication failed", "error: 401", "error: 403"):
 		return r.problem(models.Forbidden, models.ReasonAuthentication, exit, "the server wants a password, or the repository does not exist. Makefiles reach public repositories only.")
 	case has("not found", "error: 404", "error: 410"):

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,25 +119,41 @@ func (b *builder) applyPatch(ctx context.Context, e *entry, folder string, p spe
 	if err := b.env.Run.Chown(folder); err != nil {
 		return err
 	}
+	if touchesGit.Match(text) {
+		return models.Errorf(models.Invalid, "The patch %s changes files of git itself, which is refused. Use another patch.", patchName(p)).
+			Because(models.ReasonMalformed)
+	}
 	last := errors.New("it is no patch")
 	for _, tool := range patchTools(text) {
-		err := b.patchWith(ctx, folder, text, tool.try)
-		if err == nil {
-			return b.patchWith(ctx, folder, text, tool.apply)
+		last = b.patchWith(ctx, folder, text, tool.try)
+		if last == nil {
+			if last = b.patchWith(ctx, folder, text, tool.apply); last == nil {
+				return nil
+			}
+			break // the folder may hold half of it
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if _, ok := errors.AsType[*run.ExitError](last); !ok {
+			break
 		}
-		if full := plugins.FullDisk(err, folder); full != nil {
-			return full
-		}
-		if _, ok := errors.AsType[*run.ExitError](err); !ok {
-			return err // the program itself could not run
-		}
-		last = err
 	}
-	return models.Wrapf(models.Invalid, last, "Unable to patch %s with %s. Make a patch for %s, or remove it if that has the change already. %s",
-		e.name, patchName(p), version(e), why(last)).Because(models.ReasonBuild)
+	return explainPatch(ctx, e, p, folder, last)
+}
+
+// touchesGit finds patches that name a file in .git: patch(1) would write it.
+var touchesGit = regexp.MustCompile(`(?im)^(---|\+\+\+|\*\*\*|index:|diff|rename|copy)[ \t](|.*[/ \t"])\.git(/|[ \t"\r]|$)`)
+
+func explainPatch(ctx context.Context, e *entry, p spec.Patch, folder string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if full := plugins.FullDisk(err, folder); full != nil {
+		return full
+	}
+	if _, ok := errors.AsType[*models.Error](err); ok {
+		return err // such as that the program is missing
+	}
+	return models.Wrapf(models.Invalid, err, "Unable to patch %s with %s. Make a patch for %s, or remove it if that has the change already. %s",
+		e.name, patchName(p), version(e), why(err)).Because(models.ReasonBuild)
 }
 
 func version(e *entry) string {
@@ -166,9 +184,9 @@ func patchTools(text []byte) []patchTool {
 	var tools []patchTool
 	for _, level := range []string{"-p1", "-p0"} {
 		apply := []string{"git", "apply", level, "--whitespace=nowarn"}
-		tools = append(tools, patchTool{append(apply[:len(apply):len(apply)], "--check", "-"), append(apply[:len(apply):len(apply)], "-")})
+		tools = append(tools, patchTool{append(slices.Clip(apply), "--check", "-"), append(slices.Clip(apply), "-")})
 	}
-	format := ""
+	var format string
 	switch {
 	case bytes.HasPrefix(text, []byte("@@ ")), bytes.Contains(text, []byte("\n@@ ")):
 		format = "--unified"
@@ -179,7 +197,7 @@ func patchTools(text []byte) []patchTool {
 	}
 	for _, level := range []string{"-p1", "-p0"} {
 		apply := []string{"patch", level, format, "--batch", "--forward", "--fuzz=2", "--get=0", "--no-backup-if-mismatch", "--reject-file=-"}
-		tools = append(tools, patchTool{append(apply[:len(apply):len(apply)], "--dry-run"), apply})
+		tools = append(tools, patchTool{append(slices.Clip(apply), "--dry-run"), apply})
 	}
 	return tools
 }

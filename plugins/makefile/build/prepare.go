@@ -52,12 +52,15 @@ func (b *builder) prepare(ctx context.Context, l *level, e *entry) (string, erro
 			return "", err
 		}
 	}
-	return folder, nil
+	return folder, b.weigh(ctx, folder)
 }
 
 // obtain fills the folder with an entry's code; a checkout tells of the git
 // repository that it came from.
 func (b *builder) obtain(ctx context.Context, l *level, e *entry, folder string) (*checkout, error) {
+	if e.download == nil && e.release == nil {
+		return nil, fmt.Errorf("the plan does not say where %s comes from", e.name)
+	}
 	if e.download == nil {
 		return nil, b.release(ctx, e, folder)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"hefring/models"
@@ -76,7 +77,7 @@ func (b *builder) innerLevel(ctx context.Context, l *level, e *entry, folder, na
 	}
 	inner := &level{
 		makefile: m, loader: loader, folder: folder, contrib: e.contrib, taken: maps.Clone(l.taken),
-		above: append(l.above[:len(l.above):len(l.above)], e.name),
+		above: append(slices.Clip(l.above), e.name),
 	}
 	for _, above := range l.makefile.Projects {
 		inner.taken[above.Name] = true

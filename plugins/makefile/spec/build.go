@@ -206,7 +206,7 @@ func (b *builder) library(e entry) (Library, bool) {
 	l.Lock, _ = text(n.get("lock"))
 	l.Patches = b.patches(e, n.get("patch"))
 	if l.DirectoryName == "" {
-		if clean, message := cleanPath(e.name); message != "" || clean == "." || strings.Contains(clean, "/") {
+		if clean, message := CleanPath(e.name); message != "" || clean == "." || strings.Contains(clean, "/") {
 			b.wrong(n, e.key, "this is no name of a folder; give directory_name")
 		}
 	}
@@ -311,7 +311,7 @@ func (b *builder) path(n *node, key string) (clean string, given bool) {
 	if value == "" {
 		return "", n != nil && n.kind != kindNull
 	}
-	clean, message := cleanPath(value)
+	clean, message := CleanPath(value)
 	if message != "" {
 		b.wrong(n, key, "%s cannot be used: %s", quote(shorten(value)), message)
 		return "", false
@@ -348,6 +348,20 @@ func (b *builder) webAddress(n *node, key string) string {
 		return ""
 	}
 	return value
+}
+
+// Languages reads a list of languages, separated by commas or spaces. The message
+// says what is wrong with it, "" when nothing is.
+func Languages(text string) (list []string, message string) {
+	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		if !language.MatchString(item) {
+			return nil, quote(shorten(item)) + " is no language. Write codes such as de or pt-br."
+		}
+		if !slices.Contains(list, item) {
+			list = append(list, item)
+		}
+	}
+	return list, ""
 }
 
 func (b *builder) languages(n *node, key string) []string {

@@ -10,7 +10,10 @@ type Difference struct {
 }
 
 // Differences are those of reading makefiles.
-func Differences() []Difference {
+func Differences() []Difference { return append(ofTexts(), ofEntries()...) }
+
+// ofTexts are about the format and about including.
+func ofTexts() []Difference {
 	return []Difference{
 		{
 			ID:      "php-constants",
@@ -54,6 +57,12 @@ func Differences() []Difference {
 			Hefring: "They are looked for beside the makefile, at the same address.",
 			Cases:   []string{"oracle-make/url-makefile-relative-include", "oracle-make/url-makefile-relative-patch"},
 		},
+	}
+}
+
+// ofEntries are about projects, libraries and their keys.
+func ofEntries() []Difference {
+	return []Difference{
 		{
 			ID:      "unknown-download",
 			Drush:   "A download without a type, or of the types cvs, post, link or any unknown one, leaves an empty folder, and the build succeeds.",

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// defaultRepository is where Drush looks for the repository of a project that
+// DefaultRepository is where Drush looks for the repository of a project that
 // names none.
-const defaultRepository = "https://git.drupalcode.org/project/"
+const DefaultRepository = "https://git.drupalcode.org/project/"
 
 // download reads the download of an entry. kind is the type that is meant when
 // none is given, "" when one must be given. It is nil when the entry comes from
@@ -93,7 +93,7 @@ func (b *builder) get(n *node, key string, d *Download) {
 func (b *builder) git(e entry, n *node, d *Download) {
 	key := e.in("download")
 	if d.URL == "" {
-		d.URL, d.DefaultURL = defaultRepository+e.name+".git", true
+		d.URL, d.DefaultURL = DefaultRepository+e.name+".git", true
 	}
 	address, changed, message := gitURL(d.URL, b.local)
 	if message != "" {
@@ -133,7 +133,7 @@ func (b *builder) filename(n *node, key string) string {
 	if value == "" {
 		return ""
 	}
-	clean, message := cleanPath(value)
+	clean, message := CleanPath(value)
 	if message == "" && (clean == "." || strings.Contains(clean, "/")) {
 		message = "it is no name of a file; write one such as plugin.js"
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestLoad_RealMakefiles(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		t.Run(name, func(t *testing.T) { counts[real(t, root, name)]++ })
+		t.Run(name, func(t *testing.T) { counts[asRecorded(t, root, name)]++ })
 		return nil
 	})
 	if err != nil {
@@ -84,8 +85,9 @@ func TestLoad_RealMakefiles(t *testing.T) {
 	t.Logf("makefiles: %d as recorded, %d different and listed", counts["passed"], counts["different"])
 }
 
-// real compares one makefile with what is recorded of it.
-func real(t *testing.T, root, name string) string {
+// asRecorded compares one makefile with what is recorded of it.
+func asRecorded(t *testing.T, root, name string) string {
+	t.Helper()
 	want := recorded(t, root, name)
 	makefile, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
@@ -124,6 +126,7 @@ func real(t *testing.T, root, name string) string {
 }
 
 func recorded(t *testing.T, root, name string) expected {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, name+".expected.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -194,8 +197,8 @@ func tidy(t *testing.T, text []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	var b strings.Builder
-	var walk func(indent, name string)
-	walk = func(indent, name string) {
+	var walk func(indent string)
+	walk = func(indent string) {
 		token, err := decoder.Token()
 		if err != nil {
 			t.Fatal(err)
@@ -204,19 +207,17 @@ func tidy(t *testing.T, text []byte) string {
 		case json.Delim:
 			b.WriteString("{\n")
 			for i := 0; decoder.More(); i++ {
-				key := ""
+				key := strconv.Itoa(i)
 				if v == '{' {
-					k, err := decoder.Token()
+					name, err := decoder.Token()
 					if err != nil {
 						t.Fatal(err)
 					}
-					key = k.(string)
-				} else {
-					key = string(rune('0' + i))
+					key = name.(string)
 				}
 				mark := b.String()
 				b.WriteString(indent + "  " + key + ": ")
-				walk(indent+"  ", key)
+				walk(indent + "  ")
 				if indent == "" && (key == "core_release" || key == "includes") {
 					b.Reset()
 					b.WriteString(mark)
@@ -236,7 +237,7 @@ func tidy(t *testing.T, text []byte) string {
 			b.WriteString("\"" + v + "\"\n")
 		}
 	}
-	walk("", "")
+	walk("")
 	return b.String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -205,9 +206,9 @@ func (s *iniScanner) closing(open int, quote byte) (closing, end int, ok bool) {
 			break
 		}
 	}
-	for i := len(candidates) - 1; i >= 0; i-- {
-		if end, ok := s.lineEnd(candidates[i] + 1); ok {
-			return candidates[i], end, true
+	for _, closing := range slices.Backward(candidates) {
+		if end, ok := s.lineEnd(closing + 1); ok {
+			return closing, end, true
 		}
 	}
 	return 0, 0, false

@@ -47,17 +47,16 @@ func TestParseINI_AsTheExpression(t *testing.T) {
 			b.WriteString(alphabet[next(len(alphabet))])
 		}
 		text := b.String()
-		want := ""
+		var want, got strings.Builder
 		for _, m := range expression.FindAllStringSubmatch(text, -1) {
-			want += fmt.Sprintf("%q=%q\n", m[1], strings.Trim(m[2], `"`)+strings.Trim(m[3], `'`)+m[4])
+			fmt.Fprintf(&want, "%q=%q\n", m[1], strings.Trim(m[2], `"`)+strings.Trim(m[3], `'`)+m[4])
 		}
-		got := ""
 		s := &iniScanner{text: text, line: 1, root: newMap(1)}
 		for p := range s.pairs() {
-			got += fmt.Sprintf("%q=%q\n", p.key, p.value)
+			fmt.Fprintf(&got, "%q=%q\n", p.key, p.value)
 		}
-		if got != want {
-			t.Fatalf("%q: got\n%swant\n%s", text, got, want)
+		if got.String() != want.String() {
+			t.Fatalf("%q: got\n%swant\n%s", text, &got, &want)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 // reader reads a makefile and what it includes.
 type reader struct {
 	loader   Loader
-	top      Ref
 	read     []*Document
 	warnings []Warning
 	open     []Ref // the makefile that is being read and those that include it
@@ -119,7 +118,7 @@ func (r *reader) target(ctx context.Context, item *node, section string, doc *Do
 	if download == nil {
 		return wrong("this include names no download; write a path, an address, or makefile and download")
 	}
-	if file, message := cleanPath(file); message != "" || file == "." {
+	if file, message := CleanPath(file); message != "" || file == "." {
 		return wrong("makefile must be the path of a makefile inside of the repository")
 	}
 	b := newBuilder(r)
@@ -134,7 +133,7 @@ func (r *reader) target(ctx context.Context, item *node, section string, doc *Do
 	if err != nil {
 		return Ref{}, Ref{}, fmt.Errorf("include %s: %w", file, err)
 	}
-	clean, _ := cleanPath(file)
+	clean, _ := CleanPath(file)
 	return Ref{Git: d.URL, Commit: commit, Path: clean}, Ref{}, nil
 }
 
@@ -199,8 +198,8 @@ func normaliseLists(tree *node) error {
 		}
 		name := item.text
 		if list.get(name) != nil && !listed[name] {
-			return problemsError([]Problem{{File: item.file.Ref, Line: item.line, Key: "projects[]", Message: fmt.Sprintf(
-				"%s is listed and has settings of its own as well, of which Drush drops one in silence; remove the line that only lists it", quote(shorten(name)))}})
+			return problemsError([]Problem{{File: item.file.Ref, Line: item.line, Key: "projects[]", Message: quote(shorten(name)) +
+				" is listed and has settings of its own as well, of which Drush drops one in silence; remove the line that only lists it"}})
 		}
 		list.remove(key)
 		if listed[name] || strings.TrimSpace(name) == "" {

@@ -7,8 +7,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hefring/models"
 )
@@ -30,7 +32,7 @@ func (f *files) Read(_ context.Context, ref Ref, _ int64) ([]byte, Ref, error) {
 }
 
 func (f *files) Commit(_ context.Context, d Download) (string, error) {
-	return strings.Repeat("0", 39) + fmt.Sprint(len(d.Branch)), nil
+	return strings.Repeat("0", 39) + strconv.Itoa(len(d.Branch)), nil
 }
 
 func (f *files) Local() bool { return !f.remote }
@@ -262,11 +264,12 @@ func TestParse_Problems(t *testing.T) {
 }
 
 func TestParse_ListsAllProblems(t *testing.T) {
-	text := head
+	var text strings.Builder
+	text.WriteString(head)
 	for i := range 20 {
-		text += fmt.Sprintf("projects[p%d] = TRUE\n", i)
+		fmt.Fprintf(&text, "projects[p%d] = TRUE\n", i)
 	}
-	_, err := Parse([]byte(text), "site.make")
+	_, err := Parse([]byte(text.String()), "site.make")
 	wantError(t, err, "20 things are wrong", "projects[p0]", "projects[p7]", "And 12 more.")
 }
 
@@ -402,23 +405,48 @@ projects:
 }
 
 func TestParse_YAMLBombs(t *testing.T) {
-	bomb := "core: 7.x\na: &a [x, x, x, x, x, x, x, x, x, x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("core: 7.x\na: &a [x, x, x, x, x, x, x, x, x, x]\n")
 	for c := 'b'; c < 'k'; c++ {
-		bomb += fmt.Sprintf("%c: &%c [%s*%c]\n", c, c, strings.Repeat(fmt.Sprintf("*%c, ", c-1), 9), c-1)
+		fmt.Fprintf(&bomb, "%c: &%c [%s*%c]\n", c, c, strings.Repeat(fmt.Sprintf("*%c, ", c-1), 9), c-1)
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"aliases": {bomb, "more than 50000 values"},
+		"aliases": {bomb.String(), "more than 50000 values"},
 		"itself":  {"core: 7.x\na: &a [*a]\n", "holds itself"},
 		"unknown": {"core: 7.x\na: *b\n", "b"},
-		"flow":    {"core: 7.x\na: " + strings.Repeat("[", 500_000), "nested more than 50 deep"},
-		"dashes":  {"core: 7.x\na:\n  " + strings.Repeat("- ", 400_000), "dashes"},
+		"flow":    {"core: 7.x\na: " + strings.Repeat("[", 100_000), "nested more than 50 deep"},
+		"dashes":  {"core: 7.x\na:\n  " + strings.Repeat("- ", 100_000), "dashes"},
 		"blocks":  {"core: 7.x\n" + nested(400), "nested more than 50 deep"},
 		"large":   {"core: 7.x\n# " + strings.Repeat("x", MaxText), "larger than"},
+		"long":    {"core: 7.x\n# " + strings.Repeat("x", MaxText/2), "Split it, or write it as INI"},
+		"keys":    {"core: 7.x\n" + strings.Repeat("k: v\n", 20_000), "more than 20000 lines"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]byte(c.text), "site.make.yml")
 			wantError(t, err, c.want)
 		})
+	}
+}
+
+func TestParseYAML_HostileInTime(t *testing.T) {
+	var keys strings.Builder
+	keys.WriteString("core: 7.x\n")
+	for i := range 9_900 {
+		fmt.Fprintf(&keys, "k%d: v\n", i)
+	}
+	for name, text := range map[string]string{
+		"keys": keys.String(), "list": "core: 7.x\nx:\n" + strings.Repeat("  - a\n", 19_000), "questions": strings.Repeat("? a\n", 9_000),
+		"quotes": strings.Repeat("'", 200_000), "escapes": "x: \"" + strings.Repeat("\\x41", 60_000) + "\"",
+		"block": "core: 7.x\nx: |\n" + strings.Repeat("  a\n", 19_000), "pipes": strings.Repeat("|\n", 19_000), "nested": strings.Repeat(nested(45), 200),
+		"flow": "core: 7.x\nx: [" + strings.Repeat(strings.Repeat("a,", 900)+"\n", 20) + "]", "blank": strings.Repeat(" ", 200_000), "returns": strings.Repeat("\r", 200_000),
+	} {
+		start := time.Now()
+		_, _ = parseYAML(text)
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s took %s", name, took)
+		} else {
+			t.Logf("%s took %s", name, took)
+		}
 	}
 }
 

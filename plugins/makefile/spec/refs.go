@@ -27,8 +27,8 @@ func place(base Ref, text string, local bool) (ref Ref, message string) {
 	case strings.ContainsFunc(text, unicode.IsControl), strings.Contains(text, `\`):
 		return Ref{}, "it holds a control character or a backslash"
 	}
-	if strings.HasPrefix(text, "file:") {
-		return placeFile(base, strings.TrimPrefix(strings.TrimPrefix(text, "file:"), "//"), local)
+	if file, ok := strings.CutPrefix(text, "file:"); ok {
+		return placeFile(base, strings.TrimPrefix(file, "//"), local)
 	}
 	if schemePrefix.MatchString(text) {
 		return placeURL(text)
@@ -124,8 +124,9 @@ func gitURL(text string, local bool) (address string, changed bool, message stri
 	return ref.URL, changed, message
 }
 
-// cleanPath brings a relative path into its one form: "." for the top.
-func cleanPath(text string) (clean, message string) {
+// CleanPath brings a relative path into its one form: "." for the top. The
+// message says what is wrong with a path that may not be used, "" when nothing is.
+func CleanPath(text string) (clean, message string) {
 	const advice = "; write a path such as contrib or modules/custom"
 	switch {
 	case len(text) > 500:

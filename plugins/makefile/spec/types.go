@@ -122,8 +122,7 @@ type Download struct {
 	DefaultURL bool `json:"default_url,omitempty"`
 
 	// Commit is the commit that the reference stood for when it was resolved, in
-	// full hex. "" before Resolve, and for a Revision that is not in full: a build
-	// finds it in the repository, where it always names the same commit.
+	// full hex; "" before Resolve.
 	Commit string `json:"commit,omitempty"`
 }
 
@@ -196,11 +195,10 @@ type Loader interface {
 }
 
 // Resolver pins a makefile: every project without Download gets a Release (and a
-// Type, if it had none), every git download a Commit unless it has a Revision,
-// and every relative patch and archive its true Ref and a SHA256. The builder
+// Type, if it had none), every git download a Commit, and every relative patch
+// its true Ref and a SHA256. The builder
 // calls it for makefiles that it finds inside of projects; the plan of the top
-// one is resolved already. Core entries of m are left alone when m.Options.NoCore
-// is set.
+// one is resolved already. Core is taken out of builds without core.
 type Resolver interface {
 	Resolve(ctx context.Context, m *Makefile) error
 }

@@ -105,7 +105,7 @@ func (b *builder) core(tree *node) {
 func normalCore(text string) (core, message string) {
 	m := coreText.FindStringSubmatch(text)
 	if m == nil {
-		return "", fmt.Sprintf("%s is no version of Drupal core; write one such as 7.x or 10.x", quote(shorten(text)))
+		return "", quote(shorten(text)) + " is no version of Drupal core; write one such as 7.x or 10.x"
 	}
 	if major, err := strconv.Atoi(m[1]); err != nil || major < 6 {
 		return "", fmt.Sprintf("Drupal %s is too old to be built; Drupal 6 is the oldest", m[1])

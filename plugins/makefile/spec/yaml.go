@@ -3,17 +3,19 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 const (
 	maxYAMLDepth = 50     // levels of nesting
 	maxYAMLNodes = 50_000 // values, counting those that aliases repeat
+	maxYAMLText  = 256 << 10
+	maxYAMLMarks = 20_000
 )
 
 // parseYAML reads a YAML makefile. Scalars stay as they were written: 1.30 is no
@@ -36,26 +38,36 @@ func parseYAML(text string) (*node, error) {
 	return r.read(file.Docs[0].Body, 0)
 }
 
-// checkNesting refuses texts on which a parser would recurse deeply.
+// checkNesting refuses texts on which the parser would recurse deeply, or work
+// long: its time grows with the square of what a map holds.
 func checkNesting(text string) error {
-	depth := 0
+	if len(text) > maxYAMLText {
+		return fmt.Errorf("it is larger than %d bytes. Split it, or write it as INI", maxYAMLText)
+	}
+	depth, marks := 0, 0
 	for line := range strings.Lines(text) {
 		dashes := 0
 		for _, c := range []byte(line) {
 			switch c {
 			case '[', '{':
 				depth++
+				marks++
 			case ']', '}':
 				depth = max(depth-1, 0)
-			case '-', '?', '!', '&', ':':
+			case '-':
 				dashes++
-			}
-			if depth > maxYAMLDepth {
-				return fmt.Errorf("brackets are nested more than %d deep", maxYAMLDepth)
+			case '?', '!', '&', '*', ':', ',', '\n':
+				dashes++
+				marks++
 			}
 		}
-		if dashes > 1000 {
+		switch {
+		case depth > maxYAMLDepth:
+			return fmt.Errorf("brackets are nested more than %d deep", maxYAMLDepth)
+		case dashes > 1000:
 			return errors.New("a line holds more than 1000 dashes, colons and other marks")
+		case marks > maxYAMLMarks:
+			return fmt.Errorf("it holds more than %d lines, colons and other marks. Split it, or write it as INI", maxYAMLMarks)
 		}
 	}
 	return nil
@@ -216,17 +228,10 @@ func (r *yamlReader) readAlias(n *ast.AliasNode, line, depth int) (*node, error)
 	if !known {
 		return nil, fmt.Errorf("line %d: there is no anchor &%s before *%s", line, shorten(name), shorten(name))
 	}
-	for _, open := range r.open {
-		if open == name {
-			return nil, fmt.Errorf("line %d: *%s holds itself", line, shorten(name))
-		}
+	if slices.Contains(r.open, name) {
+		return nil, fmt.Errorf("line %d: *%s holds itself", line, shorten(name))
 	}
 	r.open = append(r.open, name)
 	defer func() { r.open = r.open[:len(r.open)-1] }()
 	return r.read(target, depth+1)
-}
-
-// quoted tells whether a scalar stood in quotes.
-func quoted(tk *token.Token) bool {
-	return tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType
 }
