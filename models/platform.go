@@ -31,6 +31,7 @@ type Platform struct {
 	Audit          []Finding       `gorm:"serializer:json"` // what was wrong with its packages when it was built
 	Standing       []Finding       `gorm:"serializer:json"` // what its source says of this version now
 	Security       bool            `gorm:"default:false"`   // it mends a hole in the version before
+	AtRisk         bool            `gorm:"default:false"`   // Unsafe, kept so that lists need not read the findings
 	Plan           string          `gorm:"-"`               // what the update type needs to build exactly this; kept apart, it may be long
 	ManifestDigest string          // SHA-256 of the manifest, in hex
 	Files          int64           // number of files in the manifest

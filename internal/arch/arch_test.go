@@ -39,7 +39,6 @@ func layers() []layer {
 		{"internal/testpg", []string{"internal/run"}},
 		{"internal/archive", []string{"models", "internal/tree"}},
 		{"plugins", []string{"models", "internal/run", "internal/egress", "internal/tree", "internal/archive"}},
-		{"internal/tree", []string{"models"}},
 		{"internal/platforms", []string{"models", "internal/run", "internal/tree"}},
 		{"internal/sites", []string{"models", "internal/run"}},
 		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress", "internal/webhook"}},

@@ -56,6 +56,7 @@ const (
 	DecideRecovered DecisionKind = "recovered" // the last upgrade of a site was recovered
 	DecideBroken    DecisionKind = "broken"    // a site is broken or an upgrade ended fatal
 	DecideSource    DecisionKind = "source"    // a source fails or is held
+	DecideRisk      DecisionKind = "risk"      // sites run on a platform with known holes
 )
 
 // Decision is one line of the first page.

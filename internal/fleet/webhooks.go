@@ -363,11 +363,6 @@ func (f *Fleet) take(ctx context.Context, tx Tx, h models.Webhook, m webhook.Mes
 	if err != nil {
 		return err
 	}
-	if distribution.UpstreamID != nil {
-		if err := tx.MarkHook(ctx, *distribution.UpstreamID, d.At); err != nil {
-			return err
-		}
-	}
 	if !fresh {
 		d.Outcome, d.Reason = models.DeliveryDuplicate, ""
 		return nil
@@ -375,12 +370,28 @@ func (f *Fleet) take(ctx context.Context, tx Tx, h models.Webhook, m webhook.Mes
 	if d.Outcome != models.DeliveryAccepted {
 		return nil
 	}
+	if err := trust(ctx, tx, h, *distribution.UpstreamID, d.At); err != nil {
+		return err
+	}
 	_, _, err = f.requestCheck(ctx, tx, ActorWebhook, distribution, models.TriggerWebhook)
 	if models.CodeOf(err) == models.Conflict {
 		// Somebody else's look began in this very moment, perhaps too early.
 		return f.lookAgain(ctx, tx, *distribution.UpstreamID)
 	}
 	return err
+}
+
+// trust notes that an upstream has a webhook that works, so that it is asked
+// less often. One that listens to a branch is no news for others who follow
+// another branch of the same upstream.
+func trust(ctx context.Context, tx Tx, h models.Webhook, upstreamID int64, at time.Time) error {
+	if h.Branch != "" {
+		subscribers, err := tx.Subscribers(ctx, upstreamID)
+		if err != nil || len(subscribers) > 1 {
+			return err
+		}
+	}
+	return tx.MarkHook(ctx, upstreamID, at)
 }
 
 // means says what a proven message leads to, and why not to a look.

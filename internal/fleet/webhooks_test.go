@@ -264,6 +264,34 @@ func TestFleet_ReceiveHook_DuringCheck_AnotherFollows(t *testing.T) {
 	})
 }
 
+// A webhook makes polling rarer only for whom it tells of every push.
+func TestFleet_ReceiveHook_Trust_OnlyWhatCoversAll(t *testing.T) {
+	each(t, func(w *world) {
+		d, _ := w.thunder()
+		all, one := w.hook(d, ""), w.hook(d, "main")
+		trusted := func() bool {
+			u := w.upstream(d)
+			return u.HookAt != nil && u.HookAt.Equal(w.clock.time())
+		}
+		pass := func() { w.work(); w.clock.pass(time.Minute) }
+		w.outcome(all, "ping", "1", `{}`)
+		w.outcome(all, "issues", "2", `{}`)
+		w.outcome(one, "push", "3", push("next"))
+		want(w.T, "after a ping and what is not needed", trusted(), false)
+		w.outcome(one, "push", "4", push("main"))
+		want(w.T, "the only subscriber's branch", trusted(), true)
+		pass()
+		_, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Next", UpdateType: "scripted", Settings: models.Settings{"url": address, "docroot": "web"}})
+		ok(w.T, err)
+		pass()
+		w.outcome(one, "push", "5", push("main"))
+		want(w.T, "one branch of several subscribers", trusted(), false)
+		pass()
+		w.outcome(all, "push", "6", push("main"))
+		want(w.T, "all branches", trusted(), true)
+	})
+}
+
 // A mirror may lag: a push that was not to be seen is looked for once more.
 func TestFleet_ReceiveHook_Unchanged_LooksOnceMore(t *testing.T) {
 	each(t, func(w *world) {

@@ -11,11 +11,11 @@ import (
 
 // Decisions lists what needs a decision, most urgent first: sites that are
 // broken, upgrades that put everything back, builds that failed, sources that
-// fail or are held, and at last sites that are behind. Each is one query.
+// fail or are held, sites with known holes, and at last sites that are behind. Each is one query.
 func (s *Store) Decisions(ctx context.Context, limit int) ([]fleet.Decision, error) {
 	var all []fleet.Decision
 	for _, find := range []func(context.Context, int) ([]fleet.Decision, error){
-		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.waitingUpgrades,
+		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.sitesAtRisk, s.waitingUpgrades,
 	} {
 		some, err := find(ctx, limit)
 		if err != nil {
@@ -148,6 +148,32 @@ func (s *Store) stalledSources(ctx context.Context, limit int) ([]fleet.Decision
 		decisions = append(decisions, fleet.Decision{
 			Kind: fleet.DecideSource, Subject: models.Subject{Kind: models.SubjectDistribution, ID: one.ID}, Title: one.Name,
 			Why: orElse(one.Reason, why), TaskID: one.TaskID, At: one.At,
+		})
+	}
+	return decisions, err
+}
+
+// sitesAtRisk lists platforms with known holes that sites run on.
+func (s *Store) sitesAtRisk(ctx context.Context, limit int) ([]fleet.Decision, error) {
+	var found []struct {
+		ID        int64
+		Name      string
+		UpdatedAt time.Time
+		Sites     int
+	}
+	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN sites ON sites.platform_id = platforms.id AND sites.state <> ?", models.SiteDeleted).
+		Where("platforms.at_risk AND platforms.state = ?", models.PlatformReady).
+		Select("platforms.id, platforms.name, platforms.updated_at, COUNT(*) AS sites").
+		Group("platforms.id, platforms.name, platforms.updated_at").Order("sites DESC, platforms.id").Limit(limit).Find(&found).Error
+	decisions := make([]fleet.Decision, 0, len(found))
+	for _, one := range found {
+		runs := "sites run"
+		if one.Sites == 1 {
+			runs = "site runs"
+		}
+		decisions = append(decisions, fleet.Decision{
+			Kind: fleet.DecideRisk, Subject: platformSubject(one.ID), Title: one.Name,
+			Why: fmt.Sprintf("%d %s on a version that has a known hole, was taken back, or gets no more repairs.", one.Sites, runs), Sites: one.Sites, At: one.UpdatedAt,
 		})
 	}
 	return decisions, err

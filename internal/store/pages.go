@@ -179,28 +179,15 @@ func (s *Store) upstreamsByID(ctx context.Context, ids []int64) (map[int64]share
 // unsafeSites counts the sites that run on platforms with known holes, by
 // distribution.
 func (s *Store) unsafeSites(ctx context.Context, distributions []int64) (map[int64]int, error) {
-	var list []models.Platform
-	err := s.with(ctx).Where("distribution_id IN ? AND state = ?", distributions, models.PlatformReady).
-		Select("id", "distribution_id", "audit", "standing").Find(&list).Error
-	if err != nil {
-		return nil, fmt.Errorf("load findings: %w", err)
-	}
-	var ids []int64
-	owner := map[int64]int64{}
-	for _, p := range list {
-		if p.Unsafe() {
-			ids = append(ids, p.ID)
-			owner[p.ID] = p.DistributionID
-		}
-	}
-	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where("platform_id IN ? AND state <> ?", ids, models.SiteDeleted).
-		Select("platform_id AS id, COUNT(*) AS n").Group("platform_id"))
+	found, err := counts(s.sites(ctx).Joins("JOIN platforms here ON here.id = sites.platform_id AND here.at_risk").
+		Where("d.id IN ? AND sites.state <> ?", distributions, models.SiteDeleted).
+		Select("d.id AS id, COUNT(*) AS n").Group("d.id"))
 	if err != nil {
 		return nil, err
 	}
 	unsafe := map[int64]int{}
-	for id, n := range sites {
-		unsafe[owner[id]] += n.N
+	for id, n := range found {
+		unsafe[id] = n.N
 	}
 	return unsafe, nil
 }

@@ -84,6 +84,7 @@ func (s *Store) MovePlatform(ctx context.Context, by string, p models.Platform, 
 // state, the lock and the reason, while the platform is still
 // building; else it answers Conflict.
 func (s *Store) SavePlatformBuild(ctx context.Context, p models.Platform) error {
+	p.AtRisk = p.Unsafe()
 	done := s.with(ctx).Model(&models.Platform{}).Where("id = ? AND state = ?", p.ID, models.PlatformBuilding).
 		Select("*").Omit("id", "distribution_id", "server", "name", "state", "locked", "reason", "standing", "created_at").Updates(p)
 	if done.Error != nil {

@@ -275,12 +275,19 @@ func (s *Store) PlatformPlan(ctx context.Context, platformID int64) (string, err
 
 // SetStanding stores what its source says of a platform's version now.
 func (s *Store) SetStanding(ctx context.Context, platformID int64, findings []models.Finding) error {
-	err := s.with(ctx).Model(&models.Platform{}).Where("id = ?", platformID).Select("standing").
-		Updates(models.Platform{Standing: findings}).Error
-	if err != nil {
-		return fmt.Errorf("save standing of platform %d: %w", platformID, err)
-	}
-	return nil
+	return s.atomic(ctx, func(tx *Store) error {
+		p, err := tx.Platform(ctx, platformID)
+		if err != nil {
+			return err
+		}
+		p.Standing = findings
+		p.AtRisk = p.Unsafe()
+		err = tx.with(ctx).Model(&models.Platform{}).Where("id = ?", platformID).Select("standing", "at_risk").Updates(p).Error
+		if err != nil {
+			return fmt.Errorf("save standing of platform %d: %w", platformID, err)
+		}
+		return nil
+	})
 }
 
 // HostRows gives the lines of the Queues page about hosts, the busiest first.

@@ -180,5 +180,12 @@ func TestStore_SourceState_AndPlan(t *testing.T) {
 		rows, _, err := w.Distributions(w.ctx, fleet.Filter{})
 		ok(t, err)
 		want(t, "sites on unsafe platforms", rows[0].Unsafe, 1)
+		decisions, err := w.Decisions(w.ctx, 10)
+		ok(t, err)
+		want(t, "decision", decisions[0].Kind, fleet.DecideRisk)
+		ok(t, w.SetStanding(w.ctx, w.old.ID, nil))
+		decisions, err = w.Decisions(w.ctx, 10)
+		ok(t, err)
+		want(t, "decisions", len(decisions), 0)
 	})
 }

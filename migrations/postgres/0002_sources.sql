@@ -50,6 +50,7 @@ ALTER TABLE platforms ADD COLUMN sources text;
 ALTER TABLE platforms ADD COLUMN audit text;
 ALTER TABLE platforms ADD COLUMN standing text;
 ALTER TABLE platforms ADD COLUMN security boolean NOT NULL DEFAULT false;
+ALTER TABLE platforms ADD COLUMN at_risk boolean NOT NULL DEFAULT false;
 
 CREATE TABLE platform_plans (
   platform_id bigint PRIMARY KEY NOT NULL REFERENCES platforms (id) ON DELETE CASCADE,
@@ -70,6 +71,7 @@ UPDATE tasks SET state = 'cancelled', message = 'Hefring was upgraded; the check
 
 -- +goose Down
 DROP TABLE platform_plans;
+ALTER TABLE platforms DROP COLUMN at_risk;
 ALTER TABLE platforms DROP COLUMN security;
 ALTER TABLE platforms DROP COLUMN standing;
 ALTER TABLE platforms DROP COLUMN audit;

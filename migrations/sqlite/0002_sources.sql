@@ -50,6 +50,7 @@ ALTER TABLE platforms ADD COLUMN sources text;
 ALTER TABLE platforms ADD COLUMN audit text;
 ALTER TABLE platforms ADD COLUMN standing text;
 ALTER TABLE platforms ADD COLUMN security numeric NOT NULL DEFAULT 0;
+ALTER TABLE platforms ADD COLUMN at_risk numeric NOT NULL DEFAULT 0;
 
 CREATE TABLE platform_plans (
   platform_id integer PRIMARY KEY NOT NULL REFERENCES platforms (id) ON DELETE CASCADE,
@@ -88,6 +89,7 @@ UPDATE tasks SET state = 'cancelled', message = 'Hefring was upgraded; the check
 
 -- +goose Down
 DROP TABLE platform_plans;
+ALTER TABLE platforms DROP COLUMN at_risk;
 ALTER TABLE platforms DROP COLUMN security;
 ALTER TABLE platforms DROP COLUMN standing;
 ALTER TABLE platforms DROP COLUMN audit;

@@ -62,9 +62,7 @@ func readAdvisories(text []byte) (advisories, error) {
 	}
 	all := advisories{}
 	var byName map[string]json.RawMessage
-	if json.Unmarshal(answer.Advisories, &byName) != nil {
-		return all, nil
-	}
+	_ = json.Unmarshal(answer.Advisories, &byName) // fails for the empty list
 	for name, raw := range byName {
 		var list []advisory
 		var numbered map[string]advisory // what is left of a list that PHP filtered

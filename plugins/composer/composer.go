@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -234,7 +235,7 @@ func (s source) credential() string {
 // key names what the answers to this source's questions depend on.
 func (s source) key() string {
 	return digest(append([]string{
-		s.name, s.constraint, s.stability, s.repository, fmt.Sprint(s.only), s.credential(),
+		s.name, s.constraint, s.stability, s.repository, strconv.FormatBool(s.only), s.credential(),
 	}, s.more...)...)[:32]
 }
 

@@ -3,7 +3,7 @@ package composer_test
 import (
 	"archive/zip"
 	"bytes"
-	"crypto/sha1" //nolint:gosec // what Composer repositories name
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -130,7 +130,7 @@ func (u *upstream) requests() []string {
 	return list
 }
 
-func archive(t testing.TB, files map[string]string) []byte {
+func archive(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
@@ -164,7 +164,7 @@ func (u *upstream) publish(name, version string, files map[string]string, more m
 	data := archive(u.t, all)
 	path := "/dist/" + strings.ReplaceAll(name, "/", "-") + "-" + version + ".zip"
 	u.put(path, data)
-	sum := sha1.Sum(data) //nolint:gosec // what Composer repositories name
+	sum := sha1.Sum(data)
 	entry := map[string]any{
 		"name": name, "version": version, "type": "library", "description": "About " + name,
 		"dist": map[string]any{"type": "zip", "url": u.url + path, "reference": hex.EncodeToString(sum[:]), "shasum": hex.EncodeToString(sum[:])},
@@ -201,7 +201,7 @@ func (u *upstream) write(name string) {
 }
 
 // template publishes a version of acme/template that requires packages.
-func (u *upstream) template(version string, require map[string]string, files map[string]string) map[string]any {
+func (u *upstream) template(version string, require map[string]string, files map[string]string) {
 	u.t.Helper()
 	all := map[string]string{"web/index.php": "<?php // " + version + "\n"}
 	maps.Copy(all, files)
@@ -209,7 +209,7 @@ func (u *upstream) template(version string, require map[string]string, files map
 	if require != nil {
 		more["require"] = require
 	}
-	return u.publish("acme/template", version, all, more)
+	u.publish("acme/template", version, all, more)
 }
 
 func (u *upstream) settings(more models.Settings) models.Settings {

@@ -69,6 +69,9 @@ func TestReadManifest_Repositories(t *testing.T) {
 		`{"repositories":[{"type":"composer","url":"https://a\u0000b"}]}`: "refused",
 		`{"repositories":[{"type":"composer","url":["https://a"]}]}`:      "refused",
 		`{"repositories":[{"url":"https://a"}]}`:                          "refused",
+		`{"config":[]}`:                                                   "packagist",
+		`{"config":{"vendor-dir":5}}`:                                     "refused",
+		`{"config":{"vendor-dir":""}}`:                                    "refused",
 		`{"config":{"vendor-dir":"/etc"}}`:                                "refused",
 	} {
 		m, err := readManifest([]byte(text))

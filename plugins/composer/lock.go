@@ -195,6 +195,7 @@ type manifest struct {
 	composers []string // addresses of its Composer repositories
 	hosts     []string // of its other repositories
 	packagist bool     // it does not leave packagist.org out
+	weak      bool     // it changes how connections are protected
 	vendor    string   // folder of the packages
 }
 
@@ -205,11 +206,8 @@ func readManifest(text []byte) (*manifest, error) {
 	if err := json.Unmarshal(text, m); err != nil {
 		return nil, models.Wrapf(models.Invalid, err, "composer.json is not valid. Its package must be mended by its makers.").Because(models.ReasonMalformed)
 	}
-	var config struct {
-		Vendor string `json:"vendor-dir"`
-	}
-	if json.Unmarshal(m.Config, &config) == nil && config.Vendor != "" {
-		m.vendor = config.Vendor
+	if err := m.readConfig(); err != nil {
+		return nil, err
 	}
 	if !inside(m.vendor) {
 		return nil, refused("vendor-dir leads out of the project")
@@ -224,6 +222,27 @@ func readManifest(text []byte) (*manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+func (m *manifest) readConfig() error {
+	if !strings.HasPrefix(strings.TrimSpace(string(m.Config)), "{") { // absent, or an empty list as PHP writes it
+		return nil
+	}
+	var config map[string]any
+	if err := json.Unmarshal(m.Config, &config); err != nil {
+		return refused("its config is malformed")
+	}
+	if vendor, ok := config["vendor-dir"]; ok {
+		if m.vendor, ok = vendor.(string); !ok {
+			return refused("vendor-dir is malformed")
+		}
+	}
+	for _, name := range []string{"secure-http", "disable-tls", "cafile", "capath"} {
+		if _, set := config[name]; set {
+			m.weak = true
+		}
+	}
+	return nil
 }
 
 func refused(format string, args ...any) error {
@@ -271,6 +290,7 @@ func (m *manifest) add(text json.RawMessage) error {
 		m.packagist = false
 		return nil
 	}
+	m.weak = m.weak || r["options"] != nil
 	kind, _ := r["type"].(string)
 	at, _ := r["url"].(string)
 	switch kind {
@@ -324,13 +344,17 @@ func onlyArchives(text []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// checkGit refuses code that only git could fetch with the credential: Composer
-// puts it into git's arguments, where every user of this machine could read it.
-func (s source) checkGit(m *manifest, packages []locked) error {
+// checkCredential refuses what would give the credential away: changed protection
+// of connections, and code that only git could fetch with it. Composer puts it into
+// git's arguments, where every user of this machine could read it.
+func (s source) checkCredential(m *manifest, packages []locked) error {
 	if s.token == "" {
 		return nil
 	}
 	host := strings.ToLower(s.home.Hostname())
+	if m != nil && m.weak {
+		return refused("it changes how connections are protected (secure-http, disable-tls, cafile, capath or options of a repository), which is not allowed where a credential is used")
+	}
 	if m != nil && slices.Contains(m.hosts, host) {
 		return refused("it names a git repository on %s. With a credential only archives are fetched from there: have the Composer repository offer the package", host)
 	}

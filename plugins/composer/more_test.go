@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,8 +64,10 @@ func TestPlugin_Open_CredentialNeedsToken(t *testing.T) {
 func TestSource_Upstream_CredentialsApart(t *testing.T) {
 	keys := map[string]bool{}
 	for _, s := range []models.Settings{
-		{"repository": "https://Repo.example.org/"}, {"repository": "https://repo.example.org"},
-		{"repository": "https://repo.example.org", "token": "canary-1"}, {"repository": "https://repo.example.org", "token": "canary-2"},
+		{"repository": "https://Repo.example.org/"},
+		{"repository": "https://repo.example.org"},
+		{"repository": "https://repo.example.org", "token": "canary-1"},
+		{"repository": "https://repo.example.org", "token": "canary-2"},
 		{"repository": "https://repo.example.org", "token": "canary-1", "user": "me"},
 	} {
 		s["package"] = "a/b"
@@ -245,9 +248,7 @@ func TestSource_Hostile(t *testing.T) {
 	dist := func(change map[string]any) func(u *upstream) {
 		return func(u *upstream) {
 			entry := u.publish("acme/lib", "1.0.0", nil, nil)
-			for key, value := range change {
-				entry["dist"].(map[string]any)[key] = value
-			}
+			maps.Copy(entry["dist"].(map[string]any), change)
 			u.add(entry)
 		}
 	}
@@ -517,8 +518,8 @@ func TestSource_CredentialStaysSecret_InErrors(t *testing.T) {
 }
 
 // Composer gives git the credential among its arguments, so git must not be
-// tried on the credential's host.
-func TestSource_CredentialStaysSecret_NoGit(t *testing.T) {
+// tried on the credential's host; nor may a package weaken TLS.
+func TestSource_CredentialStaysSecret_HostilePackage(t *testing.T) {
 	setUp := func(t *testing.T) (*upstream, models.Settings) {
 		t.Helper()
 		u := newUpstream(t)
@@ -535,6 +536,13 @@ func TestSource_CredentialStaysSecret_NoGit(t *testing.T) {
 		env, _ := machine(t)
 		_, err := u.open(settings).Check(t.Context(), env, plugins.Version{})
 		wantReason(t, err, models.ReasonVerification, "only archives")
+	})
+	t.Run("weak connections", func(t *testing.T) {
+		u, settings := setUp(t)
+		u.template("1.1.0", nil, map[string]string{"composer.json": `{"config":{"secure-http":false}}`})
+		env, _ := machine(t)
+		_, err := u.open(settings).Check(t.Context(), env, plugins.Version{})
+		wantReason(t, err, models.ReasonVerification, "secure-http")
 	})
 	t.Run("no archive", func(t *testing.T) {
 		u, settings := setUp(t)

@@ -42,7 +42,7 @@ func (s source) resolve(ctx context.Context, a *asker) (*found, error) {
 		return nil, models.Wrapf(models.Invalid, err, "%s %s is not accepted: %s.", s.name, run.Clean(f.entry.Version), err.Error()).
 			Because(models.ReasonVerification)
 	}
-	if err := s.checkGit(nil, []locked{f.entry.locked()}); err != nil {
+	if err := s.checkCredential(nil, []locked{f.entry.locked()}); err != nil {
 		return nil, err
 	}
 	m, err := s.solve(ctx, a.env, f)
@@ -197,7 +197,7 @@ func (s source) solve(ctx context.Context, env plugins.Env, f *found) (*manifest
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkGit(m, nil); err != nil {
+	if err := s.checkCredential(m, nil); err != nil {
 		return nil, err
 	}
 	text, err := readFile(dir, "composer.lock", maxLock)
@@ -224,7 +224,7 @@ func (s source) solve(ctx context.Context, env plugins.Env, f *found) (*manifest
 	if f.lock, err = readLock(text, s.plainHosts()); err != nil {
 		return nil, err
 	}
-	return m, s.checkGit(nil, slices.Concat(f.lock.Packages, f.lock.ForDev))
+	return m, s.checkCredential(nil, slices.Concat(f.lock.Packages, f.lock.ForDev))
 }
 
 // solveTime is how long a check may work on dependencies.

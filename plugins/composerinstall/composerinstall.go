@@ -61,7 +61,7 @@ func config(dir string) (string, error) {
 	defer func() { _ = root.Close() }()
 	info, err := root.Lstat("composer.lock")
 	if err != nil || !info.Mode().IsRegular() {
-		return "", nil //nolint:nilerr // Composer itself says what is wrong with it
+		return "", nil // Composer itself says what is wrong with it
 	}
 	file, err := root.Open("composer.lock")
 	if err != nil {

@@ -299,6 +299,8 @@ func DecisionStatus(kind fleet.DecisionKind) Status {
 		return Status{"recovered", "Recovered"}
 	case fleet.DecideBroken:
 		return Status{"broken", "Broken"}
+	case fleet.DecideRisk:
+		return Status{"failed", "Insecure"}
 	case fleet.DecideSource:
 		return Status{"stalled", "Source needs you"}
 	default:

@@ -38,7 +38,7 @@ func TestStatus_EveryState_HasWordAndShape(t *testing.T) {
 	for _, o := range []models.CheckOutcome{models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed} {
 		shown(t, string(o), CheckStatus(o))
 	}
-	for _, k := range []fleet.DecisionKind{fleet.DecideUpgrade, fleet.DecideBuild, fleet.DecideRecovered, fleet.DecideBroken, fleet.DecideSource} {
+	for _, k := range []fleet.DecisionKind{fleet.DecideUpgrade, fleet.DecideBuild, fleet.DecideRecovered, fleet.DecideBroken, fleet.DecideSource, fleet.DecideRisk} {
 		shown(t, string(k), DecisionStatus(k))
 	}
 	for _, name := range models.Steps() {

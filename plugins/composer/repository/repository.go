@@ -75,7 +75,7 @@ func Parse(address string, body []byte) (*Repository, error) {
 	if len(file.Patterns) > maxPatterns {
 		return nil, malformed(base.Host, nil, "it lists more than %d patterns of names", maxPatterns)
 	}
-	if file.Names != nil && len(file.Names) > 0 {
+	if len(file.Names) > 0 {
 		r.names = map[string]bool{}
 		for _, name := range file.Names {
 			r.names[strings.ToLower(name)] = true
@@ -104,8 +104,8 @@ func (r *Repository) readAdvisories(base *url.URL, text json.RawMessage) (err er
 		Metadata bool   `json:"metadata"`
 		API      string `json:"api-url"`
 	}
-	if !isObject(text) || json.Unmarshal(text, &config) != nil {
-		return nil // without advisories it is still a repository
+	if isObject(text) {
+		_ = json.Unmarshal(text, &config) // without advisories it is still a repository
 	}
 	r.AdvisoriesMeta = config.Metadata
 	r.AdvisoriesURL, err = resolve(base, config.API)

@@ -15,11 +15,11 @@ import (
 
 const address = "http://127.0.0.1:8099/composer/packages.json"
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
+func read(tb testing.TB, name string) []byte {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
@@ -73,13 +73,11 @@ func TestSelect_AsCreateProject(t *testing.T) {
 	good := 0
 	for _, c := range cases {
 		q := repository.Query{Package: c.Package, Platform: repository.Platform{"php": parse(t, "8.2.36")}}
-		name := c.Package
 		if c.Constraint != nil {
 			q.Constraint = *c.Constraint
-			name += " " + q.Constraint
 		}
+		name := strings.Join(append([]string{c.Package, q.Constraint}, c.Options...), " ")
 		for _, option := range c.Options {
-			name += " " + option
 			if stability, ok := strings.CutPrefix(option, "--stability="); ok {
 				q.Stability = stability
 			}
