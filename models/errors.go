@@ -55,8 +55,7 @@ const (
 	ReasonRewritten      Reason = "HistoryRewritten"
 	ReasonLower          Reason = "VersionLower" // the highest version is lower than before
 	ReasonVerification   Reason = "VerificationFailed"
-	ReasonCooldown       Reason = "CooldownPending"
-	ReasonURL            Reason = "URLInvalid"
+	ReasonURL            Reason = "URLInvalid" // the settings cannot be used
 	ReasonBuild          Reason = "BuildFailed"
 )
 

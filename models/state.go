@@ -73,7 +73,7 @@ func PlatformTransitions() Transitions[PlatformState] {
 	return Transitions[PlatformState]{
 		PlatformQueued:   {PlatformBuilding, PlatformFailed, PlatformDeleting},
 		PlatformBuilding: {PlatformReady, PlatformFailed, PlatformQueued},
-		PlatformReady:    {PlatformDeleting},
+		PlatformReady:    {PlatformFailed, PlatformDeleting}, // failed: its folder is gone
 		PlatformFailed:   {PlatformQueued, PlatformDeleting},
 		PlatformDeleting: {PlatformDeleted},
 		PlatformDeleted:  {},

@@ -115,8 +115,6 @@ func (r Reason) Advice() string {
 		return "Correct the settings."
 	case ReasonBuild:
 		return "Open the build's log. A new revision, or Build again, tries it anew."
-	case ReasonCooldown:
-		return "Nothing needs to be done; it is built when the time is over."
 	}
 	return ""
 }

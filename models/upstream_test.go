@@ -141,7 +141,7 @@ func TestConditions_EachReasonSaysWhatToDo(t *testing.T) {
 	for _, reason := range []models.Reason{
 		models.ReasonAuthentication, models.ReasonRateLimited, models.ReasonTLS, models.ReasonHostKey, models.ReasonDNS, models.ReasonAddressBlocked,
 		models.ReasonTimeout, models.ReasonUnreachable, models.ReasonTooLarge, models.ReasonMalformed, models.ReasonRefNotFound, models.ReasonNotFound,
-		models.ReasonTagMoved, models.ReasonRewritten, models.ReasonLower, models.ReasonVerification, models.ReasonCooldown, models.ReasonURL, models.ReasonBuild,
+		models.ReasonTagMoved, models.ReasonRewritten, models.ReasonLower, models.ReasonVerification, models.ReasonURL, models.ReasonBuild,
 	} {
 		if !strings.HasSuffix(reason.Advice(), ".") {
 			t.Errorf("%s has no advice", reason)

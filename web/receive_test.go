@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -343,7 +344,7 @@ func TestBuckets_Take_RefillsAndForgets(t *testing.T) {
 		t.Error("a clock that goes back refills")
 	}
 	for i := range maxKeys + 10 {
-		b.take(fmt.Sprint(i))
+		b.take(strconv.Itoa(i))
 	}
 	if len(b.of) > maxKeys {
 		t.Errorf("%d keys are kept", len(b.of))
@@ -365,7 +366,7 @@ func TestGate_AtOnce_Bounded(t *testing.T) {
 	inside, most := 0, 0
 	for i := range 500 {
 		workers.Go(func() {
-			key := fmt.Sprint(i % 20)
+			key := strconv.Itoa(i % 20)
 			if !g.enter(key) {
 				return
 			}

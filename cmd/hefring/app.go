@@ -158,7 +158,7 @@ func (a *app) serve(ctx context.Context) error {
 }
 
 func (a *app) tidy(ctx context.Context) error {
-	return errors.Join(a.fleet.Tidy(ctx), a.store.Prune(ctx, time.Now()))
+	return errors.Join(a.fleet.Tidy(ctx), a.fleet.DispatchRebuilds(ctx), a.store.Prune(ctx, time.Now()))
 }
 
 // serveHTTP answers until ctx ends; then requests get a moment to finish.

@@ -261,6 +261,7 @@ func startHouse(t *testing.T) *house {
 	if h.app, err = newApp(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	h.app.logger.Debug("the house is up")
 	h.start(listener)
 	h.login()
 	return h

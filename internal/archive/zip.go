@@ -30,8 +30,8 @@ func (b *budget) ReadAt(p []byte, at int64) (int, error) {
 }
 
 func (x *extractor) zip(file io.ReaderAt, size int64) error {
-	// An entry of the list takes at least 46 bytes, 300 with its names.
-	source := &budget{r: file, name: x.options.Name, left: min(maxListing, 1<<20+x.options.Limits.Files*300), on: true}
+	// An entry of the list takes at least 46 bytes, and some 130 with its name.
+	source := &budget{r: file, name: x.options.Name, left: min(maxListing, 1<<20+x.options.Limits.Files*150), on: true}
 	archive, err := zip.NewReader(source, size)
 	if err != nil && archive == nil {
 		return x.unzipError(err)

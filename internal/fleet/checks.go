@@ -32,7 +32,7 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 	round := &round{task: t, log: log, answers: &plugins.Answers{}}
 	for _, d := range subscribers {
 		source, err := f.open(d)
-		round.looks = append(round.looks, look{distribution: d, source: source, err: err})
+		round.looks = append(round.looks, look{distribution: d, source: source, err: noLongerRight(err)})
 	}
 	for i := range round.looks {
 		if err := f.checkOne(ctx, round, &round.looks[i]); err != nil {
@@ -43,6 +43,15 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 		return "", "", err
 	}
 	return round.result()
+}
+
+// noLongerRight explains settings that an earlier version of Hefring accepted.
+func noLongerRight(err error) error {
+	e, ok := errors.AsType[*models.Error](err)
+	if !ok || len(e.Fields) == 0 {
+		return err
+	}
+	return models.Wrapf(models.Invalid, err, "Its settings are no longer accepted: open the form, correct what is marked, and save.").Because(models.ReasonURL)
 }
 
 // round is one look at an upstream.
@@ -315,6 +324,33 @@ func (f *Fleet) stale(d models.Distribution, newest models.Platform) bool {
 		return false
 	}
 	return f.cfg.Now().Sub(newest.CreatedAt) >= time.Duration(d.RebuildDays)*24*time.Hour
+}
+
+// DispatchRebuilds has distributions whose newest platform is older than they
+// allow looked at, or, where nothing is looked at, its folder registered again.
+func (f *Fleet) DispatchRebuilds(ctx context.Context) error {
+	list, err := f.store.Rebuilt(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		if err := f.dispatchRebuild(ctx, d); err != nil {
+			return fmt.Errorf("rebuild %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) dispatchRebuild(ctx context.Context, d models.Distribution) error {
+	platforms, err := f.store.PlatformsOf(ctx, d.ID)
+	if err != nil || len(platforms) == 0 || !f.stale(d, platforms[0]) {
+		return err
+	}
+	if d.UpstreamID != nil {
+		return f.store.ScheduleUpstream(ctx, *d.UpstreamID, f.cfg.Now())
+	}
+	_, err = f.RegisterPlatform(ctx, ActorQueue, d.ID, platforms[0].Provenance["path"], "")
+	return err
 }
 
 // held keeps a version that is out of the ordinary until a person agrees. What

@@ -174,6 +174,7 @@ type source struct {
 	peers   int             // of the newest check
 	found   []models.Finding
 	during  func()                                      // called while a check looks
+	asked   int                                         // questions; sources that are checked together ask one
 	fails   error                                       // of the next checks
 	tree    map[string]string                           // what a build writes
 	build   func(ctx context.Context, dst string) error // instead of writing the tree
@@ -226,6 +227,7 @@ func (s *source) Check(ctx context.Context, env plugins.Env, last plugins.Versio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checks++
+	_, _ = plugins.Ask(env.Answers, "refs", func() (int, error) { s.asked++; return s.asked, nil })
 	s.last, s.peers = last, len(env.Peers)
 	if s.during != nil {
 		s.during()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"hefring/internal/platforms"
@@ -20,6 +21,9 @@ const keepOld = 7 * 24 * time.Hour
 func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.tidyPlatforms(ctx); err != nil {
 		return fmt.Errorf("tidy platforms: %w", err)
+	}
+	if err := f.tellMissing(ctx); err != nil {
+		return fmt.Errorf("look for platforms: %w", err)
 	}
 	if err := f.store.PruneUpstreams(ctx); err != nil {
 		return err
@@ -52,6 +56,34 @@ func (f *Fleet) tidyPlatforms(ctx context.Context) error {
 		f.logger.InfoContext(ctx, "removed what a build left", slog.String("folder", root))
 	}
 	return errors.Join(err, failed)
+}
+
+// tellMissing moves platforms whose folder is gone from ready to failed: what
+// the database says must be so.
+func (f *Fleet) tellMissing(ctx context.Context) error {
+	ready, err := f.store.PlatformsIn(ctx, models.PlatformReady)
+	if err != nil {
+		return err
+	}
+	var roots []string
+	for _, p := range ready {
+		roots = append(roots, p.Root)
+	}
+	missing, err := f.cfg.Platforms.Missing(roots)
+	if err != nil {
+		return err
+	}
+	for _, p := range ready {
+		if !slices.Contains(missing, p.Root) {
+			continue
+		}
+		err := f.store.MovePlatform(ctx, ActorSystem, p, models.PlatformFailed,
+			"Its folder is gone from the disk. Find out who removed it, and press Build again.")
+		if err != nil && models.CodeOf(err) != models.Conflict { // it is being deleted
+			return err
+		}
+	}
+	return nil
 }
 
 // platformRows is what the database knows of the folders on disk.

@@ -245,11 +245,11 @@ func (f *Fleet) settle(ctx context.Context, r *round, u models.Upstream) error {
 		if err := f.reschedule(ctx, tx, u, baseInterval(subscribers, queue), cause); err != nil {
 			return err
 		}
-		if t.Args["trigger"] != string(models.TriggerWebhook) || r.changed() || cause != nil {
-			return nil
+		if told := t.Args["trigger"] == string(models.TriggerWebhook); told && cause == nil && !r.changed() {
+			// A mirror behind the host's name may lag behind what the webhook told of.
+			return tx.ScheduleUpstream(ctx, u.ID, now.Add(replicaLag))
 		}
-		// A mirror behind the host's name may lag behind what the webhook told of.
-		return tx.ScheduleUpstream(ctx, u.ID, now.Add(replicaLag))
+		return nil
 	})
 }
 

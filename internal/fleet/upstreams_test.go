@@ -194,6 +194,35 @@ func TestFleet_RunCheck_RebuildsAfterDays(t *testing.T) {
 	})
 }
 
+func TestFleet_DispatchRebuilds_AlsoByHand(t *testing.T) {
+	each(t, func(w *world) {
+		d, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Intranet", UpdateType: "byhand", RebuildDays: 7})
+		ok(w.T, err)
+		_, err = w.fleet.RegisterPlatform(w.ctx, "ada", d.ID, "/srv/one", "")
+		ok(w.T, err)
+		zero := time.Duration(0)
+		checked, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{
+			Name: "Thunder", UpdateType: "scripted", Settings: models.Settings{"url": address}, CheckEvery: &zero, RebuildDays: 7,
+		})
+		ok(w.T, err)
+		w.work()
+		ok(w.T, w.fleet.DispatchRebuilds(w.ctx))
+		want(w.T, "checks before", w.dispatch(), 0)
+		w.nothingQueued()
+		w.clock.pass(8 * 24 * time.Hour)
+		ok(w.T, w.fleet.DispatchRebuilds(w.ctx))
+		want(w.T, "checks after", w.dispatch(), 1)
+		w.work()
+		ok(w.T, w.fleet.DispatchRebuilds(w.ctx))
+		w.nothingQueued()
+		for _, d := range []models.Distribution{d, checked} {
+			list, err := w.PlatformsOf(w.ctx, d.ID)
+			ok(w.T, err)
+			want(w.T, "platforms of "+d.Name, len(list), 2)
+		}
+	})
+}
+
 func TestFleet_RunCheck_StoresWhatIsWrongWithRunningVersions(t *testing.T) {
 	each(t, func(w *world) {
 		d, source := w.thunder()

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -199,7 +200,7 @@ func TestFleet_ReceiveHook_WhatItMeans(t *testing.T) {
 			{"push", `{"ref":7}`, models.DeliveryAccepted, ""},
 			{"push", `{}`, models.DeliveryAccepted, ""},
 		} {
-			got, err := w.send(h, c.event, fmt.Sprint(i), c.body)
+			got, err := w.send(h, c.event, strconv.Itoa(i), c.body)
 			ok(w.T, err)
 			want(w.T, c.event+" "+c.body, got.Outcome, c.outcome)
 			if !contains(got.Reason, c.why) {

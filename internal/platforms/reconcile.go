@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"hefring/models"
 )
 
 // Found is one folder of the store that Reconcile asks about.
@@ -35,6 +37,38 @@ func (s *Store) Reconcile(ctx context.Context, keep func(Found) bool) ([]string,
 		removed = append(removed, f.Root)
 	}
 	return removed, s.emptyTrash(ctx)
+}
+
+// Missing tells which of these roots are gone from the disk. When nothing
+// published is there at all, the disk is not mounted rather than emptied, and
+// that is the error.
+func (s *Store) Missing(roots []string) ([]string, error) {
+	var missing []string
+	for _, root := range roots {
+		_, err := os.Lstat(root)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, root)
+		case err != nil:
+			return nil, fmt.Errorf("look for platform: %w", err)
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	found, err := s.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found {
+		if f.Name != "" {
+			return missing, nil
+		}
+	}
+	if _, err := os.Stat(s.Root); err == nil && len(roots) == 1 {
+		return missing, nil
+	}
+	return nil, models.Errorf(models.Unavailable, "None of the %d platforms is in %s. Check that its disk is mounted.", len(roots), s.Root)
 }
 
 func (s *Store) list() ([]Found, error) {

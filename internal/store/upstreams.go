@@ -75,6 +75,15 @@ func (s *Store) Orphans(ctx context.Context) ([]models.Distribution, error) {
 	return all, nil
 }
 
+// Rebuilt lists distributions that are rebuilt every some days.
+func (s *Store) Rebuilt(ctx context.Context) ([]models.Distribution, error) {
+	var all []models.Distribution
+	if err := s.with(ctx).Where("rebuild_days > 0").Order("id").Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("list distributions to rebuild: %w", err)
+	}
+	return all, nil
+}
+
 // DueUpstreams lists upstreams of a type whose next check is due, the longest
 // waiting first: those with subscribers that nothing looks at right now, at
 // hosts that take checks.

@@ -106,7 +106,7 @@ func (l *list[T]) UnmarshalJSON(text []byte) error {
 	for decoder.More() && len(*l) < maxRefs {
 		var one T
 		if err := decoder.Decode(&one); err != nil && !isWrongType(err) {
-			return nil //nolint:nilerr // the whole text was checked before
+			return nil
 		}
 		*l = append(*l, one)
 	}

@@ -151,7 +151,7 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 	if err != nil {
 		return plugins.Made{}, err
 	}
-	placed := &materialiser{source: s, env: env}
+	placed := &materialiser{source: s, env: env, left: newBudget(s.limits)}
 	if err := s.materialise(ctx, placed, t, v.Content, dst); err != nil {
 		return plugins.Made{}, err
 	}
@@ -172,11 +172,7 @@ func (s source) materialise(ctx context.Context, p *materialiser, t tip, content
 		return err
 	}
 	defer c.close()
-	return c.withFiles(ctx, t.format(), func(m mirror) error {
-		p.left, p.sources = newBudget(s.limits), []models.SourcePackage{s.remote.sourcePackage(t)}
-		if err := m.want(ctx, wanted{object: t.commit, ref: t.seen(), depth: 1}); err != nil {
-			return err
-		}
+	return p.place(ctx, order{c: c, tip: t, folder: s.subdirectory, dst: dst, accept: func(ctx context.Context, m mirror) error {
 		if err := m.isCommit(ctx, t); err != nil {
 			return err
 		}
@@ -184,18 +180,11 @@ func (s source) materialise(ctx context.Context, p *materialiser, t tip, content
 			return err
 		}
 		found, err := s.content(ctx, m, t.commit)
-		if err != nil {
+		if err != nil || found == content {
 			return err
 		}
-		if found != content {
-			return models.Errorf(models.Conflict, "The settings of the source were changed after the check. Check again, then build.")
-		}
-		snapshot, err := m.snapshot(ctx, t.commit, s.subdirectory)
-		if err != nil {
-			return err
-		}
-		return p.place(ctx, c, m, snapshot, dst, 0)
-	})
+		return models.Errorf(models.Conflict, "The settings of the source were changed after the check. Check again, then build.")
+	}})
 }
 
 // inspect refuses what would not work as a platform or is not for one.

@@ -31,25 +31,57 @@ type materialiser struct {
 	sources []models.SourcePackage
 }
 
-// place writes the snapshot of one repository to dst, then its submodules.
-func (p *materialiser) place(ctx context.Context, c *client, m mirror, s snapshot, dst string, depth int) error {
-	if err := m.checkout(ctx, &s, p.left, dst); err != nil {
+// order is one repository's commit that is to be put in place.
+type order struct {
+	c      *client
+	tip    tip
+	folder string // of the commit, "" for all of it
+	dst    string
+	depth  int // of submodules in submodules
+	// accept looks at the commit before anything of it is written.
+	accept func(context.Context, mirror) error
+}
+
+// place writes one commit's files to dst, then those of its submodules. The
+// mirror is let go in between: a submodule may come from the same repository.
+func (p *materialiser) place(ctx context.Context, o order) error {
+	var s snapshot
+	var known map[string]string
+	before := *p.left
+	err := o.c.withFiles(ctx, o.tip.format(), func(m mirror) (err error) {
+		*p.left = before // it may be done once more
+		if err := m.want(ctx, wanted{object: o.tip.commit, ref: o.tip.seen(), depth: 1}); err != nil {
+			return err
+		}
+		if err := o.accept(ctx, m); err != nil {
+			return err
+		}
+		if s, err = m.snapshot(ctx, o.tip.commit, o.folder); err != nil {
+			return err
+		}
+		if err := m.checkout(ctx, &s, p.left, o.dst); err != nil {
+			return err
+		}
+		if len(s.links) > 0 && p.source.submodules {
+			known, err = m.modules(ctx, s.commit)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if len(s.links) == 0 {
-		return nil
-	}
-	if !p.source.submodules {
+	p.sources = append(p.sources, o.c.remote.sourcePackage(o.tip))
+	if len(s.links) > 0 && !p.source.submodules {
 		p.leftOut(s.links)
 		return nil
 	}
-	if depth >= maxNesting || len(s.links) > maxSubmodules {
+	return p.placeLinks(ctx, o, s, known)
+}
+
+func (p *materialiser) placeLinks(ctx context.Context, o order, s snapshot, known map[string]string) error {
+	if len(s.links) > 0 && (o.depth >= maxNesting || len(s.links) > maxSubmodules) {
 		return models.Errorf(models.Invalid, "The repository has more than %d submodules, or they are nested more than %d deep. Remove some.", maxSubmodules, maxNesting).
 			Because(models.ReasonTooLarge)
-	}
-	known, err := m.modules(ctx, s.commit)
-	if err != nil {
-		return err
 	}
 	for _, l := range s.links {
 		at := path.Join(s.folder, l.path)
@@ -57,7 +89,7 @@ func (p *materialiser) place(ctx context.Context, c *client, m mirror, s snapsho
 		if !ok {
 			return models.Errorf(models.Invalid, "The submodule %q has no address in .gitmodules. Add it, or remove the submodule.", at).Because(models.ReasonBuild)
 		}
-		if err := p.submodule(ctx, c.remote, address, l, dst, depth+1); err != nil {
+		if err := p.submodule(ctx, o, address, l); err != nil {
 			return ofSubmodule(at, err)
 		}
 	}
@@ -87,13 +119,12 @@ func ofSubmodule(at string, err error) error {
 }
 
 // submodule fetches one submodule from its own repository.
-func (p *materialiser) submodule(ctx context.Context, parent remote, address string, l link, dst string, depth int) error {
-	r, err := parent.resolve(address)
+func (p *materialiser) submodule(ctx context.Context, parent order, address string, l link) error {
+	r, err := parent.c.remote.resolve(address)
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(dst, filepath.FromSlash(l.path))
-	if err := ownFolder(dst, l.path); err != nil {
+	if err := ownFolder(parent.dst, l.path); err != nil {
 		return err
 	}
 	c, err := open(p.env, r, p.source.answer)
@@ -102,22 +133,9 @@ func (p *materialiser) submodule(ctx context.Context, parent remote, address str
 	}
 	defer c.close()
 	t := tip{ref: byCommit, commit: l.commit}
-	return c.withFiles(ctx, t.format(), func(m mirror) error {
-		if err := m.want(ctx, wanted{object: l.commit, depth: 1}); err != nil {
-			return err
-		}
-		s, err := m.snapshot(ctx, l.commit, "")
-		if err != nil {
-			return err
-		}
-		p.sources = append(p.sources, r.sourcePackage(t))
-		left := *p.left
-		sources := len(p.sources)
-		err = p.place(ctx, c, m, s, target, depth)
-		if errors.Is(err, errCorrupt) { // it is done once more
-			*p.left, p.sources = left, p.sources[:sources-1]
-		}
-		return err
+	return p.place(ctx, order{
+		c: c, tip: t, dst: filepath.Join(parent.dst, filepath.FromSlash(l.path)), depth: parent.depth + 1,
+		accept: func(ctx context.Context, m mirror) error { return m.isCommit(ctx, t) },
 	})
 }
 

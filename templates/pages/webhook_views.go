@@ -130,43 +130,100 @@ const (
 func setUpAt(p models.Provider) setUp {
 	switch p {
 	case models.ProviderGitHub:
-		return setUp{"In the repository: Settings, Webhooks, Add webhook.", []entry{
-			{"Payload URL", addressValue}, {"Content type", "application/json"}, {"Secret", secretValue},
-			{"SSL verification", "Enable"}, {"Which events", "Just the push event"},
-		}, "GitHub sends a ping at once; it appears below."}
+		return setUp{
+			where: "In the repository: Settings, Webhooks, Add webhook.",
+			entries: []entry{
+				{"Payload URL", addressValue},
+				{"Content type", "application/json"},
+				{"Secret", secretValue},
+				{"SSL verification", "Enable"},
+				{"Which events", "Just the push event"},
+			},
+			after: "GitHub sends a ping at once; it appears below.",
+		}
 	case models.ProviderGitLab:
-		return setUp{"In the project: Settings, Webhooks, Add new webhook. For versions that have the field Signing token.", []entry{
-			{"URL", addressValue}, {"Signing token", secretValue}, {"Secret token", "leave empty"},
-			{"Trigger", "Push events, Tag push events"}, {"SSL verification", "Enable"},
-		}, "Test, Push events shows whether it works."}
+		return setUp{
+			where: "In the project: Settings, Webhooks, Add new webhook. For versions that have the field Signing token.",
+			entries: []entry{
+				{"URL", addressValue},
+				{"Signing token", secretValue},
+				{"Secret token", "leave empty"},
+				{"Trigger", "Push events, Tag push events"},
+				{"SSL verification", "Enable"},
+			},
+			after: "Test, Push events shows whether it works.",
+		}
 	case models.ProviderGitLabToken:
-		return setUp{"In the project: Settings, Webhooks, Add new webhook.", []entry{
-			{"URL", addressValue}, {"Secret token", secretValue},
-			{"Trigger", "Push events, Tag push events"}, {"SSL verification", "Enable"},
-		}, "The token itself travels with every delivery: who sees one can send others. They could only make Hefring look at the source."}
+		return setUp{
+			where: "In the project: Settings, Webhooks, Add new webhook.",
+			entries: []entry{
+				{"URL", addressValue},
+				{"Secret token", secretValue},
+				{"Trigger", "Push events, Tag push events"},
+				{"SSL verification", "Enable"},
+			},
+			after: "The token itself travels with every delivery: who sees one can send others. They could only make Hefring look at the source.",
+		}
 	case models.ProviderGitea:
-		return setUp{"In the repository: Settings, Webhooks, Add webhook, Gitea or Forgejo.", []entry{
-			{"Target URL", addressValue}, {"HTTP method", "POST"}, {"POST content type", "application/json"},
-			{"Secret", secretValue}, {"Trigger on", "Custom events: Push, Create, Delete"},
-		}, "Test delivery shows whether it works. The instance must allow Hefring’s host (webhook ALLOWED_HOST_LIST)."}
+		return setUp{
+			where: "In the repository: Settings, Webhooks, Add webhook, Gitea or Forgejo.",
+			entries: []entry{
+				{"Target URL", addressValue},
+				{"HTTP method", "POST"},
+				{"POST content type", "application/json"},
+				{"Secret", secretValue},
+				{"Trigger on", "Custom events: Push, Create, Delete"},
+			},
+			after: "Test delivery shows whether it works. The instance must allow Hefring’s host (webhook ALLOWED_HOST_LIST).",
+		}
 	case models.ProviderBitbucket:
-		return setUp{"In the repository: Repository settings, Webhooks, Add webhook.", []entry{
-			{"Title", "Hefring"}, {"URL", addressValue}, {"Secret", secretValue}, {"Status", "Active"}, {"Triggers", "Repository push"},
-		}, "The first push shows whether it works."}
+		return setUp{
+			where: "In the repository: Repository settings, Webhooks, Add webhook.",
+			entries: []entry{
+				{"Title", "Hefring"},
+				{"URL", addressValue},
+				{"Secret", secretValue},
+				{"Status", "Active"},
+				{"Triggers", "Repository push"},
+			},
+			after: "The first push shows whether it works.",
+		}
 	case models.ProviderBitbucketServer:
-		return setUp{"In the repository: Repository settings, Webhooks, Create webhook.", []entry{
-			{"Name", "Hefring"}, {"URL", addressValue}, {"Secret", secretValue}, {"Events", "Repository: Push"}, {"Active", "yes"},
-		}, "Test connection is not signed, so it shows only that the address is reached."}
+		return setUp{
+			where: "In the repository: Repository settings, Webhooks, Create webhook.",
+			entries: []entry{
+				{"Name", "Hefring"},
+				{"URL", addressValue},
+				{"Secret", secretValue},
+				{"Events", "Repository: Push"},
+				{"Active", "yes"},
+			},
+			after: "Test connection is not signed, so it shows only that the address is reached.",
+		}
 	case models.ProviderStandard:
-		return setUp{"Anything that follows standardwebhooks.com.", []entry{
-			{"Endpoint", addressValue}, {"Signing secret", secretValue}, {"Content-Type", "application/json"},
-			{"Headers", "webhook-id, webhook-timestamp, webhook-signature"}, {"Body", `a JSON object; "ref" may name what moved`},
-		}, "A message of the type ping tries the address without a look at the source."}
+		return setUp{
+			where: "Anything that follows standardwebhooks.com.",
+			entries: []entry{
+				{"Endpoint", addressValue},
+				{"Signing secret", secretValue},
+				{"Content-Type", "application/json"},
+				{"Headers", "webhook-id, webhook-timestamp, webhook-signature"},
+				{"Body", `a JSON object; "ref" may name what moved`},
+			},
+			after: "A message of the type ping tries the address without a look at the source.",
+		}
 	default:
-		return setUp{"A script, where a push or a release ends.", []entry{
-			{"Method", "POST"}, {"Content-Type", "application/json"}, {"X-Signature", "sha256= and the HMAC-SHA256 of the body, in hexadecimal digits"},
-			{"X-Delivery-Id", "different for each delivery; may be left out"}, {"Body", `a JSON object; "ref" may name what moved`},
-		}, ""}
+		return setUp{
+			where: "A script, where a push or a release ends.",
+			entries: []entry{
+				{"Method", "POST"},
+				{"Content-Type", "application/json"},
+				{"X-Signature", "sha256= and the HMAC-SHA256 of the body, in hexadecimal digits"},
+				{"X-Delivery-Id", "different for each delivery; may be left out"},
+				{"Body", `a JSON object; "ref" may name what moved`},
+			},
+			after: "",
+		}
 	}
 }
 

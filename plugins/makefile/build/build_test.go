@@ -535,7 +535,7 @@ func TestBuild_NoRecursion(t *testing.T) {
 func TestBuild_Translations(t *testing.T) {
 	w := newWorld(t)
 	text := site("translations[] = es\nprojects[drupal][version] = 7.103\nprojects[drupal][l10n_url] = " + recorded + "/l10n_server.xml\n" +
-		"projects[token][version] = 1.7\nprojects[token][l10n_url] = " + recorded + "/l10n_server.xml")
+		"projects[token][version] = 1.7\nprojects[token][l10n_path] = " + recorded + "/l10n/%core/%project/%project-%release.%language.po")
 	text = strings.Replace(text, "projects[] = drupal\n", "", 1)
 	env := newEnv(t)
 	dst, _, err := w.buildText(t, env, text, nil, build.Options{Translations: []string{"de"}})

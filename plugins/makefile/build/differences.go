@@ -55,6 +55,16 @@ func Differences() []spec.Difference {
 			Hefring: "Only working copies keep .git.",
 		},
 		{
+			ID:      "links-that-leave",
+			Drush:   "Archives may hold links to any place of the machine, and repositories and patches too.",
+			Hefring: "Links that lead out of an archive, or out of the build, are errors.",
+		},
+		{
+			ID:      "lfs-pointers",
+			Drush:   "Files that a repository keeps in Git LFS are built as the small texts that point to them.",
+			Hefring: "This is an error that names the file.",
+		},
+		{
 			ID:      "public-repositories",
 			Drush:   "Repositories on the same machine can be cloned with file:// addresses.",
 			Hefring: "Repositories are cloned over https and http only.",

@@ -343,7 +343,9 @@ func (b *builder) webAddress(n *node, key string) string {
 	if value == "" {
 		return ""
 	}
-	if _, message := placeURL(value); message != "" {
+	// Templates of addresses hold names such as %project, which are no escapes.
+	plain := strings.NewReplacer("%project", "p", "%release", "r", "%core", "c", "%language", "l", "%filename", "f").Replace(value)
+	if _, message := placeURL(plain); message != "" {
 		b.wrong(n, key, "%s cannot be used: %s", quote(shorten(value)), message)
 		return ""
 	}
