@@ -500,6 +500,7 @@ func (f *Fleet) queueBuild(ctx context.Context, tx Tx, by string, d models.Distr
 	if err != nil {
 		return err
 	}
+	p.CreatedAt = f.cfg.Now()
 	if err := createNamed(ctx, tx, p, strings.TrimSuffix(d.Slug+"-"+models.Slugify(p.Label), "-"), siblings); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func seeds(f *testing.F) {
 	}
 }
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // FuzzParseINI parses any text in bounded time; what it reads, written out, is
 // read back as the same.

