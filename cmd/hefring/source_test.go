@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"hefring/internal/doctor"
 	"hefring/internal/gitserver"
 	"hefring/internal/oneshot"
 	"hefring/internal/run"
@@ -38,7 +39,8 @@ type program struct {
 	path string
 	env  []string
 	user *syscall.Credential
-	in   string
+	in   string   // standard input
+	by   []string // program that starts it, with arguments
 }
 
 type ended struct {
@@ -57,7 +59,8 @@ func newProgram(t *testing.T) program {
 
 func (p program) run(t *testing.T, args ...string) ended {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), p.path, args...)
+	argv := append(append(p.by, p.path), args...)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Env = append([]string{asProgram + "=1", "PATH=" + run.DefaultPath, "HEFRING_DATA=" + filepath.Join(os.TempDir(), "no-such-hefring")}, p.env...)
 	cmd.Dir = filepath.Dir(p.path)
 	cmd.Stdin = strings.NewReader(p.in)
@@ -299,30 +302,35 @@ func TestSource_Manual(t *testing.T) {
 	}
 }
 
-// Whoever runs it, an ordinary user too.
-func TestSource_OrdinaryUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("every other test runs as an ordinary user")
-		return
-	}
-	url := repository(t, nil)
+// ordinary is the program as an ordinary user runs it, with a folder of the
+// user's own.
+func ordinary(t *testing.T) (program, string) {
+	t.Helper()
 	base, err := os.MkdirTemp("", "hefring-user-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	p := newProgram(t)
-	p.user = &syscall.Credential{Uid: 65534, Gid: 65534}
-	if err := os.Chown(base, 65534, 65534); err != nil {
-		t.Fatal(err)
-	}
 	p.path = copyTo(t, p.path, filepath.Join(base, "hefring"))
+	if os.Geteuid() == 0 {
+		p.user = &syscall.Credential{Uid: 65534, Gid: 65534}
+		if err := os.Chown(base, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p, base
+}
+
+func TestSource_OrdinaryUser(t *testing.T) {
+	url := repository(t, nil)
+	p, base := ordinary(t)
 	r := p.report(t, "source", "build", "--type=git", "--set=url="+url, loopback, filepath.Join(base, "code"))
 	info, err := os.Stat(filepath.Join(base, "code", "web", "index.php"))
 	if err != nil || r.Built.Files != 5 {
 		t.Fatalf("got %+v, %v", r.Built, err)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Uid != 65534 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Uid == 0 {
 		t.Errorf("it belongs to %+v", stat)
 	}
 	entries, err := os.ReadDir(base)
@@ -331,6 +339,71 @@ func TestSource_OrdinaryUser(t *testing.T) {
 	}
 	if end := p.run(t, "source", "build", "--type=git", "--set=url="+url, loopback, "/usr/share/not-for-me"); end.code != 2 || !strings.Contains(end.err, "cannot be written") {
 		t.Errorf("exit %d\n%s", end.code, end.err)
+	}
+}
+
+// On a machine that lets nobody make namespaces nothing is built, unless the
+// operator said so; the doctor says why.
+func TestSource_WithoutSandbox(t *testing.T) {
+	url := repository(t, nil)
+	p, base := ordinary(t)
+	p.by = []string{"bwrap", "--unshare-user", "--disable-userns", "--dev-bind", "/", "/", "--proc", "/proc", "--"}
+	dir := filepath.Join(base, "code")
+	args := []string{"source", "build", "--type=git", "--set=url=" + url, loopback, dir}
+	if end := p.run(t, args...); end.code != 3 || !strings.Contains(end.err, "namespaces") || !strings.Contains(end.err, "hefring doctor") {
+		t.Errorf("exit %d\n%s", end.code, end.err)
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("it was built")
+	}
+	examine := []string{"doctor", "--data=" + filepath.Join(base, "data"), "--json"}
+	if f := finding(t, p.run(t, examine...), "sandbox"); f.State != doctor.Fail || !strings.Contains(f.Message, "refuse to start") || f.Fix == "" {
+		t.Errorf("got %+v", f)
+	}
+	p.env = []string{"HEFRING_ALLOW_UNSANDBOXED_BUILDS=1"}
+	if r := p.report(t, args...); r.Built.Files != 5 {
+		t.Errorf("got %+v", r.Built)
+	}
+	if f := finding(t, p.run(t, examine...), "sandbox"); f.State != doctor.Warn {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// finding reads the doctor's JSON, and holds the exit code to it.
+func finding(t *testing.T, end ended, name string) doctor.Finding {
+	t.Helper()
+	var list []doctor.Finding
+	if err := json.Unmarshal([]byte(end.out), &list); err != nil {
+		t.Fatalf("%v\n%s%s", err, end.out, end.err)
+	}
+	if (end.code == 0) != doctor.Healthy(list) {
+		t.Errorf("exit %d with %+v", end.code, list)
+	}
+	for _, f := range list {
+		if f.Name == name {
+			return f
+		}
+	}
+	t.Fatalf("no finding %s in %+v", name, list)
+	return doctor.Finding{}
+}
+
+func TestDoctor_SaysWhatIsMissing(t *testing.T) {
+	p := newProgram(t)
+	data := filepath.Join(t.TempDir(), "data")
+	if f := finding(t, p.run(t, "doctor", "--data="+data, "--json"), "sandbox"); f.State != doctor.OK {
+		t.Errorf("got %+v", f)
+	}
+	missing := []string{"doctor", "--data=" + data, "--database=postgres://hefring:canary@127.0.0.1:1/x"}
+	if f := finding(t, p.run(t, append(missing, "--json")...), "database"); f.State != doctor.Fail || strings.Contains(f.Message, "canary") {
+		t.Errorf("got %+v", f)
+	}
+	end := p.run(t, missing...)
+	if end.code != 1 || !strings.Contains(end.out, "FAIL  database") || !strings.Contains(end.out, "mend it with: ") || !strings.Contains(end.out, "ok    sandbox") {
+		t.Errorf("exit %d\n%s", end.code, end.out)
+	}
+	if _, err := os.Lstat(data); err == nil {
+		t.Error("the examination made the data folder")
 	}
 }
 

@@ -136,7 +136,7 @@ func TestExamine_Sandbox(t *testing.T) {
 		m.want("sandbox", doctor.Fail, "container", "SYS_ADMIN")
 		return
 	}
-	m.want("sandbox", doctor.Fail, "namespaces")
+	m.want("sandbox", doctor.Fail, "namespaces", "as root")
 	for file, want := range map[string][2]string{
 		"kernel/unprivileged_userns_clone":             {"0", "kernel.unprivileged_userns_clone=1"},
 		"user/max_user_namespaces":                     {"0", "user.max_user_namespaces=15000"},

@@ -34,13 +34,10 @@ func (e *examination) sandbox() {
 			return
 		}
 	}
-	why, fix := "", ""
-	if strings.Contains(lastWords(err), "namespaces") {
+	why := "bubblewrap does not work: " + strings.TrimSuffix(lastWords(err), ".") + "."
+	fix := "bwrap --unshare-all --ro-bind / / true"
+	if strings.Contains(why, "namespaces") {
 		why, fix = e.obstacle()
-	}
-	if why == "" {
-		why = "bubblewrap does not work: " + strings.TrimSuffix(lastWords(err), ".") + "."
-		fix = "bwrap --unshare-all --ro-bind / / true"
 	}
 	e.say(state, name, why+consequence, fix)
 }
@@ -52,17 +49,29 @@ func (e *examination) obstacle() (why, fix string) {
 		return "bubblewrap may not make namespaces although we are root: this is a container without that right.",
 			"run the container with --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or Hefring outside of it"
 	}
-	for _, s := range []struct{ file, bad, why, value string }{
-		{"kernel/unprivileged_userns_clone", "0", "This kernel lets only root make user namespaces.", "kernel.unprivileged_userns_clone=1"},
-		{"user/max_user_namespaces", "0", "This kernel allows no user namespaces.", "user.max_user_namespaces=15000"},
-		{"kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor keeps ordinary users from making user namespaces.", "kernel.apparmor_restrict_unprivileged_userns=0"},
+	for _, s := range []struct {
+		file string
+		bad  func(int) bool
+		why  string
+		want string
+	}{
+		{"kernel/unprivileged_userns_clone", func(n int) bool { return n == 0 },
+			"This kernel lets only root make user namespaces.", "kernel.unprivileged_userns_clone=1"},
+		{"user/max_user_namespaces", func(n int) bool { return n < 100 },
+			"This kernel allows next to no user namespaces.", "user.max_user_namespaces=15000"},
+		{"kernel/apparmor_restrict_unprivileged_userns", func(n int) bool { return n == 1 },
+			"AppArmor keeps ordinary users from making user namespaces.", "kernel.apparmor_restrict_unprivileged_userns=0"},
 	} {
 		text, err := os.ReadFile(filepath.Join(e.c.Proc, "sys", s.file))
-		if err == nil && strings.TrimSpace(string(text)) == s.bad {
-			return s.why, "sysctl -w " + s.value + " && echo " + s.value + " >/etc/sysctl.d/60-hefring.conf"
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && s.bad(n) {
+			return s.why, "sysctl -w " + s.want + " && echo " + s.want + " >/etc/sysctl.d/60-hefring.conf"
 		}
 	}
-	return "", ""
+	return "Something keeps ordinary users from making namespaces, such as the container that this is.",
+		"run Hefring as root, or allow unprivileged user namespaces where the container is set up"
 }
 
 func packageOf(tool string) string {

@@ -222,6 +222,9 @@ func TestSource_Local(t *testing.T) {
 	} else if dst, _ := build(t, source, env, now); read(t, dst, "sites/all/libraries/l/a.js") != "b" {
 		t.Error("built something else")
 	}
+	write(t, filepath.Join(dir, "site.make"), head+"projects[] = drupal\nprojects[a][type] = widget\n")
+	_, err = source.Check(t.Context(), env, plugins.Version{})
+	wantError(t, err, models.ReasonMalformed, " "+dir+"/site.make, line 4")
 	env.Forbidden = []string{dir}
 	_, err = source.Check(t.Context(), env, plugins.Version{})
 	wantError(t, err, models.ReasonURL, "folder of Hefring itself")

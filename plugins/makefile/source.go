@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -314,10 +315,10 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 		return plugins.Made{}, err
 	}
 	for _, w := range p.Makefile.Warnings {
-		plugins.Logf(env, "Warning: %s", w)
+		plugins.Logf(env, "Warning: %s", s.shown(w.String()))
 	}
 	for _, doc := range p.Makefile.Read {
-		plugins.Logf(env, "Makefile %s, MD5 %s", doc.Ref, doc.MD5)
+		plugins.Logf(env, "Makefile %s, MD5 %s", s.shown(doc.Ref.String()), doc.MD5)
 	}
 	r := s.resolver(env, plan{})
 	r.checked = p.Inner
@@ -325,6 +326,16 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 		Makefile: p.Makefile, Loader: l, Folder: l.folder, Options: s.options,
 		Resolve: r.Resolve,
 	}, dst)
+}
+
+// shown gives paths of a local makefile their slash back: its references begin at
+// the top of this machine.
+func (s source) shown(text string) string {
+	if s.local == "" {
+		return text
+	}
+	folder := path.Dir(s.local) + "/"
+	return strings.ReplaceAll(strings.ReplaceAll(text, folder, folder[1:]), folder[1:], folder)
 }
 
 // explain puts errors of the makefile itself at the field of the form that names
@@ -335,11 +346,12 @@ func (s source) explain(err error) error {
 		return err
 	}
 	shown := *e
+	shown.Message = s.shown(e.Message)
 	field := fieldURL
 	if s.repository != nil {
 		field = fieldPath
 	}
-	shown.Fields = map[string]string{field: e.Message}
+	shown.Fields = map[string]string{field: shown.Message}
 	return &shown
 }
 

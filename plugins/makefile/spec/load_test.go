@@ -445,7 +445,6 @@ func TestParseYAML_HostileInTime(t *testing.T) {
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s took %s", name, took)
 		}
-		}
 	}
 }
 
