@@ -133,7 +133,7 @@ func (s *server) settings(d models.Distribution) []pages.Fact {
 		case field.Kind == plugins.FieldBool && value == "1":
 			value = "yes"
 		case field.Kind == plugins.FieldBool:
-			value = "no"
+			value = "" // what is off need not be said
 		case field.Kind.Secret() && set[field.Name]:
 			value = "set, not shown"
 		case field.Kind.Lines() && value != "":

@@ -4,7 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // what Composer repositories name
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -99,7 +99,7 @@ func packages(t *testing.T, base string) map[string][]byte {
 		"composer.json": `{"name": "acme/template", "type": "project"}`, "web/index.php": "<?php\n",
 		"web/core/lib/Drupal.php": "<?php\nclass Drupal {\n  const VERSION = '11.1.0';\n}\n", "vendor/bin/drush": "#!/bin/sh\n",
 	})
-	sum := sha1.Sum(dist) //nolint:gosec // what Composer repositories name
+	sum := sha1.Sum(dist)
 	entry := map[string]any{
 		"name": "acme/template", "version": "1.0.0", "type": "project",
 		"dist": map[string]any{"type": "zip", "url": base + "/dist.zip", "reference": "1", "shasum": hex.EncodeToString(sum[:])},

@@ -24,6 +24,7 @@ type cli struct {
 	User      userCmd      `cmd:"" help:"People who may sign in."`
 	Source    sourceCmd    `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
 	Doctor    doctorCmd    `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`
+	Secret    secretCmd    `cmd:"" help:"The keys that stored credentials are encrypted with."`
 	LoginLink loginLinkCmd `cmd:"" help:"Print a one-time link that signs a user in."`
 	Demo      demoCmd      `cmd:"" help:"A demo fleet on this machine."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -40,6 +41,7 @@ func main() {
 		kong.Name("hefring"),
 		kong.Description("Hefring keeps a fleet of Drupal sites up to date."),
 		kong.UsageOnError(),
+		kong.Exit(func(code int) { os.Exit(usageCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err := command.Run(); err != nil {
@@ -51,6 +53,14 @@ func main() {
 		}
 		os.Exit(code) //nolint:gocritic // stop was called
 	}
+}
+
+// usageCode is 2 for arguments that do not fit, as everywhere; kong has 80.
+func usageCode(code int) int {
+	if code == 80 {
+		return exitSettings
+	}
+	return code
 }
 
 type versionCmd struct{}

@@ -18,6 +18,7 @@ import (
 	"hefring/internal/gitserver"
 	"hefring/internal/oneshot"
 	"hefring/internal/run"
+	"hefring/internal/secret"
 )
 
 const asProgram = "HEFRING_TEST_AS_PROGRAM"
@@ -125,7 +126,9 @@ func repositories(t *testing.T) http.Handler {
 		}
 	}
 	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "-m", "The first page"},
+		{"init", "-q", "-b", "main"},
+		{"add", "-A"},
+		{"commit", "-q", "-m", "The first page"},
 		{"push", "-q", server.Dir("site"), "HEAD:main"},
 	} {
 		cmd := exec.CommandContext(t.Context(), "git", args...)
@@ -213,11 +216,13 @@ func TestSource_ExitCodes(t *testing.T) {
 		"wrong network":      {2, "127.0.0.1/32", []string{"check", "--type=git", set("url=" + url), "--allow=everything"}},
 		"folder is not free": {2, "not empty", []string{"build", "--type=git", set("url=" + url), loopback, full}},
 		"build fails":        {1, "no folder", []string{"build", "--type=git", set("url=" + url), set("subdirectory=none"), loopback, dir}},
+		"no type":            {2, "--type", []string{"check"}},
+		"no folder":          {2, "<dir>", []string{"build", "--type=git"}},
 		"by hand":            {2, "--folder", []string{"check", "--type=manual"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			end := newProgram(t).run(t, append([]string{"source"}, test.args...)...)
-			if end.code != test.code || !strings.Contains(end.err, test.says) || end.out != "" {
+			if end.code != test.code || !strings.Contains(end.err, test.says) || end.out != "" && !strings.Contains(end.out, "Usage:") {
 				t.Errorf("exit %d, want %d that says %q\n%s%s", end.code, test.code, test.says, end.out, end.err)
 			}
 			if strings.Contains(end.err, "canary") {
@@ -386,6 +391,21 @@ func finding(t *testing.T, end ended, name string) doctor.Finding {
 	}
 	t.Fatalf("no finding %s in %+v", name, list)
 	return doctor.Finding{}
+}
+
+func TestSecretRotate(t *testing.T) {
+	p := newProgram(t)
+	file := filepath.Join(t.TempDir(), "secret.key")
+	args := []string{"secret", "rotate", "--secret-key-file=" + file}
+	if end := p.run(t, args...); end.code == 0 || !strings.Contains(end.err, "no key file") {
+		t.Errorf("exit %d\n%s", end.code, end.err)
+	}
+	if _, err := secret.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	if end := p.run(t, args...); end.code != 0 || !strings.Contains(end.out, "holds 2 keys") {
+		t.Errorf("exit %d\n%s%s", end.code, end.out, end.err)
+	}
 }
 
 func TestDoctor_SaysWhatIsMissing(t *testing.T) {

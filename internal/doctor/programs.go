@@ -55,12 +55,18 @@ func (e *examination) obstacle() (why, fix string) {
 		why  string
 		want string
 	}{
-		{"kernel/unprivileged_userns_clone", func(n int) bool { return n == 0 },
-			"This kernel lets only root make user namespaces.", "kernel.unprivileged_userns_clone=1"},
-		{"user/max_user_namespaces", func(n int) bool { return n < 100 },
-			"This kernel allows next to no user namespaces.", "user.max_user_namespaces=15000"},
-		{"kernel/apparmor_restrict_unprivileged_userns", func(n int) bool { return n == 1 },
-			"AppArmor keeps ordinary users from making user namespaces.", "kernel.apparmor_restrict_unprivileged_userns=0"},
+		{
+			"kernel/unprivileged_userns_clone", func(n int) bool { return n == 0 },
+			"This kernel lets only root make user namespaces.", "kernel.unprivileged_userns_clone=1",
+		},
+		{
+			"user/max_user_namespaces", func(n int) bool { return n < 100 },
+			"This kernel allows next to no user namespaces.", "user.max_user_namespaces=15000",
+		},
+		{
+			"kernel/apparmor_restrict_unprivileged_userns", func(n int) bool { return n == 1 },
+			"AppArmor keeps ordinary users from making user namespaces.", "kernel.apparmor_restrict_unprivileged_userns=0",
+		},
 	} {
 		text, err := os.ReadFile(filepath.Join(e.c.Proc, "sys", s.file))
 		if err != nil {
@@ -139,7 +145,7 @@ func gitFixes() []version {
 }
 
 // oldestGit has all that Hefring's own git commands ask for.
-var oldestGit = version{2, 36, 0}
+func oldestGit() version { return version{2, 36, 0} }
 
 func (e *examination) git() {
 	text, ok := e.ask(Fail, "sources in git cannot be fetched without it.", "git", "--version")
@@ -150,8 +156,8 @@ func (e *examination) git() {
 	switch {
 	case !known:
 		e.say(Warn, "git", fmt.Sprintf("it does not tell its version: %.60q", text), "")
-	case v.before(oldestGit):
-		e.say(Fail, "git", fmt.Sprintf("git %s is too old; Hefring needs %s", v, oldestGit), "apt-get install git")
+	case v.before(oldestGit()):
+		e.say(Fail, "git", fmt.Sprintf("git %s is too old; Hefring needs %s", v, oldestGit()), "apt-get install git")
 	case !fixed(v):
 		e.say(Warn, "git", fmt.Sprintf("git %s is from before the fixes of CVE-2025-48384 and CVE-2025-48385, unless your distribution added them", v),
 			"apt-get install --only-upgrade git")
@@ -180,16 +186,33 @@ type extension struct {
 // need, and what makes Composer quick.
 func extensions() []extension {
 	return []extension{
-		{"date", "php-cli", Fail}, {"filter", "php-cli", Fail}, {"hash", "php-cli", Fail}, {"json", "php-cli", Fail},
-		{"pcre", "php-cli", Fail}, {"session", "php-cli", Fail}, {"tokenizer", "php-cli", Fail}, {"ctype", "php-cli", Fail},
-		{"pdo", "php-cli", Fail}, {"openssl", "php-cli", Fail}, {"phar", "php-cli", Fail}, {"iconv", "php-cli", Fail},
-		{"dom", "php-xml", Fail}, {"simplexml", "php-xml", Fail}, {"xml", "php-xml", Fail}, {"gd", "php-gd", Fail},
-		{"mbstring", "php-mbstring", Fail}, {"pdo_sqlite", "php-sqlite3", Fail},
-		{"curl", "php-curl", Warn}, {"zip", "php-zip", Warn}, {"intl", "php-intl", Warn}, {"zend opcache", "php-cli", Warn},
+		{"date", "php-cli", Fail},
+		{"filter", "php-cli", Fail},
+		{"hash", "php-cli", Fail},
+		{"json", "php-cli", Fail},
+		{"pcre", "php-cli", Fail},
+		{"session", "php-cli", Fail},
+		{"tokenizer", "php-cli", Fail},
+		{"ctype", "php-cli", Fail},
+		{"pdo", "php-cli", Fail},
+		{"openssl", "php-cli", Fail},
+		{"phar", "php-cli", Fail},
+		{"iconv", "php-cli", Fail},
+		{"dom", "php-xml", Fail},
+		{"simplexml", "php-xml", Fail},
+		{"xml", "php-xml", Fail},
+		{"gd", "php-gd", Fail},
+		{"mbstring", "php-mbstring", Fail},
+		{"pdo_sqlite", "php-sqlite3", Fail},
+		{"curl", "php-curl", Warn},
+		{"zip", "php-zip", Warn},
+		{"intl", "php-intl", Warn},
+		{"zend opcache", "php-cli", Warn},
 	}
 }
 
-var oldestPHP = version{8, 1, 0}
+// oldestPHP is what the oldest Drupal 10 wants.
+func oldestPHP() version { return version{8, 1, 0} }
 
 func (e *examination) php() {
 	text, ok := e.ask(Fail, "neither Composer nor sites work without it.", "php", "-r", `echo PHP_VERSION, "\n", implode("\n", get_loaded_extensions()), "\n", implode("\n", get_loaded_extensions(true));`)
@@ -198,8 +221,8 @@ func (e *examination) php() {
 	}
 	lines := strings.Split(strings.ToLower(text), "\n")
 	v, known := versionIn(lines[0])
-	if !known || v.before(oldestPHP) {
-		e.say(Fail, "php", fmt.Sprintf("PHP %.20s is too old; Drupal needs %s", lines[0], oldestPHP), "apt-get install php-cli")
+	if !known || v.before(oldestPHP()) {
+		e.say(Fail, "php", fmt.Sprintf("PHP %.20s is too old; Drupal needs %s", lines[0], oldestPHP()), "apt-get install php-cli")
 		return
 	}
 	state, missing, packages := OK, []string{}, []string{}
@@ -220,12 +243,12 @@ func (e *examination) php() {
 	e.say(state, "php", fmt.Sprintf("PHP %s lacks %s", v, strings.Join(missing, ", ")), "apt-get install "+strings.Join(slices.Compact(packages), " "))
 }
 
-// Composer's versions: the oldest that works, and the first with the fixes of
-// CVE-2026-40261 and CVE-2026-40176 in all lines (its CHANGELOG).
-var (
-	oldestComposer = version{2, 2, 0}
-	soundComposer  = version{2, 10, 2}
-)
+// oldestComposer is the first with allow-plugins.
+func oldestComposer() version { return version{2, 2, 0} }
+
+// soundComposer has the fixes of CVE-2026-40261, CVE-2026-40176 and what was
+// found after them (its CHANGELOG).
+func soundComposer() version { return version{2, 10, 2} }
 
 func (e *examination) composer() {
 	text, ok := e.ask(Fail, "Composer sources and Drupal's own template cannot be built without it.", "composer", "--version", "--no-ansi", "--no-plugins")
@@ -236,10 +259,10 @@ func (e *examination) composer() {
 	switch {
 	case !known:
 		e.say(Warn, "composer", fmt.Sprintf("it does not tell its version: %.60q", text), "")
-	case v.before(oldestComposer):
-		e.say(Fail, "composer", fmt.Sprintf("Composer %s is too old; Hefring needs %s", v, oldestComposer), "composer self-update")
-	case v.before(soundComposer):
-		e.say(Warn, "composer", fmt.Sprintf("Composer %s is from before %s, which mends flaws that hostile packages use; the sandbox holds them", v, soundComposer), "composer self-update")
+	case v.before(oldestComposer()):
+		e.say(Fail, "composer", fmt.Sprintf("Composer %s is too old; Hefring needs %s", v, oldestComposer()), "composer self-update")
+	case v.before(soundComposer()):
+		e.say(Warn, "composer", fmt.Sprintf("Composer %s is from before %s, which mends flaws that hostile packages use; the sandbox holds them", v, soundComposer()), "composer self-update")
 	default:
 		e.say(OK, "composer", "Composer "+v.String(), "")
 	}

@@ -67,7 +67,7 @@ func limited(resp *http.Response) bool {
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	text := strings.TrimSpace(resp.Header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return capped(time.Duration(seconds) * time.Second) //nolint:gosec // 31 bits
+		return capped(time.Duration(seconds) * time.Second)
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		now = date

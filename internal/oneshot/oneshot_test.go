@@ -158,7 +158,9 @@ func TestWorkshop_Check(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, r := range []oneshot.Request{
-		{Type: "none"}, {Type: "fake"}, {Type: "fake", Settings: models.Settings{"url": w.url, "x": "y"}},
+		{Type: "none"},
+		{Type: "fake"},
+		{Type: "fake", Settings: models.Settings{"url": w.url, "x": "y"}},
 		{Type: "fake", Settings: models.Settings{"url": w.url}, Folder: "/srv"},
 	} {
 		if _, err := w.Check(t.Context(), r); !errors.Is(err, oneshot.ErrSettings) || models.CodeOf(err) == "" {

@@ -131,7 +131,7 @@ func bind(context string, plain []byte) []byte {
 
 func unbind(context string, text []byte) ([]byte, error) {
 	size, n := binary.Uvarint(text)
-	if n <= 0 || size > uint64(len(text)-n) {
+	if n <= 0 || size > uint64(len(text)-n) { //nolint:gosec // n is no more than the length of text
 		return nil, errors.New("no context in it")
 	}
 	was, plain := text[n:n+int(size)], text[n+int(size):] //nolint:gosec // it is no more than the length of text

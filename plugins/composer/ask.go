@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +54,7 @@ func (p pages) count() int {
 type page struct {
 	seen seen
 	date time.Time // by the server's clock; zero when it tells none
-	body []byte    // empty when it is as it was seen before, or absent
+	body []byte    // only of what was read, and not when absent
 }
 
 // asker asks repositories and notes what it saw.
@@ -69,16 +70,27 @@ func newAsker(env plugins.Env, s source) *asker {
 	return &asker{env: env, source: s, pages: pages{}, feeds: map[string]feed{}}
 }
 
-// get asks for a page; before is how it was seen, or empty to have its text in
-// any case. A missing page is no error.
-func (a *asker) get(ctx context.Context, template, name string, before seen) (page, error) {
-	at := strings.ReplaceAll(template, "%package%", name)
-	key := digest("composer page", at, before.validator, before.digest, a.source.credential())
-	p, err := plugins.Ask(a.env.Answers, key, func() (page, error) { return a.fetch(ctx, at, before) })
+// read gives a page with its text. A missing page is no error.
+func (a *asker) read(ctx context.Context, template, name string) (page, error) {
+	return a.get(ctx, question{template: template, name: name}, true)
+}
+
+// get asks for a page, with its text or only for how it looks. A missing page is
+// no error.
+func (a *asker) get(ctx context.Context, q question, text bool) (page, error) {
+	at := strings.ReplaceAll(q.template, "%package%", q.name)
+	key := digest("composer page", at, q.before.validator, q.before.digest, strconv.FormatBool(text), a.source.credential())
+	p, err := plugins.Ask(a.env.Answers, key, func() (page, error) {
+		p, err := a.fetch(ctx, at, q.before)
+		if !text {
+			p.body = nil // there may be thousands
+		}
+		return p, err
+	})
 	if err != nil {
 		return page{}, err
 	}
-	a.note(template, name, p.seen)
+	a.note(q.template, q.name, p.seen)
 	return p, nil
 }
 
@@ -135,10 +147,10 @@ func look(got *egress.Page) seen {
 	sum := sha256.Sum256(got.Body)
 	s := seen{digest: base64.RawURLEncoding.EncodeToString(sum[:12])}
 	switch tag, date := got.Header.Get("ETag"), got.Header.Get("Last-Modified"); {
+	case tag != "" && len(tag) <= maxValidator: // times are no finer than a second
+		s.validator = "e:" + tag
 	case date != "" && len(date) <= maxValidator:
 		s.validator = "m:" + date
-	case tag != "" && len(tag) <= maxValidator:
-		s.validator = "e:" + tag
 	}
 	return s
 }
@@ -167,7 +179,8 @@ func (s source) authorize(at string, header http.Header) {
 // atOnce is how many pages are asked for at the same time.
 const atOnce = 4
 
-// question is one page to look at.
+// question is one page to look at; before is how it was seen, or empty to have it
+// in any case.
 type question struct {
 	template, name string
 	before         seen
@@ -184,7 +197,7 @@ func (a *asker) each(ctx context.Context, list []question, visit func(question, 
 	for range min(atOnce, len(list)) {
 		workers.Go(func() {
 			for q := range work {
-				p, err := a.get(ctx, q.template, q.name, q.before)
+				p, err := a.get(ctx, q, false)
 				mu.Lock()
 				if err == nil && visit != nil && ctx.Err() == nil {
 					err = visit(q, p)
@@ -269,12 +282,12 @@ func (a *asker) feedsOf(p pages) map[string]feed {
 // open reads a repository's packages.json.
 func (a *asker) open(ctx context.Context, at string) (*repository.Repository, error) {
 	file := repository.FileURL(at)
-	p, err := a.get(ctx, file, "", seen{})
+	p, err := a.read(ctx, file, "")
 	if err != nil {
 		return nil, err
 	}
 	if p.seen.digest == absent {
-		return nil, models.Errorf(models.Invalid, "There is no Composer repository at %s: it has no packages.json. Correct the address.", hostOf(file)).
+		return nil, models.Errorf(models.Invalid, "There is no Composer repository at %s: it has no packages.json. Correct the address; some servers say so, too, when a login is missing.", hostOf(file)).
 			Because(models.ReasonNotFound)
 	}
 	r, err := repository.Parse(file, p.body)

@@ -128,7 +128,7 @@ func verify(dst, vendor string, l *lock) error {
 func versions(packages []locked) []string {
 	list := make([]string, 0, len(packages))
 	for _, p := range packages {
-		list = append(list, strings.TrimSuffix(p.Name+" "+p.Version+" "+short(p.commit()), " "))
+		list = append(list, strings.TrimSuffix(p.Name+" "+p.Version+" "+short(p.reference()), " "))
 	}
 	slices.Sort(list)
 	return list
@@ -166,8 +166,8 @@ func (l locked) made() models.SourcePackage {
 	switch {
 	case d.Shasum != "":
 		made.Checksum = "sha1:" + oneLine(d.Shasum)
-	case commitPattern.MatchString(l.commit()):
-		made.Checksum = "git:" + l.commit()
+	case commitPattern.MatchString(l.reference()):
+		made.Checksum = "git:" + l.reference()
 	}
 	return made
 }

@@ -1,6 +1,7 @@
 package composer
 
 import (
+	"cmp"
 	"fmt"
 
 	"hefring/models"
@@ -41,12 +42,14 @@ func (old former) hold(e entry, l *lock) *plugins.Hold {
 	case order < 0:
 		return &plugins.Hold{Reason: models.ReasonLower, Message: fmt.Sprintf(
 			"The highest version of %s was %s and is now %s: a release was withdrawn, or the settings changed. Approving it builds the lower version.", old.name, old.version, now)}
-	case order == 0 && now.Stability() != version.Dev && old.reference != "" && old.reference != e.reference():
+	case order == 0 && now.Stability() != version.Dev && moved(old.reference, e.reference()):
 		return &plugins.Hold{Reason: models.ReasonTagMoved, Message: fmt.Sprintf(
 			"%s %s was published anew with other code (%s instead of %s). Approving it builds the new code.", old.name, now, short(e.reference()), short(old.reference))}
 	}
 	return old.holdLocked(l)
 }
+
+func moved(from, to string) bool { return from != "" && to != "" && from != to }
 
 // holdLocked finds a dependency whose version stayed and whose code did not.
 func (old former) holdLocked(now *lock) *plugins.Hold {
@@ -59,8 +62,8 @@ func (old former) holdLocked(now *lock) *plugins.Hold {
 	}
 	for _, p := range now.Packages {
 		was, ok := before[p.Name]
-		a, b := was.commit(), p.commit()
-		if ok && was.Version == p.Version && version.StabilityOf(p.Version) != version.Dev && a != "" && b != "" && a != b {
+		a, b := was.reference(), p.reference()
+		if ok && was.Version == p.Version && version.StabilityOf(p.Version) != version.Dev && moved(a, b) {
 			return &plugins.Hold{Reason: models.ReasonTagMoved, Message: fmt.Sprintf(
 				"%s %s, which %s needs, was published anew with other code (%s instead of %s). Approving it builds the new code.", p.Name, oneLine(p.Version), old.name, short(b), short(a))}
 		}
@@ -68,10 +71,8 @@ func (old former) holdLocked(now *lock) *plugins.Hold {
 	return nil
 }
 
-// commit names what the code was made from.
-func (l locked) commit() string {
-	if reference := l.dist().Reference; reference != "" {
-		return reference
-	}
-	return l.source().Reference
+// reference is the commit that the code was made from, else the checksum of its
+// archive; "" when neither is known.
+func (l locked) reference() string {
+	return cmp.Or(l.dist().Reference, l.source().Reference, l.dist().Shasum)
 }

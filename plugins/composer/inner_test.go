@@ -3,11 +3,13 @@ package composer
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"hefring/internal/egress"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/composer/repository"
@@ -126,6 +128,23 @@ func TestEntry_Label_Short(t *testing.T) {
 	name, v, ok := parseRevision(e.revision())
 	if !ok || name != "a/b" || v.Text != e.Version {
 		t.Errorf("%q %q %v", name, v, ok)
+	}
+}
+
+func TestSeen_Validators(t *testing.T) {
+	for name, c := range map[string]struct{ tag, date, asks, with string }{
+		"tag":      {`"a"`, "", "If-None-Match", `"a"`},
+		"time":     {"", "Sat, 21 Nov 2026 10:00:00 GMT", "If-Modified-Since", "Sat, 21 Nov 2026 10:00:00 GMT"},
+		"both":     {`W/"a"`, "Sat, 21 Nov 2026 10:00:00 GMT", "If-None-Match", `W/"a"`},
+		"too long": {strings.Repeat("a", 1000), "", "If-None-Match", ""},
+		"none":     {"", "", "If-Modified-Since", ""},
+	} {
+		s := look(&egress.Page{Header: http.Header{"Etag": {c.tag}, "Last-Modified": {c.date}}, Body: []byte("x")})
+		header := http.Header{}
+		s.ask(header)
+		if got := header.Get(c.asks); got != c.with || len(header) > 1 {
+			t.Errorf("%s: %v", name, header)
+		}
 	}
 }
 

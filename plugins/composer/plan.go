@@ -58,17 +58,8 @@ func (e entry) locked() locked {
 	return locked{Name: e.Name, Version: e.Version, Type: e.Type, Dist: e.Dist, Source: e.Source}
 }
 
-// reference names the commit of the version, or its archive.
-func (e entry) reference() string {
-	l := e.locked()
-	d := l.dist()
-	for _, text := range []string{d.Reference, l.source().Reference, d.Shasum, d.URL} {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
+// reference tells the code of the version from other code; "" when nothing does.
+func (e entry) reference() string { return e.locked().reference() }
 
 // content is the id of what a build gives.
 func (e entry) content(l *lock) string {
@@ -81,7 +72,7 @@ const prefix = "composer:"
 // revision names the version; heads of branches with their commit.
 func (e entry) revision() string {
 	text := prefix + e.Name + "@" + e.Version
-	if v, err := version.Parse(e.Version); err == nil && v.Stability() == version.Dev {
+	if v, err := version.Parse(e.Version); err == nil && v.Stability() == version.Dev && e.reference() != "" {
 		text += "#" + short(e.reference())
 	}
 	return text

@@ -69,7 +69,7 @@ func (s source) choose(ctx context.Context, a *asker, f *found) (repository.Chos
 		return repository.Chosen{}, malformed(s.repository, err)
 	}
 	for _, name := range metadataNames(repo, s.name, wanted == version.Dev) {
-		p, err := a.get(ctx, repo.Template(), name, seen{})
+		p, err := a.read(ctx, repo.Template(), name)
 		if err != nil {
 			return repository.Chosen{}, err
 		}

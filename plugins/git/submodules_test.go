@@ -104,7 +104,7 @@ func TestSource_Submodules_BehindLink(t *testing.T) {
 	sub := gitIn(t, u.work, []byte("160000 commit "+commit+"\tpart\n"), "mktree")
 	id := gitIn(t, u.work, []byte("100644 blob "+modules+"\t.gitmodules\n120000 blob "+blob+"\tlink\n040000 tree "+sub+"\tlink\n"), "mktree")
 	evil := u.git("commit-tree", "-m", "evil", id)
-	u.push(evil + ":refs/heads/main")
+	u.push("--force", evil+":refs/heads/main")
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "submodules": "1"})
 	v, err := source.Check(t.Context(), env, plugins.Version{})
 	if err == nil {

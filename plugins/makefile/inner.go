@@ -26,7 +26,8 @@ func (s source) inner(ctx context.Context, env plugins.Env, l *loader, m *spec.M
 			continue
 		}
 		var err error
-		if known, ok := before.Inner[p.Name]; ok && before.Location == s.feeds() && unchanged(p, m, before.Makefile) {
+		known, ok := before.Inner[p.Name]
+		if ok && before.Location == s.feeds() && unchanged(p, m, before.Makefile) && (!beside(p.Download) || l.sameCommit(before)) {
 			found[p.Name], err = s.again(ctx, env, l, known)
 		} else {
 			found[p.Name], err = s.lookInside(ctx, env, l, m, p)
@@ -36,6 +37,11 @@ func (s source) inner(ctx context.Context, env plugins.Env, l *loader, m *spec.M
 		}
 	}
 	return found, nil
+}
+
+// sameCommit tells whether the makefile's repository stands where it did.
+func (l *loader) sameCommit(before plan) bool {
+	return l.repository != nil && before.Repository != nil && l.repository.Content == before.Repository.Content
 }
 
 // unchanged tells whether a project, and the names that its makefile leaves out,

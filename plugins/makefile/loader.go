@@ -30,6 +30,7 @@ type loader struct {
 	folder string // where paths begin; "" when there are none, or not yet
 
 	repository *revision // of the makefile, when it is in one
+	hold       *plugins.Hold
 	mu         sync.Mutex
 	checkouts  map[spec.Ref]string // guarded by mu
 }
@@ -49,7 +50,7 @@ func (s source) open(ctx context.Context, env plugins.Env, before plugins.Versio
 		if err != nil {
 			return nil, renamed(err)
 		}
-		l.repository = &revision{Revision: v.Revision, Content: v.Content, Memo: v.Memo}
+		l.repository, l.hold = &revision{Revision: v.Revision, Content: v.Content, Memo: v.Memo}, v.Hold
 		l.top = spec.Ref{Path: s.path}
 	case s.local != "":
 		if !env.Local {

@@ -3,6 +3,7 @@ package makefile_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -290,6 +291,24 @@ func TestSource_Check_Errors(t *testing.T) {
 	wantError(t, err, models.ReasonAddressBlocked)
 }
 
+func TestSource_Check_HostileFeed(t *testing.T) {
+	w := newWorld(t)
+	w.put("/site.make", head+"projects[] = drupal\n")
+	source, env := open(t, w.settings(nil)), newEnv(t)
+	feed := read(t, w.www, "release-history/drupal/7.x")
+	for name, text := range map[string]string{
+		"version":  strings.ReplaceAll(feed, "<version>7.103</version>", "<version>7.103\n\x1b[31m</version>"),
+		"checksum": regexp.MustCompile(`<mdhash>[0-9a-f]*</mdhash>`).ReplaceAllString(feed, "<mdhash>none</mdhash>"),
+		"page":     "<!doctype html><title>Sorry</title>",
+	} {
+		w.put("/release-history/drupal/7.x", text)
+		_, err := source.Check(t.Context(), env, plugins.Version{})
+		if err == nil || models.ReasonOf(err) != models.ReasonMalformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestSource_Check_WithoutCore(t *testing.T) {
 	w := newWorld(t)
 	w.put("/site.make", head+"projects[drupal][version] = 7.9999\nprojects[views] = 3.24\n")
@@ -342,4 +361,29 @@ func TestSource_Check_MakefileOfProfile(t *testing.T) {
 	w.publish("gitprofile", "live", map[string]string{"gitprofile.make": head + "projects[] = nosuch\n"})
 	_, err := source.Check(t.Context(), env, second)
 	wantError(t, err, models.ReasonNotFound, "gitprofile", "nosuch")
+}
+
+func TestSource_Check_ProfileBesideMakefile(t *testing.T) {
+	w := newWorld(t)
+	w.publish("site", "main", map[string]string{
+		"site.make":              head + "projects[] = drupal\nprojects[own][type] = profile\nprojects[own][download][type] = copy\nprojects[own][download][url] = own\n",
+		"own/own.info":           "name = Own\n",
+		"own/drupal-org.make":    head + "projects[views][version] = 3.24\nprojects[views][patch][] = patches/a.patch\n",
+		"own/patches/a.patch":    read(t, w.www, "patches/views-ok.patch"),
+		"patches/not-this.patch": "x",
+	})
+	settings := models.Settings{"from": "git", "repository": w.git.URL + "/site.git", "path": "site.make", "location": w.web.URL + "/release-history"}
+	source, env := open(t, settings), newEnv(t)
+	first := check(t, source, env, plugins.Version{})
+	if again := check(t, source, env, first); !again.Same(first) {
+		t.Errorf("nothing new: %+v, then %+v", first, again)
+	}
+	dst, _ := build(t, source, newEnv(t), first)
+	if !strings.Contains(read(t, dst, "profiles/own/modules/views/PATCHES.txt"), "a.patch") {
+		t.Error("the patch of the profile was not applied")
+	}
+	w.publish("site", "main", map[string]string{"own/drupal-org.make": head + "projects[views][version] = 3.23\n"})
+	if second := check(t, source, env, first); second.Content == first.Content || !strings.Contains(second.Plan, "7.x-3.23") {
+		t.Error("a change of the profile's makefile went unseen")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -216,11 +217,21 @@ func (r resolver) release(ctx context.Context, m *spec.Makefile, p *spec.Project
 	if file.URL == "" {
 		return models.Errorf(models.NotFound, "drupal.org has no archive of %s %s. Choose another release, or its git repository.", p.Name, picked.Release.Version).Because(models.ReasonNotFound)
 	}
-	p.Release = &spec.Release{
+	chosen := &spec.Release{
 		Type: picked.Type, Version: picked.Release.Version, URL: file.URL, MD5: strings.ToLower(file.MD5), Variant: file.Variant, Date: picked.Release.Date,
 	}
+	if !releaseVersion.MatchString(chosen.Version) || chosen.MD5 != "" && !md5Text.MatchString(chosen.MD5) {
+		return models.Errorf(models.Unavailable, "The release history of %s names a release or checksum that is none. Check again later.", p.Name).Because(models.ReasonMalformed)
+	}
+	p.Release = chosen
 	return nil
 }
+
+// A feed is text of others.
+var (
+	releaseVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
+	md5Text        = regexp.MustCompile(`^[0-9a-f]{32}$`)
+)
 
 // variant is the archive of a distribution that is meant: all of it as core, and
 // itself alone as a profile.

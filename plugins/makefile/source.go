@@ -187,7 +187,9 @@ func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version
 	if p.Files, err = l.digests(ctx, m); err != nil {
 		return plugins.Version{}, err
 	}
-	return s.version(p)
+	v, err := s.version(p)
+	v.Hold = l.hold
+	return v, err
 }
 
 func (s source) resolver(env plugins.Env, before plan) resolver {
@@ -331,10 +333,10 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 // shown gives paths of a local makefile their slash back: its references begin at
 // the top of this machine.
 func (s source) shown(text string) string {
-	if s.local == "" {
+	folder := path.Dir(s.local) + "/"
+	if s.local == "" || folder == "//" {
 		return text
 	}
-	folder := path.Dir(s.local) + "/"
 	return strings.ReplaceAll(strings.ReplaceAll(text, folder, folder[1:]), folder[1:], folder)
 }
 

@@ -159,6 +159,7 @@ func (h Harness) want(settings models.Settings, f plugins.Field) {
 
 // hidden proves that a field which does not count is not even looked at.
 func (h Harness) hidden(t *testing.T, f plugins.Field) {
+	t.Helper()
 	settings := maps.Clone(h.Settings)
 	if f.When == nil || plugins.Wanted(h.Plugin.Fields(), settings)[f.Name] {
 		return
@@ -187,7 +188,7 @@ func sample(f plugins.Field) string {
 // hostile are values that no field of the kind may take.
 func hostile(kind plugins.FieldKind) []string {
 	invisible := []string{"a\x00b", "a\x1b[31mb", "a\u202eb", strings.Repeat("a", 70_000)}
-	common := append(invisible, "-x", "--upload-pack=touch /tmp/x", "a\nb", strings.Repeat("a", 5000))
+	common := append(slices.Clone(invisible), "-x", "--upload-pack=touch /tmp/x", "a\nb", strings.Repeat("a", 5000))
 	switch kind {
 	case plugins.FieldPath:
 		return append(common, "../x", "a/../../x", "..", "/etc", "~root", `a\..\b`, "a/-rf", "C:x", ".git", "a/.GIT/hooks")

@@ -4,6 +4,7 @@ package components
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -132,8 +133,11 @@ func Short(revision string) string {
 		prefix = strings.TrimPrefix(strings.TrimPrefix(prefix, "git:"), "refs/heads/")
 		return prefix + " @ " + first(hash, 7)
 	}
-	return first(revision, 40)
+	return hexRun.ReplaceAllStringFunc(first(revision, 120), func(hash string) string { return first(hash, 7) })
 }
+
+// hexRun is a hash inside of a revision.
+var hexRun = regexp.MustCompile(`[0-9a-f]{32,}`)
 
 func first(text string, n int) string {
 	if len(text) <= n {

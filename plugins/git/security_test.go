@@ -1,0 +1,129 @@
+package git_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hefring/models"
+	"hefring/plugins"
+	"hefring/plugins/git"
+)
+
+// No address leads git to another transport, an option or a file.
+func TestPlugin_Open_HostileAddresses(t *testing.T) {
+	for _, address := range []string{
+		"--upload-pack=touch /tmp/x", "-oProxyCommand=touch", "ext::sh -c touch", "ext::sh", "fd::17", "file:///etc", "/etc", "./x", "~/x",
+		"git://example.org/x", "ftp://example.org/x", "ftps://example.org/x", "rsync://example.org/x", "git+ssh://example.org/x",
+		"https:///etc/passwd", "https://", "ssh://-oProxyCommand=touch/x", "ssh://git@-oProxyCommand=touch/x", "-x@example.org:y",
+		"git@-oProxyCommand=touch:x", "https://example.org/x\n--y", "https://user:secret@example.org/x", "https://example.org/../x",
+		"https://example.org/x?service=y", "https://example.org/x#y", "git@example.org:-x",
+	} {
+		if _, err := git.New().Open(models.Settings{"url": address}); asError(err) == nil || asError(err).Fields["url"] == "" {
+			t.Errorf("%q was not refused: %v", address, err)
+		}
+	}
+}
+
+// What the operator's account is set up to do with git does not matter.
+func TestSource_Check_IgnoresAmbientConfiguration(t *testing.T) {
+	u := newUpstream(t, nil)
+	u.publish("first", map[string]string{"a": "1"})
+	home := t.TempDir()
+	config := "[url \"http://127.0.0.1:1/\"]\n\tinsteadOf = http://\n[core]\n\thooksPath = /nonexistent\n\tfsmonitor = touch " + home + "/pwned\n"
+	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"HOME": home, "XDG_CONFIG_HOME": home, "GIT_CONFIG_GLOBAL": filepath.Join(home, ".gitconfig"), "GIT_DIR": home, "GIT_WORK_TREE": home,
+		"GIT_SSH_COMMAND": "touch " + home + "/pwned", "GIT_ASKPASS": "/bin/false", "GIT_PROXY_COMMAND": "false", "GIT_ALTERNATE_OBJECT_DIRECTORIES": home,
+		"http_proxy": "http://127.0.0.1:1", "GIT_TRACE": home + "/trace", "GIT_EXEC_PATH": home,
+	} {
+		t.Setenv(name, value)
+	}
+	env, source := newEnv(t), open(t, models.Settings{"url": u.url + "", "ref_kind": "ref", "ref": "refs/heads/main"})
+	if got := read(t, build(t, source, env, check(t, source, env)), "a"); got != "1" {
+		t.Errorf("built %q", got)
+	}
+	for _, name := range []string{"pwned", "trace"} {
+		if _, err := os.Lstat(filepath.Join(home, name)); err == nil {
+			t.Errorf("%s was made", name)
+		}
+	}
+}
+
+// A repository inside of a repository is only files.
+func TestSource_Build_NestedBareRepository(t *testing.T) {
+	u := newUpstream(t, nil)
+	pwned := filepath.Join(t.TempDir(), "pwned")
+	evil := "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tfsmonitor = touch " + pwned + "\n\thooksPath = hooks\n[filter \"evil\"]\n\tsmudge = touch " + pwned + "\n"
+	u.publish("nested", map[string]string{
+		"HEAD": "ref: refs/heads/main\n", "config": evil, "objects/x": "", "refs/x": "", "hooks/post-checkout": "#!/bin/sh\ntouch " + pwned + "\n",
+		".gitattributes": "* filter=evil\n", "a": "1",
+	})
+	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "submodules": "1"})
+	dst := build(t, source, env, check(t, source, env))
+	if read(t, dst, "config") != evil || read(t, dst, "a") != "1" {
+		t.Error("the files are others")
+	}
+	if _, err := os.Lstat(pwned); err == nil {
+		t.Error("something of the repository ran")
+	}
+}
+
+// CVE-2025-48384: git submodule wrote a path that ends in a carriage return to
+// its configuration and read another.
+func TestSource_Submodules_CarriageReturn(t *testing.T) {
+	u := newUpstream(t, nil)
+	part := u.beside("part")
+	commit := part.publish("part", map[string]string{"post-checkout": "#!/bin/sh\n"})
+	u.commit("top", map[string]string{"a": "1"})
+	u.submodule("sub\r", "../part.git", commit)
+	u.push("HEAD")
+	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "submodules": "1"})
+	v, err := source.Check(t.Context(), env, plugins.Version{})
+	if err != nil {
+		wantError(t, err)
+		return
+	}
+	dst := t.TempDir()
+	if _, err := source.Build(t.Context(), env, v, dst); err != nil {
+		wantError(t, err)
+		return
+	}
+	if _, err := os.Lstat(filepath.Join(dst, "sub")); err == nil {
+		t.Error("another path was written")
+	}
+	if read(t, dst, "sub\r/post-checkout") == "" {
+		t.Error("the submodule is empty")
+	}
+}
+
+// The files of a .git folder come into no build, however they are spelt.
+func TestSource_Build_DotGitInTree(t *testing.T) {
+	for _, name := range []string{".git", ".GIT", "git~1", ".gi\u200ct"} {
+		u := newUpstream(t, nil)
+		u.publish("root", map[string]string{"a": "1"})
+		blob := gitIn(t, u.work, []byte("[core]\n\tfsmonitor = touch x\n"), "hash-object", "-w", "--stdin")
+		inner := gitIn(t, u.work, []byte("100644 blob "+blob+"\tconfig\n"), "mktree")
+		id := gitIn(t, u.work, []byte("040000 tree "+inner+"\t"+name+"\n"), "mktree")
+		evil := u.git("commit-tree", "-m", "evil", id)
+		u.push("--force", evil+":refs/heads/main")
+		env, source := newEnv(t), open(t, models.Settings{"url": u.url})
+		v, err := source.Check(t.Context(), env, plugins.Version{})
+		dst := t.TempDir()
+		if err == nil {
+			_, err = source.Build(t.Context(), env, v, dst)
+		}
+		if err == nil {
+			t.Errorf("%q was built", name)
+		}
+		if found, _ := filepath.Glob(filepath.Join(dst, "*", "config")); len(found) > 0 {
+			t.Errorf("%q was written: %v", name, found)
+		}
+		if err != nil && strings.Contains(models.Explain(err), "inside Hefring") {
+			t.Errorf("%q: not for people: %v", name, err)
+		}
+	}
+}
