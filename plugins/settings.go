@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxValue = 2000 // bytes of one setting
+	maxValue = 2000     // bytes of one setting
 	maxLines = 64 << 10 // bytes of one setting of several lines
 	maxPath  = 500
 )

@@ -122,7 +122,7 @@ func (a *app) close() {
 // tickEvery is how often due checks are looked for; tidyEvery how often what is
 // no longer needed is removed.
 const (
-	tickEvery = time.Second
+	tickEvery = 500 * time.Millisecond
 	tidyEvery = time.Hour
 )
 

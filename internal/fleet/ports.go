@@ -115,7 +115,7 @@ type Tx interface {
 	Upstream(ctx context.Context, id int64) (models.Upstream, error)
 	UpstreamsOfType(ctx context.Context, updateType string) ([]models.Upstream, error)
 	Subscribers(ctx context.Context, upstreamID int64) ([]models.Distribution, error) // by name
-	Rebuilt(ctx context.Context) ([]models.Distribution, error) // distributions that are rebuilt every some days
+	Rebuilt(ctx context.Context) ([]models.Distribution, error)                       // distributions that are rebuilt every some days
 	Orphans(ctx context.Context) ([]models.Distribution, error)                       // distributions without upstream
 	// DueUpstreams lists upstreams of a type whose next check is due and that
 	// nothing looks at, at hosts that take checks.

@@ -13,7 +13,7 @@ import (
 // How a queue starts out.
 const (
 	defaultEvery  = 5 * time.Minute
-	defaultAtOnce = 8
+	defaultAtOnce = 16
 )
 
 // EnsureQueues makes the queue of every update type that has none.

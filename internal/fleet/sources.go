@@ -3,6 +3,7 @@ package fleet
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 
 	"hefring/models"
@@ -63,7 +64,7 @@ func (f *Fleet) takeSecrets(d *models.Distribution, in models.Settings, oldHost 
 	kept, err := f.secrets(*d)
 	if err != nil {
 		// A lost key: what is typed now replaces what nobody can read.
-		f.logger.Warn("forget unreadable secrets", "distribution", d.Slug)
+		f.logger.Warn("forget unreadable secrets", slog.String("distribution", d.Slug))
 	}
 	open, secret := models.Settings{}, models.Settings{}
 	names := map[string]bool{}

@@ -33,6 +33,7 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 
 func TestStore_EnsureUpstream_OneForEachKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
 		first := w.upstream(t)
 		again := w.upstream(t)
 		want(t, "same row", again.ID, first.ID)
@@ -52,6 +53,7 @@ func TestStore_EnsureUpstream_OneForEachKey(t *testing.T) {
 
 func TestStore_ClaimUpstream_OneWinner(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
 		u := w.upstream(t)
 		at := time.Now()
 		ok(t, w.ScheduleUpstream(w.ctx, u.ID, at))
@@ -83,6 +85,7 @@ func TestStore_ClaimUpstream_OneWinner(t *testing.T) {
 
 func TestStore_DueUpstreams_LeavesOutWhatCannotBeAsked(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
 		u := w.upstream(t)
 		at := time.Now().UTC()
 		ok(t, w.ScheduleUpstream(w.ctx, u.ID, at.Add(-time.Minute)))
@@ -114,6 +117,7 @@ func TestStore_DueUpstreams_LeavesOutWhatCannotBeAsked(t *testing.T) {
 
 func TestStore_TakeHost_KeepsTheLimits(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
 		u := w.upstream(t)
 		at := time.Now().UTC()
 		h, err := w.Host(w.ctx, u.Host)
@@ -155,6 +159,7 @@ func TestStore_TakeHost_KeepsTheLimits(t *testing.T) {
 
 func TestStore_SourceState_AndPlan(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
 		state, err := w.SourceState(w.ctx, w.d.ID)
 		ok(t, err)
 		want(t, "before", state, models.SourceState{DistributionID: w.d.ID})

@@ -53,7 +53,7 @@ const (
 // Workers says how many tasks of each queue run at once, unless somebody says
 // otherwise.
 func Workers() map[string]int {
-	return map[string]int{QueueChecks: 8, QueueBuilds: 2, QueueSites: 4}
+	return map[string]int{QueueChecks: 16, QueueBuilds: 2, QueueSites: 4}
 }
 
 // place is where and how urgently tasks of a kind are done.

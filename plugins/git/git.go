@@ -24,7 +24,8 @@ type Plugin struct {
 
 // New gives the git update type.
 func New() Plugin {
-	return Plugin{native: lsrefs.New(http.DefaultClient, lsrefs.Limits{})}
+	// Each call sends through the guard that it is given.
+	return Plugin{native: lsrefs.New(&http.Client{Timeout: time.Minute}, lsrefs.Limits{})}
 }
 
 // Info describes the type.
@@ -194,8 +195,10 @@ func verificationFields() []plugins.Field {
 		{
 			Name: fieldVerify, Label: "Required signature", Kind: plugins.FieldChoice, Default: verifyNone,
 			Options: []plugins.Option{
-				{Value: verifyNone, Label: "None"}, {Value: verifyCommit, Label: "Of the commit"},
-				{Value: verifyTag, Label: "Of the tag"}, {Value: verifyBoth, Label: "Of both"},
+				{Value: verifyNone, Label: "None"},
+				{Value: verifyCommit, Label: "Of the commit"},
+				{Value: verifyTag, Label: "Of the tag"},
+				{Value: verifyBoth, Label: "Of both"},
 			},
 			Help: "What is not signed with a trusted key is not built.",
 		},

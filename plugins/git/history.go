@@ -120,7 +120,7 @@ func (s source) hold(before, now tip, line lineage) (models.Reason, string) {
 	case before.ref == now.ref && now.isTag():
 		return models.ReasonTagMoved, fmt.Sprintf("The tag %s was moved from commit %s to %s. Tags are not meant to move: ask its owner why. Approving builds %[3]s.",
 			now.name(), short(before.commit), short(now.commit))
-	case s.reference.fits(before, now):
+	case s.reference.fell(before, now):
 		return models.ReasonLower, fmt.Sprintf("The highest tag is %s now, and was %s before. Approving goes back to %[1]s.", now.name(), before.name())
 	case line == rewritten && s.holdRewrites:
 		return models.ReasonRewritten, fmt.Sprintf("The history of %s was rewritten: commit %s does not follow %s. Approving builds %[2]s.",
@@ -132,7 +132,7 @@ func (s source) hold(before, now tip, line lineage) (models.Reason, string) {
 	return "", ""
 }
 
-// fits tells whether the highest tag fell.
-func (r reference) fits(before, now tip) bool {
+// fell tells whether the highest tag is a lower one than before.
+func (r reference) fell(before, now tip) bool {
 	return (r.kind == kindPattern || r.kind == kindRange) && r.tags.fell(before, now)
 }

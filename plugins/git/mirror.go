@@ -271,13 +271,13 @@ func (m mirror) fetch(ctx context.Context, depth, levels int, refspec string) er
 	}
 	fetching := call{timeout: fetchTimeout, output: 1 << 20, writable: []string{m.dir}, partial: m.partial}
 	if !m.partial {
-		fetching.args = append(args, "--", m.c.remote.url, refspec)
+		fetching.args = slices.Concat(args, []string{"--", m.c.remote.url, refspec})
 		_, err := m.c.ask(ctx, fetching)
 		return err
 	}
 	var err error
 	for _, filter := range []string{"tree:" + strconv.Itoa(levels), "blob:none"} {
-		fetching.args = append(slices.Clone(args), "--filter="+filter, "--", promisor, refspec)
+		fetching.args = slices.Concat(args, []string{"--filter=" + filter, "--", promisor, refspec})
 		var res run.Result
 		res, err = m.c.ask(ctx, fetching)
 		if err == nil && bytes.Contains(res.Stderr, []byte("filtering not recognized")) {

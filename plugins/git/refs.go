@@ -157,7 +157,10 @@ func (t tagRule) fell(from, to tip) bool {
 		return false
 	}
 	after, ok := t.read(lsrefs.Ref{Name: to.ref})
-	return ok && after.compare(before) < 0 && !(after.known && before.known && after.version.compare(before.version) == 0)
+	if ok && after.known && before.known { // names of one version are none lower than the other
+		return after.version.compare(before.version) < 0
+	}
+	return ok && after.compare(before) < 0
 }
 
 // readReference reads the settings of the reference and refuses wrong ones.

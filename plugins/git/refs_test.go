@@ -3,6 +3,9 @@ package git_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -208,7 +211,7 @@ func TestSource_Check_FollowsOverLongHistory(t *testing.T) {
 	tree := u.git("rev-parse", "HEAD^{tree}")
 	commit := u.git("rev-parse", "HEAD")
 	for i := range 120 {
-		commit = u.git("commit-tree", "-p", commit, "-m", fmt.Sprint(i), tree)
+		commit = u.git("commit-tree", "-p", commit, "-m", strconv.Itoa(i), tree)
 	}
 	u.push(commit + ":refs/heads/main")
 	if v := checkAfter(t, source, env, before); v.Hold != nil || v.Content != commit || v.Note != "119" {
@@ -289,5 +292,58 @@ func TestSource_Check_SubdirectoryWithoutFiles(t *testing.T) {
 	}
 	if got := read(t, build(t, source, env, second), "web/index.php"); got != "1" {
 		t.Errorf("built %q", got)
+	}
+}
+
+// Sources that look into different folders share a mirror that lacks some.
+func TestSource_Check_FoldersOfOneMirror(t *testing.T) {
+	u := newUpstream(t, nil)
+	u.allowFilter()
+	u.publish("first", map[string]string{"sites/main/web/index.php": "1", "docs/x": "1", "top": "1"})
+	env := newEnv(t)
+	for _, folder := range []string{"", "docs", "sites/main/web", "sites/main"} {
+		source := open(t, models.Settings{"url": u.url, "subdirectory": folder})
+		v := check(t, source, env)
+		if folder != "" && v.Content != u.git("rev-parse", "HEAD:"+folder) {
+			t.Errorf("%s: %+v", folder, v)
+		}
+		build(t, source, env, v)
+	}
+	_, err := open(t, models.Settings{"url": u.url, "subdirectory": "sites/none"}).Check(t.Context(), env, plugins.Version{})
+	wantError(t, err, `no folder "sites/none"`, "docs")
+}
+
+func TestSource_Check_SHA256(t *testing.T) {
+	for _, filtered := range []bool{false, true} {
+		u := newUpstream(t, nil)
+		bare := u.server.Dir("site")
+		if err := os.RemoveAll(bare); err != nil {
+			t.Fatal(err)
+		}
+		gitIn(t, filepath.Dir(bare), nil, "init", "-q", "--bare", "--object-format=sha256", "-b", "main", "site.git")
+		if filtered {
+			u.allowFilter()
+		}
+		u.work = t.TempDir()
+		u.git("init", "-q", "-b", "main", "--object-format=sha256")
+		first := u.tag("v1.0.0")
+		u.push("HEAD:refs/heads/main")
+		env := newEnv(t)
+		source := open(t, models.Settings{"url": u.url, "on_rewrite": "hold"})
+		v := check(t, source, env)
+		if v.Revision != "git:refs/heads/main@sha256:"+first || v.Label != first[:7] {
+			t.Errorf("got %+v", v)
+		}
+		if got := read(t, build(t, source, env, v), "version"); got != "v1.0.0" {
+			t.Errorf("built %q", got)
+		}
+		u.publish("next", map[string]string{"version": "2"})
+		if next := checkAfter(t, source, env, v); next.Hold != nil || next.Note != "next" {
+			t.Errorf("got %+v", next)
+		}
+		tagged := open(t, models.Settings{"url": u.url, "ref_kind": "range", "version_range": "*", "subdirectory": ""})
+		if v := check(t, tagged, env); v.Revision != "git:refs/tags/v1.0.0@sha256:"+first+";tag:"+u.git("rev-parse", "v1.0.0") {
+			t.Errorf("got %+v", v)
+		}
 	}
 }

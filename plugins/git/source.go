@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"hefring/internal/tree"
@@ -138,7 +139,7 @@ func facts(t tip) []models.Fact {
 // carries it need not be examined again.
 func (s source) memo(v plugins.Version) string {
 	sum := sha256.New()
-	for _, part := range []string{v.Revision, v.Content, s.subdirectory, fmt.Sprint(s.submodules), s.verify.id()} {
+	for _, part := range []string{v.Revision, v.Content, s.subdirectory, strconv.FormatBool(s.submodules), s.verify.id()} {
 		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -92,7 +93,8 @@ func serveSSH(t *testing.T, hosts ...sshKey) sshServer {
 	s := sshServer{address: freeAddress(t), user: me.Username, hosts: hosts, client: newSSHKey(t)}
 	dir := t.TempDir()
 	_, port, _ := net.SplitHostPort(s.address)
-	config := fmt.Sprintf(`ListenAddress 127.0.0.1
+	var config strings.Builder
+	fmt.Fprintf(&config, `ListenAddress 127.0.0.1
 Port %s
 PidFile none
 UsePAM no
@@ -110,10 +112,10 @@ AcceptEnv GIT_PROTOCOL
 		return path
 	}
 	for i, host := range hosts {
-		config += "HostKey " + write(fmt.Sprintf("host%d", i), host.private) + "\n"
+		config.WriteString("HostKey " + write(fmt.Sprintf("host%d", i), host.private) + "\n")
 	}
 	write("authorized", s.client.line()+"\n")
-	cmd := exec.Command(sshd, "-D", "-e", "-f", write("config", config))
+	cmd := exec.Command(sshd, "-D", "-e", "-f", write("config", config.String()))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -210,12 +212,49 @@ func TestSource_SSH_ChecksAndBuilds(t *testing.T) {
 	}
 }
 
+// Servers behind ssh leave out files, too.
+func TestSource_SSH_SubdirectoryWithoutFiles(t *testing.T) {
+	u := newUpstream(t, nil)
+	u.allowFilter()
+	u.publish("first", map[string]string{"sites/main/a": "1", "docs/large": noise(t, 2_000_000)})
+	s := serveSSH(t, newSSHKey(t))
+	env, source := newEnv(t), open(t, merge(s.settings(u), models.Settings{"subdirectory": "sites/main", "on_rewrite": "hold"}))
+	first := check(t, source, env)
+	u.publish("docs", map[string]string{"docs/y": "1"})
+	second := checkAfter(t, source, env, first)
+	if second.Content != first.Content || second.Hold != nil || second.Note != "docs" {
+		t.Errorf("%+v, then %+v", first, second)
+	}
+	if size := folderSize(t, env.Cache); size > 200_000 {
+		t.Errorf("the checks hold %d bytes", size)
+	}
+	if got := read(t, build(t, source, env, second), "a"); got != "1" {
+		t.Errorf("built %q", got)
+	}
+}
+
+func folderSize(t *testing.T, dir string) (size int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
 func merge(a, b models.Settings) models.Settings {
 	merged := models.Settings{}
 	for _, settings := range []models.Settings{a, b} {
-		for name, value := range settings {
-			merged[name] = value
-		}
+		maps.Copy(merged, settings)
 	}
 	return merged
 }

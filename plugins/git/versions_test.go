@@ -102,7 +102,7 @@ func TestParseConstraint_Allows(t *testing.T) {
 			continue
 		}
 		for want, list := range map[bool]string{true: c.in, false: c.out} {
-			for _, number := range strings.Fields(list) {
+			for number := range strings.FieldsSeq(list) {
 				v, ok := parseVersion(withoutV(number))
 				if !ok || constraint.allows(v) != want {
 					t.Errorf("%s allows %s: want %v", text, number, want)
