@@ -345,12 +345,16 @@ func (h *house) add(name, kind string, settings models.Settings, says string) {
 	h.distributions[name], h.says[name] = d, says
 }
 
+// poll waits, and has what becomes due looked at, as the schedule does.
 func (h *house) poll(what string, done func() bool) {
 	h.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(4 * time.Minute)
 	for !done() {
+		if err := h.app.fleet.DispatchChecks(h.t.Context()); err != nil {
+			h.t.Fatal(err)
+		}
 		select {
 		case <-tick.C:
 		case <-deadline:

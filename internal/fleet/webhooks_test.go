@@ -564,3 +564,35 @@ func TestFleet_Webhook_SecretIsSealed(t *testing.T) {
 		want(w.T, "its own secret", w.outcome(other, "push", "1", push("main")), models.DeliveryAccepted)
 	})
 }
+
+// https://gitlab.com/gitlab-org/gitlab/-/work_items/19367: who sees one delivery
+// with GitLab's token can send it for ever. It stays a duplicate; even with
+// another id it only has the source looked at; and the signed kind is refused
+// after five minutes.
+func TestFailureMode28_ReplayableToken(t *testing.T) {
+	each(t, func(w *world) {
+		d, source := w.thunder()
+		h, secret, err := w.fleet.CreateWebhook(w.ctx, "ada", d.ID, fleet.NewWebhook{Provider: models.ProviderGitLabToken})
+		ok(w.T, err)
+		captured := fleet.Incoming{Body: []byte(push("main")), Header: http.Header{
+			"X-Gitlab-Token": {secret}, "X-Gitlab-Event": {"Push Hook"}, "Idempotency-Key": {"f5e5f430-f57b-4e6e-9fac-d9128cd7232f"},
+		}}
+		send := func() models.DeliveryOutcome {
+			got, err := w.fleet.ReceiveHook(w.ctx, h, captured)
+			ok(w.T, err)
+			return got.Outcome
+		}
+		want(w.T, "first", send(), models.DeliveryAccepted)
+		w.work()
+		w.clock.pass(models.KeepDeliveries - time.Hour)
+		ok(w.T, w.Prune(w.ctx, w.clock.time()))
+		want(w.T, "replayed", send(), models.DeliveryDuplicate)
+		w.nothingQueued()
+		builds := source.builds
+		captured.Header.Set("Idempotency-Key", "forged")
+		want(w.T, "replayed with another id", send(), models.DeliveryAccepted)
+		w.pending(models.TaskCheck)
+		w.work()
+		want(w.T, "builds", source.builds, builds)
+	})
+}

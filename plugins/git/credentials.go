@@ -3,6 +3,7 @@ package git
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -45,7 +46,7 @@ func readCredentials(v *plugins.Values, r remote) credentials {
 	kind := v.Text(fieldAuth)
 	switch kind {
 	case authToken:
-		c = readToken(v)
+		c = readToken(v, r.user)
 	case authKey:
 		c = readKey(v)
 	}
@@ -61,11 +62,8 @@ func readCredentials(v *plugins.Values, r remote) credentials {
 	return c
 }
 
-func readToken(v *plugins.Values) credentials {
-	c := credentials{user: v.Text(fieldUser), token: v.Text(fieldToken)}
-	if c.user == "" {
-		c.user = defaultUser
-	}
+func readToken(v *plugins.Values, user string) credentials {
+	c := credentials{user: cmp.Or(v.Text(fieldUser), user, defaultUser), token: v.Text(fieldToken)}
 	if strings.Contains(c.user, ":") {
 		v.Refuse(fieldUser, "A user name for https holds no colon.")
 	}

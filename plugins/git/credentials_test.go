@@ -28,10 +28,12 @@ const canary = "canary-token-5f0c1d7e"
 func TestSource_Token_ChecksAndBuilds(t *testing.T) {
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1", "sub/b": "2"})
-	for name, c := range map[string]struct{ user, given string }{"user": {"robot", "robot"}, "no user": {"git", ""}} {
+	for name, c := range map[string]struct{ user, given, inURL string }{
+		"user": {"robot", "robot", ""}, "no user": {"git", "", ""}, "user in the address": {"robot", "", "robot@"}, "both": {"robot", "robot", "other@"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			env, source := newEnv(t), open(t, models.Settings{
-				"url": u.guarded(c.user, canary) + "/site.git", "auth": "token", "user": c.given, "token": canary, "subdirectory": "sub",
+				"url": strings.Replace(u.guarded(c.user, canary), "//", "//"+c.inURL, 1) + "/site.git", "auth": "token", "user": c.given, "token": canary, "subdirectory": "sub",
 			})
 			v := check(t, source, env)
 			if !strings.HasSuffix(v.Revision, commit) {

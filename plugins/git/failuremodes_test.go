@@ -21,8 +21,9 @@ import (
 )
 
 // Each test is one of the ways in which programs of this kind were reported to
-// fail; docs name the reports under the same numbers.
+// fail.
 
+// https://github.com/concourse/concourse/issues/3799
 func TestFailureMode01_ForcePushOfFirstCommit(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
@@ -48,6 +49,7 @@ func TestFailureMode01_ForcePushOfFirstCommit(t *testing.T) {
 	}
 }
 
+// https://github.com/fluxcd/flux2/issues/4875
 func TestFailureMode02_ForcePushLosesObjects(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("root", map[string]string{"a": "0"})
@@ -72,6 +74,7 @@ func TestFailureMode02_ForcePushLosesObjects(t *testing.T) {
 	wantReason(t, err, models.ReasonRefNotFound)
 }
 
+// https://github.com/fluxcd/flux/issues/2288
 func TestFailureMode03_BranchDeletedAndMadeAgain(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("main", map[string]string{"a": "0"})
@@ -94,6 +97,7 @@ func TestFailureMode03_BranchDeletedAndMadeAgain(t *testing.T) {
 	}
 }
 
+// https://github.com/fluxcd/flux/issues/1845
 func TestFailureMode04_BranchAndTagOfOneName(t *testing.T) {
 	u := newUpstream(t, nil)
 	tagged := u.publish("tagged", map[string]string{"a": "tag"})
@@ -118,6 +122,7 @@ func TestFailureMode04_BranchAndTagOfOneName(t *testing.T) {
 	}
 }
 
+// https://github.com/fluxcd/flux2/issues/4841
 func TestFailureMode05_ChangedKindOfReference(t *testing.T) {
 	u := newUpstream(t, nil)
 	tagged := u.tag("v1.0.0")
@@ -136,6 +141,7 @@ func TestFailureMode05_ChangedKindOfReference(t *testing.T) {
 	}
 }
 
+// https://github.com/SwiftPackageIndex/SwiftPackageIndex-Server/issues/693
 func TestFailureMode06_MovedTagIsSeen(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.tag("v1.0.0")
@@ -164,6 +170,7 @@ func TestFailureMode06_MovedTagIsSeen(t *testing.T) {
 	}
 }
 
+// https://github.com/tj-actions/changed-files/issues/2463
 func TestFailureMode07_TagsPointedAtMalware(t *testing.T) {
 	u := newUpstream(t, nil)
 	for _, name := range []string{"v1.0.0", "v1.1.0", "v2.0.0"} {
@@ -195,6 +202,7 @@ func TestFailureMode07_TagsPointedAtMalware(t *testing.T) {
 	}
 }
 
+// https://github.com/argoproj/argo-cd/issues/20083
 func TestFailureMode08_PinnedTagIsNoRange(t *testing.T) {
 	u := newUpstream(t, nil)
 	want := u.tag("1.2")
@@ -215,6 +223,7 @@ func TestFailureMode08_PinnedTagIsNoRange(t *testing.T) {
 	}
 }
 
+// https://github.com/argoproj/argo-cd/issues/7377
 func TestFailureMode09_AnnotatedTag(t *testing.T) {
 	key := newSSHKey(t)
 	u := newUpstream(t, nil)
@@ -240,6 +249,7 @@ func TestFailureMode09_AnnotatedTag(t *testing.T) {
 	}
 }
 
+// https://github.com/argoproj/argo-cd/issues/20949
 func TestFailureMode10_PrefixedTagsInRange(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.tag("v9.0.0")
@@ -274,6 +284,7 @@ func (u *upstream) manyRefs(n int) {
 	}
 }
 
+// https://github.com/argoproj/argo-cd/pull/28667
 func TestFailureMode11_HundredThousandRefs(t *testing.T) {
 	var received atomic.Int64
 	u := newUpstream(t, func(next http.Handler) http.Handler {
@@ -298,6 +309,7 @@ func TestFailureMode11_HundredThousandRefs(t *testing.T) {
 	}
 }
 
+// https://github.com/redpanda-data/console/pull/2521
 func TestFailureMode12_MemoryOfLargeListing(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
@@ -315,6 +327,7 @@ func TestFailureMode12_MemoryOfLargeListing(t *testing.T) {
 	}
 }
 
+// https://github.com/fluxcd/source-controller/issues/303
 func TestFailureMode13_EndlessAnswer(t *testing.T) {
 	line := "003d0123456789012345678901234567890123456789 refs/tags/v%07d\n"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -344,8 +357,10 @@ func TestFailureMode13_EndlessAnswer(t *testing.T) {
 	}
 }
 
+// https://github.com/argoproj/argo-cd/issues/4925
 func TestFailureMode14_OneQuestionForAll(t *testing.T) { TestSource_Check_OneQuestionForPeers(t) }
 
+// https://github.com/argoproj/argo-cd/issues/17623
 func TestFailureMode16_StaleLocks(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
@@ -370,7 +385,8 @@ func TestFailureMode16_StaleLocks(t *testing.T) {
 	}
 }
 
-// A server that accepts connections and says nothing holds up nobody else.
+// https://github.com/argoproj/argo-cd/issues/20785: a server that accepts
+// connections and says nothing holds up nobody else.
 func TestFailureMode17_HungSSHChild(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -423,6 +439,7 @@ func TestFailureMode17_HungSSHChild(t *testing.T) {
 	wantNoKey(t, env, key)
 }
 
+// https://github.com/fluxcd/source-controller/issues/490
 func TestFailureMode18_HostKeyRotated(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
@@ -435,6 +452,7 @@ func TestFailureMode18_HostKeyRotated(t *testing.T) {
 	check(t, open(t, merge(s.settings(u), models.Settings{"known_hosts": s.knownHosts(old, fresh)})), env)
 }
 
+// https://github.com/fluxcd/flux2/issues/2568
 func TestFailureMode19_PrivateAuthorityEverywhere(t *testing.T) {
 	u := newUpstream(t, nil)
 	part := u.beside("part")
@@ -455,6 +473,7 @@ func TestFailureMode19_PrivateAuthorityEverywhere(t *testing.T) {
 	wantError(t, err, "--ca-file")
 }
 
+// https://github.com/fluxcd/source-controller/issues/364
 func TestFailureMode20_SubmoduleRefusedIsNotParent(t *testing.T) {
 	u := newUpstream(t, nil)
 	part := u.beside("part")

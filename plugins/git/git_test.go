@@ -30,12 +30,12 @@ func TestPlugin_Suite(t *testing.T) {
 		Wrong: map[string][]string{
 			"url": {
 				"git://example.org/x.git", "ftp://example.org/x.git", "fd::17/foo", "https:///x.git", "https://example.org",
-				"https://user:secret@example.org/x.git", "../x", "http://example.org/x?service=y",
+				"https://user:secret@example.org/x.git", "../x", "http://example.org/x?service=y", "ssh://example.org/x.git",
 			},
 			"ref":           {"main", "refs", "refs/", "refs/main", "refs/heads/a..b", "refs/heads/a:b", "HEAD", "refs/heads/-x"},
 			"commit":        {"abc", "HEAD", strings.Repeat("g", 40), strings.Repeat("a", 41), strings.Repeat("a", 39)},
 			"tag":           {"a..b", "a b", "v1:v2", "a/-b"},
-			"tag_pattern":   {"[", "v[0-", "/(/", "/a(?!b)/"},
+			"tag_pattern":   {"[", "v[0-", "/(/", "/a(?!b)/", "a b*", "a..b*", "/"},
 			"version_range": {"x y", "^", ">=", "1.2 ||", "^10.x", "2024-09-22", "1..2", "nonsense", "^1 | | ^2"},
 			"tag_prefix":    {"a..b", "a b", "/(/"},
 			"user":          {"a:b"},

@@ -153,3 +153,51 @@ func TestFieldError_KeepsReason(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 }
+
+func FuzzVerification(f *testing.F) {
+	f.Add([]byte("tree x\ngpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n\nbody\n"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJC2cVYkhKyLyJ5PzEGkGPq3nmYH5EeFS7kpXTkNTp8r somebody")
+	f.Add([]byte("object x\ntype commit\ntag v1\n\nwords\n-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n"), "m namespaces=\"git\",valid-before=\"20300101\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJC2cVYkhKyLyJ5PzEGkGPq3nmYH5EeFS7kpXTkNTp8r")
+	f.Fuzz(func(t *testing.T, object []byte, keys string) {
+		v := verification{commit: true, text: keys}
+		if v.readKeys() != nil {
+			return
+		}
+		for _, format := range []string{"sha1", "sha256"} {
+			payload, signature := splitCommit(object, format)
+			if len(payload)+len(signature) > len(object) {
+				t.Error("more came out than went in")
+			}
+			if signer, err := v.signer(payload, signature); err == nil {
+				t.Errorf("noise is signed by %s", signer)
+			}
+		}
+		payload, signature := splitTag(object)
+		if len(payload)+len(signature) != len(object) {
+			t.Error("something is lost")
+		}
+		tagHeader(payload, "tag")
+	})
+}
+
+func FuzzResolve(f *testing.F) {
+	for _, seed := range []string{"../x.git", "./../../x", "https://h.example/x", "git@h.example:x", "../\x00", "..//../x", "../..", "//x/y"} {
+		f.Add(seed)
+	}
+	parent, err := readRemote("https://h.example/team/site.git")
+	if err != nil {
+		f.Fatal(err)
+	}
+	parent.login = credentials{user: "u", token: "t"}
+	f.Fuzz(func(t *testing.T, address string) {
+		sub, err := parent.resolve(address)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(address, ".") && !sub.sameServer(parent) {
+			t.Errorf("%q leads to %s", address, sub.url)
+		}
+		if sub.login.token != "" && sub.host() != "h.example" {
+			t.Errorf("%q brings the token to %s", address, sub.url)
+		}
+	})
+}

@@ -219,6 +219,9 @@ func readPattern(v *plugins.Values) tagRule {
 		v.Refuse(fieldPattern, "A [ in this pattern is not closed. Use * for any text, ? for one character and [0-9] for a set.")
 	}
 	rule.literal = text[:strings.IndexAny(text+"*", `*?[\`)]
+	if rule.literal != "" && !validName(rule.literal+"1") {
+		v.Refuse(fieldPattern, "No tag can begin like this. Write it as git shows tags, such as release-*.")
+	}
 	// What all names share says nothing about their order, but a number must not
 	// be torn apart.
 	shared := strings.TrimRight(rule.literal, "0123456789.")

@@ -16,6 +16,7 @@ import (
 type remote struct {
 	url     string   // as it was written: git reads the short form in its own way
 	address *url.URL // the same for looking at
+	user    string   // that stood in an http address
 	login   credentials
 }
 
@@ -30,7 +31,16 @@ func readRemote(raw string) (remote, error) {
 	if u.RawQuery != "" {
 		return remote{}, models.Errorf(models.Invalid, "The address has a part after ?. Leave that out.").Because(models.ReasonURL)
 	}
-	return remote{url: raw, address: u}, nil
+	switch {
+	case u.Scheme == "ssh" && u.User == nil:
+		return remote{}, models.Errorf(models.Invalid, "The address names no user, who is git on most servers. Write ssh://git@%s%s.", u.Host, u.Path).Because(models.ReasonURL)
+	case u.Scheme == "ssh" || u.User == nil:
+		return remote{url: raw, address: u}, nil
+	}
+	// Git would ask somebody for the user's password.
+	user := u.User.Username()
+	u.User = nil
+	return remote{url: u.String(), address: u, user: user}, nil
 }
 
 func (r remote) isSSH() bool { return r.address.Scheme == "ssh" }

@@ -1,9 +1,12 @@
 package git_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"hefring/models"
@@ -125,5 +128,34 @@ func TestSource_Build_DotGitInTree(t *testing.T) {
 		if err != nil && strings.Contains(models.Explain(err), "inside Hefring") {
 			t.Errorf("%q: not for people: %v", name, err)
 		}
+	}
+}
+
+// A server of plain files may name others that have more objects.
+func TestSource_Check_ForeignAlternates(t *testing.T) {
+	u := newUpstream(t, nil)
+	commit := u.publish("first", map[string]string{"a": "1"})
+	var asked atomic.Int64
+	internal := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(internal.Close)
+	gitIn(t, u.server.Dir("site"), nil, "update-server-info")
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "alternates"):
+			_, _ = w.Write([]byte(internal.URL + "/objects\n"))
+		case strings.HasSuffix(r.URL.Path, "/info/refs"), strings.HasSuffix(r.URL.Path, "/HEAD"):
+			http.FileServer(http.Dir(filepath.Dir(u.server.Dir("site")))).ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(files.Close)
+	env, source := newEnv(t), open(t, models.Settings{"url": files.URL + "/site.git", "branch": "main"})
+	_, err := source.Check(t.Context(), env, plugins.Version{})
+	wantError(t, err)
+	_, err = source.Build(t.Context(), env, plugins.Version{Revision: "git:refs/heads/main@sha1:" + commit, Content: commit}, t.TempDir())
+	wantError(t, err)
+	if asked.Load() != 0 {
+		t.Error("another server was asked")
 	}
 }

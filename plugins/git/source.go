@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"hefring/internal/tree"
@@ -129,8 +130,10 @@ func facts(t tip) []models.Fact {
 	switch {
 	case t.isTag():
 		list = append(list, models.Fact{Label: "Tag", Value: t.name()})
-	case t.ref != byCommit:
+	case strings.HasPrefix(t.ref, "refs/heads/"):
 		list = append(list, models.Fact{Label: "Branch", Value: t.name()})
+	case t.ref != byCommit:
+		list = append(list, models.Fact{Label: "Ref", Value: t.ref})
 	}
 	return list
 }

@@ -216,7 +216,7 @@ func (r remote) resolve(address string) (remote, error) {
 	if err != nil {
 		return remote{}, err
 	}
-	if sub.sameServer(r) && sub.address.User.String() == r.address.User.String() {
+	if sub.sameServer(r) && sub.address.User.Username() == r.address.User.Username() {
 		sub.login = r.login
 	}
 	if sub.isSSH() && sub.login == (credentials{}) {

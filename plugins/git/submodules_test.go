@@ -183,3 +183,27 @@ func TestSource_Submodules_Credentials(t *testing.T) {
 		t.Errorf("the repositories share mirrors: %v", found)
 	}
 }
+
+// Where submodules come from stands above the sub-directory, and counts.
+func TestSource_Submodules_AddressChanges(t *testing.T) {
+	u := newUpstream(t, nil)
+	part := u.beside("part")
+	commit := part.publish("part", map[string]string{"file": "2"})
+	u.commit("top", map[string]string{"web/a": "1"})
+	u.submodule("web/part", "../none.git", commit)
+	u.push("HEAD")
+	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "submodules": "1", "subdirectory": "web"})
+	before := check(t, source, env)
+	_, err := source.Build(t.Context(), env, before, t.TempDir())
+	wantError(t, err, `submodule "web/part"`)
+	u.git("config", "-f", ".gitmodules", "submodule.web/part.url", "../part.git")
+	u.git("commit", "-q", "-m", "mended", ".gitmodules")
+	u.push("HEAD")
+	after := checkAfter(t, source, env, before)
+	if after.Content == before.Content {
+		t.Error("the content is the same")
+	}
+	if got := read(t, build(t, source, env, after), "part/file"); got != "2" {
+		t.Errorf("built %q", got)
+	}
+}
