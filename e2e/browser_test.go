@@ -256,8 +256,11 @@ func (b *browser) click(what, element string) {
 	}
 }
 
-// field finds a form's field by its name.
+// field finds a form's field by its name, or by its id after #.
 func field(name string) string {
+	if strings.HasPrefix(name, "#") {
+		return `document.querySelector(` + quote(name) + `)`
+	}
 	return `(document.querySelector('dialog[open]') || document).querySelector('[name=` + quote(name) + `]')`
 }
 

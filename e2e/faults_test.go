@@ -61,7 +61,7 @@ func (f *faults) sources() {
 	}
 	closed := fmt.Sprintf("http://127.0.0.1:%d/x.git", freePorts(f.t, 1)[0])
 	list := []source{
-		{"Unreachable", closed, nil, `cannot be reached.*[Cc]heck`},
+		{"Unreachable", closed, nil, `refuses connections.*[Cc]heck`},
 		{"Not git", website.URL + "/x.git", nil, `not a git repository.*Correct the repository URL`},
 		{"No repository", f.forge.url + "/nowhere.git", nil, `no git repository.*Correct the repository URL`},
 		{"Empty repository", f.forge.url + "/empty.git", nil, `is empty.*Push a first commit`},
@@ -108,7 +108,7 @@ func (f *faults) failing(id int64, s source) {
 	said := ""
 	eventually(f.t, time.Minute, s.name+" fails", func() bool {
 		got := f.p.get(path)
-		said = textOf(got.match(`(?s)<div class="note" data-s="failed">(.*?)</div>`))
+		said = textOf(got.match(`(?s)<div class="note" data-s="(?:failed|warning)">(.*?)</div>`))
 		return strings.Contains(got.body, `class="st badge" data-s="failed"`) && said != ""
 	})
 	if !regexp.MustCompile(s.says).MatchString(said) {
@@ -251,7 +251,7 @@ func (f *faults) forged() {
 	f.p.quiet()
 	before := state()
 	site, platform := f.j.number(`SELECT MAX(id) FROM sites`), f.j.number(`SELECT MAX(id) FROM platforms WHERE state = 'ready'`)
-	actions := []string{"/distributions", "/distributions/1", "/distributions/1/check", "/distributions/1/platforms", "/sites", "/queues/git", "/queues/git/run", "/queues/git/pause", "/queues/git/resume", "/tasks/1/cancel", "/logout"}
+	actions := []string{"/distributions", "/distributions/1", "/distributions/1/check", "/distributions/1/approve", "/distributions/1/retry", "/distributions/1/webhooks", "/queues/hosts", "/distributions/1/platforms", "/sites", "/queues/git", "/queues/git/run", "/queues/git/pause", "/queues/git/resume", "/tasks/1/cancel", "/logout"}
 	for _, verb := range []string{"lock", "unlock", "verify", "target", "build", "upgrade"} {
 		actions = append(actions, fmt.Sprintf("/platforms/%d/%s", platform, verb))
 	}

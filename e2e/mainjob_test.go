@@ -234,8 +234,8 @@ func (m *mainJob) createSites() {
 func (m *mainJob) setQueue(every, unit string) {
 	m.t.Helper()
 	b := m.b
-	b.fill("every", every)
-	b.choose("unit", unit)
+	b.fill("#git-every", every)
+	b.choose("#git-unit", unit)
 	b.press("Save Git repository")
 }
 
@@ -243,11 +243,11 @@ func (m *mainJob) queue() {
 	m.step("4. the queue: interval, pause, resume")
 	b := m.b
 	b.open("/queues")
-	units := b.texts(`[...` + field("unit") + `.options].map((o) => o.value)`)
+	units := b.texts(`[...` + field("#git-unit") + `.options].map((o) => o.value)`)
 	second := units[0]
 	m.setQueue("1", second)
 	b.sees("Choose between 5 seconds and 7 days")
-	if got := b.value("every"); got != "1" {
+	if got := b.value("#git-every"); got != "1" {
 		m.t.Errorf("the interval holds %q; 1 was typed", got)
 	}
 	b.examine("refused")
@@ -458,7 +458,7 @@ func (m *mainJob) codeOnly() {
 	m.step("5. code only: no write is refused")
 	b := m.b
 	b.visit("/queues")
-	m.setQueue("1", b.texts(`[...` + field("unit") + `.options].map((o) => o.value)`)[2]) // an hour
+	m.setQueue("1", b.texts(`[...` + field("#git-unit") + `.options].map((o) => o.value)`)[2]) // an hour
 	b.sees("is looked at every 1 h")
 	m.repo.push(tidepool.V1063)
 	b.press("Run now Git repository")

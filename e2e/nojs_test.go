@@ -59,7 +59,7 @@ func TestNoJavaScript(t *testing.T) {
 	v.comment(harbour, "Without any script")
 
 	b.visit("/queues")
-	b.fill("every", "0")
+	b.fill("#git-every", "0")
 	b.press("Save Git repository")
 	b.sees("Choose between 5 seconds and 7 days")
 	b.press("Pause Git repository")

@@ -32,8 +32,8 @@ func TestPostgres(t *testing.T) {
 	v.comment(harbour, "Moored safely")
 
 	b.visit("/queues")
-	b.fill("every", "5")
-	b.choose("unit", b.texts(`[...` + field("unit") + `.options].map((o) => o.value)`)[0])
+	b.fill("#git-every", "5")
+	b.choose("#git-unit", b.texts(`[...` + field("#git-unit") + `.options].map((o) => o.value)`)[0])
 	b.press("Save Git repository")
 	b.sees("is looked at every 5 s")
 	repo.push(tidepool.V1062)

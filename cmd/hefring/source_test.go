@@ -11,8 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"hefring/internal/doctor"
 	"hefring/internal/gitserver"
@@ -275,20 +277,68 @@ func TestSource_Secrets(t *testing.T) {
 }
 
 func TestSource_PrivateAuthority(t *testing.T) {
-	server := httptest.NewTLSServer(repositories(t))
+	mux := http.NewServeMux()
+	server := httptest.NewTLSServer(mux)
 	t.Cleanup(server.Close)
+	mux.Handle("/git/", http.StripPrefix("/git", repositories(t)))
+	mux.Handle("/composer/", http.StripPrefix("/composer", pages(packages(t, server.URL+"/composer"))))
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	if err := os.WriteFile(caFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "code")
-	args := []string{"source", "build", "--type=git", "--set=url=" + server.URL + "/site.git", loopback, dir}
-	if end := newProgram(t).run(t, args...); end.code != 3 || !strings.Contains(end.err, "[TLSInvalid]") || !strings.Contains(end.err, "--ca-file") {
-		t.Errorf("exit %d\n%s", end.code, end.err)
+	for kind, settings := range map[string][]string{
+		"git":      {"--set=url=" + server.URL + "/git/site.git"},
+		"composer": {"--set=package=acme/template", "--set=repository=" + server.URL + "/composer", "--set=only=1"},
+	} {
+		dir := filepath.Join(t.TempDir(), "code")
+		args := append([]string{"source", "build", "--type=" + kind, loopback, dir}, settings...)
+		if end := newProgram(t).run(t, args...); end.code != 3 || !strings.Contains(end.err, "[TLSInvalid]") || !strings.Contains(end.err, "--ca-file") {
+			t.Errorf("%s: exit %d\n%s", kind, end.code, end.err)
+		}
+		if r := newProgram(t).report(t, append(args, "--ca-file="+caFile)...); r.Built.Files < 4 {
+			t.Errorf("%s: got %+v", kind, r.Built)
+		}
 	}
-	if r := newProgram(t).report(t, append(args, "--ca-file="+caFile)...); r.Built.Files != 5 {
-		t.Errorf("got %+v", r.Built)
+}
+
+// Ctrl-C in the middle of a build leaves nothing behind.
+func TestSourceBuild_Interrupted(t *testing.T) {
+	asked := make(chan struct{})
+	url := repository(t, func(next http.Handler) http.Handler {
+		var once sync.Once
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost { // after the first look, something is fetched
+				_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice who leaves
+				once.Do(func() { close(asked) })
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	base := t.TempDir()
+	p := newProgram(t)
+	cmd := exec.CommandContext(t.Context(), p.path, "source", "build", "--type=git", "--set=url="+url, loopback, filepath.Join(base, "code"))
+	cmd.Env = []string{asProgram + "=1", "PATH=" + run.DefaultPath}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v\n%s", err, errs.String())
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if entries, err := os.ReadDir(base); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 

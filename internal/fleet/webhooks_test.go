@@ -222,7 +222,7 @@ func TestFleet_ReceiveHook_QueuedCheck_IsEnough(t *testing.T) {
 		ok(w.T, err)
 		before := source.checks
 		for i := range 20 {
-			want(w.T, "outcome", w.outcome(h, "push", fmt.Sprint(i), push("main")), models.DeliveryAccepted)
+			want(w.T, "outcome", w.outcome(h, "push", strconv.Itoa(i), push("main")), models.DeliveryAccepted)
 		}
 		w.pending(models.TaskCheck)
 		w.work()
@@ -345,7 +345,7 @@ func TestFleet_ReceiveHook_TooMany_PutOffAndNotLost(t *testing.T) {
 		d, source := w.thunder()
 		h := w.hook(d, "")
 		for i := range models.MaxDeliveriesHourly {
-			_, err := w.RecordDelivery(w.ctx, models.Delivery{WebhookID: h.ID, Key: fmt.Sprint(i), Outcome: models.DeliveryPing, At: w.clock.time()}, time.Time{})
+			_, err := w.RecordDelivery(w.ctx, models.Delivery{WebhookID: h.ID, Key: strconv.Itoa(i), Outcome: models.DeliveryPing, At: w.clock.time()}, time.Time{})
 			ok(w.T, err)
 		}
 		source.says("b2")
@@ -370,7 +370,7 @@ func TestFleet_ReceiveHook_ManyAtOnce_OneCheck(t *testing.T) {
 		var senders sync.WaitGroup
 		for i := range 30 {
 			senders.Go(func() {
-				got, err := w.send(h, "push", fmt.Sprint(i%10), push("main"))
+				got, err := w.send(h, "push", strconv.Itoa(i%10), push("main"))
 				if err != nil || got.Outcome != models.DeliveryAccepted && got.Outcome != models.DeliveryDuplicate {
 					w.Errorf("%+v %v", got, err)
 				}

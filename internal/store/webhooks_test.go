@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, w *world)) {
 func TestStore_Webhook_KeepsEverything(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h := w.hook(t)
 		got, err := w.WebhookAt(w.ctx, h.Address)
 		ok(t, err)
@@ -73,6 +75,7 @@ func TestStore_Webhook_KeepsEverything(t *testing.T) {
 func TestStore_DeleteWebhook_TakesAllWithIt(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h, other := w.hook(t), w.hook(t)
 		for _, one := range []models.Webhook{h, other} {
 			_, err := w.RecordDelivery(w.ctx, models.Delivery{WebhookID: one.ID, Key: "k", Outcome: models.DeliveryAccepted, At: time.Now()}, time.Time{})
@@ -95,6 +98,7 @@ func TestStore_DeleteWebhook_TakesAllWithIt(t *testing.T) {
 func TestStore_RecordDelivery_SecondIsDuplicate(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h, other := w.hook(t), w.hook(t)
 		at := time.Now().UTC().Truncate(time.Microsecond)
 		record := func(hook models.Webhook, key string, forget time.Time) bool {
@@ -131,6 +135,7 @@ func TestStore_RecordDelivery_SecondIsDuplicate(t *testing.T) {
 func TestStore_RecordDelivery_OneWinner(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h := w.hook(t)
 		var winners atomic.Int32
 		var senders sync.WaitGroup
@@ -162,6 +167,7 @@ func TestStore_RecordDelivery_OneWinner(t *testing.T) {
 func TestStore_RecordUnproven_Bounded(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h := w.hook(t)
 		at := time.Now().UTC().Truncate(time.Microsecond)
 		refuse := func(key, reason, sender string) {
@@ -198,10 +204,11 @@ func TestStore_RecordUnproven_Bounded(t *testing.T) {
 func TestStore_Prune_ForgetsOldDeliveries(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
 		h := w.hook(t)
 		now := time.Now()
 		for i, age := range []time.Duration{0, 6 * 24 * time.Hour, 8 * 24 * time.Hour} {
-			_, err := w.RecordDelivery(w.ctx, models.Delivery{WebhookID: h.ID, Key: fmt.Sprint(i), Outcome: models.DeliveryPing, At: now.Add(-age)}, time.Time{})
+			_, err := w.RecordDelivery(w.ctx, models.Delivery{WebhookID: h.ID, Key: strconv.Itoa(i), Outcome: models.DeliveryPing, At: now.Add(-age)}, time.Time{})
 			ok(t, err)
 		}
 		ok(t, w.Prune(w.ctx, now))

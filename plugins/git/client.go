@@ -127,6 +127,11 @@ func environment(protocol string, more ...[2]string) []string {
 // promisor is the name under which a partial copy knows where the rest is.
 const promisor = "origin"
 
+// partialProcesses is how many programs may run while a partial copy is asked
+// for more. A server that is two-faced makes git look for missing objects by
+// calling itself without end.
+const partialProcesses = 300
+
 // call is one run of git with the network.
 type call struct {
 	timeout  time.Duration
@@ -154,9 +159,12 @@ func (c *client) ask(ctx context.Context, call call) (run.Result, error) {
 		env = append(env, "GIT_SSH_COMMAND="+sshCommand(c.ssh), "GIT_SSH_VARIANT=ssh")
 		sandbox.ReadOnly = []string{c.ssh}
 	}
+	limits := run.Limits{OutputBytes: call.output}
+	if call.partial {
+		limits.Processes = partialProcesses
+	}
 	res, err := c.env.Run.Run(ctx, run.Cmd{
-		Name: "git", Args: call.args, Env: env, Timeout: call.timeout,
-		Limits: run.Limits{OutputBytes: call.output}, Sandbox: sandbox,
+		Name: "git", Args: call.args, Env: env, Timeout: call.timeout, Limits: limits, Sandbox: sandbox,
 	})
 	if exit, ok := errors.AsType[*run.ExitError](err); ok {
 		exit.Tail = c.remote.login.redact(exit.Tail)

@@ -85,6 +85,7 @@ func TestFailureMode03_BranchDeletedAndMadeAgain(t *testing.T) {
 	u.push("--delete", "live")
 	_, err := source.Check(t.Context(), env, before)
 	wantReason(t, err, models.ReasonRefNotFound)
+	wantError(t, err, `no branch "live"`, "main")
 	u.git("checkout", "-q", "main")
 	again := u.commit("two", map[string]string{"a": "2"})
 	u.push("HEAD:refs/heads/live")
@@ -382,6 +383,9 @@ func TestFailureMode16_StaleLocks(t *testing.T) {
 	v = checkAfter(t, source, env, v)
 	if v.Content != second || read(t, build(t, source, env, v), "a") != "2" {
 		t.Errorf("got %+v", v)
+	}
+	if strings.Contains(env.Log.(*lines).String(), "damaged") {
+		t.Error("the mirror was thrown away for a stale lock")
 	}
 }
 

@@ -141,41 +141,6 @@ func TestSource_Check_Subdirectory(t *testing.T) {
 	}
 }
 
-func TestSource_Check_ForcePush(t *testing.T) {
-	u := newUpstream(t, nil)
-	u.publish("root", map[string]string{"a": "1"})
-	u.publish("gone soon", map[string]string{"a": "2"})
-	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
-	check(t, source, env)
-	u.git("checkout", "-q", "--orphan", "fresh")
-	rewritten := u.commit("new root", map[string]string{"a": "3"})
-	u.push("--force", "HEAD:refs/heads/main")
-	v := check(t, source, env)
-	if v.Content != rewritten {
-		t.Errorf("after a force-push of the root: %+v", v)
-	}
-	if got := read(t, build(t, source, env, v), "a"); got != "3" {
-		t.Errorf("built %q", got)
-	}
-}
-
-func TestSource_Check_BranchDeletedAndMadeAgain(t *testing.T) {
-	u := newUpstream(t, nil)
-	u.publish("main", map[string]string{"a": "0"})
-	u.git("checkout", "-q", "-b", "live")
-	u.publish("one", map[string]string{"a": "1"})
-	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "branch": "live"})
-	check(t, source, env)
-	u.push("--delete", "live")
-	_, err := source.Check(t.Context(), env, plugins.Version{})
-	wantError(t, err, `no branch "live"`, "main")
-	again := u.commit("two", map[string]string{"a": "2"})
-	u.push("HEAD:refs/heads/live")
-	if v := check(t, source, env); v.Content != again {
-		t.Errorf("after the branch came back: %+v", v)
-	}
-}
-
 func TestSource_Check_MissingBranchOffersNearOnes(t *testing.T) {
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1"})
@@ -498,28 +463,6 @@ func onlyMirror(t *testing.T, env plugins.Env) string {
 		t.Fatalf("mirrors: %v %v", found, err)
 	}
 	return filepath.Dir(found[0])
-}
-
-func TestSource_Check_CleansLocksOfKilledFetch(t *testing.T) {
-	u := newUpstream(t, nil)
-	u.publish("first", map[string]string{"a": "1"})
-	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
-	check(t, source, env)
-	mirror := onlyMirror(t, env)
-	for _, name := range []string{"shallow.lock", "config.lock", "HEAD.lock", "packed-refs.lock", "refs/hefring/incoming.lock", "objects/pack/tmp_pack_x"} {
-		if err := os.WriteFile(filepath.Join(mirror, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	second := u.publish("second", map[string]string{"a": "2"})
-	v := check(t, source, env)
-	if v.Content != second {
-		t.Errorf("got %+v", v)
-	}
-	build(t, source, env, v)
-	if strings.Contains(env.Log.(*lines).String(), "damaged") {
-		t.Error("the mirror was thrown away for a stale lock")
-	}
 }
 
 func TestSource_Build_RepairsDamagedMirror(t *testing.T) {

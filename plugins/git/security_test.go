@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"hefring/models"
 	"hefring/plugins"
@@ -157,5 +158,35 @@ func TestSource_Check_ForeignAlternates(t *testing.T) {
 	wantError(t, err)
 	if asked.Load() != 0 {
 		t.Error("another server was asked")
+	}
+}
+
+// A server may speak version 2 to us and hand out plain files to git.
+func TestSource_Check_TwoFacedServer(t *testing.T) {
+	u := newUpstream(t, nil)
+	u.allowFilter()
+	u.publish("first", map[string]string{"web/a": "1"})
+	gitIn(t, u.server.Dir("site"), nil, "update-server-info")
+	var dumb atomic.Bool
+	files := http.FileServer(http.Dir(filepath.Dir(u.server.Dir("site"))))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if dumb.Load() && r.UserAgent() != "git/2.0 (Hefring)" {
+			files.ServeHTTP(w, r)
+			return
+		}
+		u.server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	env, source := newEnv(t), open(t, models.Settings{"url": server.URL + "/site.git", "subdirectory": "web"})
+	before := check(t, source, env)
+	dumb.Store(true)
+	u.publish("second", map[string]string{"web/a": "2"})
+	gitIn(t, u.server.Dir("site"), nil, "update-server-info")
+	start := time.Now()
+	if _, err := source.Check(t.Context(), env, before); err != nil {
+		wantError(t, err)
+	}
+	if took := time.Since(start); took > time.Minute {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -176,6 +176,13 @@ func setUpAt(p models.Provider) setUp {
 			},
 			after: "Test delivery shows whether it works. The instance must allow Hefring’s host (webhook ALLOWED_HOST_LIST).",
 		}
+	default:
+		return setUpElsewhere(p)
+	}
+}
+
+func setUpElsewhere(p models.Provider) setUp {
+	switch p {
 	case models.ProviderBitbucket:
 		return setUp{
 			where: "In the repository: Repository settings, Webhooks, Add webhook.",
