@@ -11,7 +11,7 @@ import (
 	"hefring/models"
 )
 
-// The numbers are those of docs/failure-modes.md.
+// The numbers are those of docs/security.md.
 
 func TestFailureMode14_OneCheckForEachUpstream(t *testing.T) {
 	each(t, func(w *world) {
