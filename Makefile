@@ -35,7 +35,7 @@ verify: ## vet, formatting, generated code in step with its source
 	@git diff --exit-code --stat -- '*_templ.go' || { echo "generated code is stale: run make generate and commit"; exit 1; }
 
 unit: ## every package's tests, with the race detector
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /e2e)
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /e2e)
 
 e2e: build ## the real binary with real git, PHP, nginx and a real browser
 	$(GO) test -count=1 -timeout 25m ./e2e/...

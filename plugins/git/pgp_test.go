@@ -1,5 +1,3 @@
-//go:build openpgp
-
 package git_test
 
 import (

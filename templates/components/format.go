@@ -128,13 +128,15 @@ func Count(n int64, one, many string) string {
 
 // Short cuts a hash or a long revision for people.
 func Short(revision string) string {
-	prefix, hash, found := strings.Cut(revision, "@sha1:")
-	if found {
-		prefix = strings.TrimPrefix(strings.TrimPrefix(prefix, "git:"), "refs/heads/")
-		return prefix + " @ " + first(hash, 7)
+	if match := gitRevision.FindStringSubmatch(revision); match != nil {
+		return match[1] + " @ " + match[2]
 	}
 	return hexRun.ReplaceAllStringFunc(first(revision, 120), func(hash string) string { return first(hash, 7) })
 }
+
+// gitRevision is a revision of git: its ref without what all have, and the
+// beginning of its commit.
+var gitRevision = regexp.MustCompile(`^git:(?:refs/(?:heads|tags)/)?(.+?)@sha(?:1|256):([0-9a-f]{7})`)
 
 // hexRun is a hash inside of a revision.
 var hexRun = regexp.MustCompile(`[0-9a-f]{32,}`)

@@ -66,6 +66,9 @@ func TestVersions_OnAButton_TellTheDifference(t *testing.T) {
 		{Version(models.Platform{DrupalVersion: "1", Label: "1"}), "1"},
 		{Version(models.Platform{Label: "x"}), "x"},
 		{Short("git:refs/heads/main@sha1:4f2a91c03be7"), "main @ 4f2a91c"},
+		{Short("git:refs/tags/v1@sha256:4f2a91c03be7;tag:aa"), "v1 @ 4f2a91c"},
+		{Short("git:commit@sha1:4f2a91c03be7"), "commit @ 4f2a91c"},
+		{Short("makefile:md5:43fe4f543c1e128d902c18fb8b8425bb:resolved:4be9d9841918ff98"), "makefile:md5:43fe4f5:resolved:4be9d9841918ff98"},
 		{Short("manual:9.5.11"), "manual:9.5.11"},
 	} {
 		if got[0] != got[1] {
