@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"maps"
 	"testing"
 
 	"hefring/models"
@@ -17,9 +18,7 @@ func TestPlugin_SuiteWithCredentials(t *testing.T) {
 	u.push("refs/tags/v1")
 	settings := func(more models.Settings) models.Settings {
 		s := models.Settings{"url": u.guarded("robot", canary) + "/site.git", "auth": "token", "user": "robot", "token": canary}
-		for name, value := range more {
-			s[name] = value
-		}
+		maps.Copy(s, more)
 		return s
 	}
 	plugintest.Exercise(t, plugintest.Harness{

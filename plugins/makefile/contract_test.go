@@ -1,6 +1,7 @@
 package makefile_test
 
 import (
+	"maps"
 	"testing"
 
 	"hefring/models"
@@ -18,9 +19,7 @@ func TestPlugin_SuiteWithCredentials(t *testing.T) {
 	w.put("/private/malformed.make", "no makefile\x00")
 	settings := func(name string, more models.Settings) models.Settings {
 		s := w.settings(models.Settings{"url": w.web.URL + "/private/" + name, "auth": "token", "user": "reader", "token": secret})
-		for key, value := range more {
-			s[key] = value
-		}
+		maps.Copy(s, more)
 		return s
 	}
 	plugintest.Exercise(t, plugintest.Harness{
