@@ -43,6 +43,8 @@ type world struct {
 	git  *httptest.Server
 	www  string // absolute folder of the recorded files
 	work string // working copies
+	root string // folder of the repositories
+	base string // address of the folder of the repositories, in makefiles
 
 	mu    sync.Mutex
 	pages map[string]string // path -> text, before the recorded files
@@ -73,11 +75,13 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.root = root
 	mux := http.NewServeMux()
 	mux.Handle("/project/", http.StripPrefix("/project", server))
 	mux.Handle("/", server)
 	w.git = httptest.NewServer(mux)
 	t.Cleanup(w.git.Close)
+	w.base = w.git.URL
 	if _, err := server.Create("site", "main"); err != nil {
 		t.Fatal(err)
 	}
@@ -143,12 +147,21 @@ func (w *world) put(path, text string) {
 
 // here turns recorded addresses into those of this world.
 func (w *world) here(text string) string {
-	return strings.NewReplacer(recorded, w.web.URL, "file://@GITROOT@", w.git.URL, "@WWW@", w.www).Replace(text)
+	return strings.NewReplacer(recorded, w.web.URL, "file://@GITROOT@", w.base, "@WWW@", w.www).Replace(text)
 }
 
 // there is the way back.
 func (w *world) there(text string) string {
-	return strings.NewReplacer(w.web.URL, recorded, w.git.URL, "file://@GITROOT@", w.www, "@WWW@").Replace(text)
+	return strings.NewReplacer(w.web.URL, recorded, w.base, "file://@GITROOT@", w.www, "@WWW@").Replace(text)
+}
+
+// byFile has makefiles name the repositories with file:// addresses.
+func (w *world) byFile() {
+	w.t.Helper()
+	w.base = "file://" + w.root
+	if err := os.Symlink(w.root, filepath.Join(w.root, "project")); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func gitIn(t *testing.T, dir string, args ...string) string {
@@ -246,7 +259,7 @@ func newEnv(t *testing.T) plugins.Env {
 
 // settings are those of a makefile of the world.
 func (w *world) settings(more models.Settings) models.Settings {
-	s := models.Settings{"url": w.web.URL + "/site.make", "location": w.web.URL + "/release-history", "git_base": w.git.URL + "/project"}
+	s := models.Settings{"url": w.web.URL + "/site.make", "location": w.web.URL + "/release-history", "git_base": w.base + "/project"}
 	maps.Copy(s, more)
 	return s
 }

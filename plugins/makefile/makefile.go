@@ -168,16 +168,12 @@ func (p Plugin) Open(settings models.Settings) (plugins.Source, error) {
 	s.options.Location = s.location
 	s.options.GitBase = strings.TrimRight(values.Text(fieldGitBase), "/")
 	values.Text(fieldDocroot) // the caller inspects what was built with it
-	for _, field := range []string{fieldLocation, fieldGitBase} {
-		if text := values.Text(field); text != "" {
-			checkBase(values, field, text)
-		}
-	}
 	if values.Text(fieldFrom) == fromGit {
 		s.openGit(values)
 	} else {
 		s.openURL(values)
 	}
+	s.checkBases(values)
 	if err := values.Err(); err != nil {
 		return nil, err
 	}
@@ -212,6 +208,24 @@ func (p Plugin) options(values *plugins.Values) build.Options {
 func shape(raw string) (*url.URL, error) {
 	all := egress.New(egress.Config{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}})
 	return all.CheckURL(raw, "https", "http")
+}
+
+// checkBases looks at the addresses below which releases and repositories are. Of
+// a makefile on this machine the repositories may be there as well.
+func (s *source) checkBases(values *plugins.Values) {
+	if text := values.Text(fieldLocation); text != "" {
+		checkBase(values, fieldLocation, text)
+	}
+	text := values.Text(fieldGitBase)
+	switch {
+	case text == "":
+	case s.local != "" && build.OnThisMachine(text):
+		if _, err := build.LocalPath(text); err != nil {
+			values.Refuse(fieldGitBase, models.Explain(err))
+		}
+	default:
+		checkBase(values, fieldGitBase, text)
+	}
 }
 
 func checkBase(values *plugins.Values, field, text string) {

@@ -29,7 +29,20 @@ func setting(argument string) (name, value string, ok bool) {
 // person at the command line does: the same files, a failure where Drush fails,
 // or an entry of the list of differences.
 func TestSource_Oracle(t *testing.T) {
+	newWorld(t).oracles(t, "")
+}
+
+// TestSource_OracleFromFolders has Drush's builds from repositories made from
+// file:// addresses, as most of them were recorded.
+func TestSource_OracleFromFolders(t *testing.T) {
 	w := newWorld(t)
+	w.byFile()
+	w.oracles(t, "git")
+}
+
+// oracles checks the cases that have the word in their names.
+func (w *world) oracles(t *testing.T, word string) {
+	t.Helper()
 	differs := map[string]bool{}
 	for _, d := range differences() {
 		for _, c := range d.Cases {
@@ -61,7 +74,7 @@ func TestSource_Oracle(t *testing.T) {
 		for _, name := range []string{"mydist", "rec_module", "gitprofile"} {
 			usable = usable && !strings.Contains(w.makefiles(filepath.Dir(file)), "["+name+"]") && !strings.Contains(w.makefiles(filepath.Dir(file)), "= "+name+"\n")
 		}
-		if !usable {
+		if !usable || !strings.Contains(c.Name, word) {
 			left++
 			continue
 		}

@@ -27,6 +27,11 @@ func (l *loader) checkout(ctx context.Context) (string, error) {
 
 // checkoutOf has another repository at a commit in a scratch folder.
 func (l *loader) checkoutOf(ctx context.Context, ref spec.Ref) (string, error) {
+	if l.env.Local && build.OnThisMachine(ref.Git) {
+		return l.place(spec.Ref{Git: ref.Git, Commit: ref.Commit}, func(dst string) error {
+			return build.CheckOut(ctx, l.env, ref.Git, ref.Commit, dst)
+		})
+	}
 	env := l.env
 	env.Answers, env.Peers = nil, nil // they are of the makefile's upstream
 	return l.place(spec.Ref{Git: ref.Git, Commit: ref.Commit}, func(dst string) error {
@@ -90,6 +95,13 @@ func commitOf(ctx context.Context, env plugins.Env, plugin git.Plugin, d spec.Do
 	}
 	if len(names) == 0 {
 		return build.FindCommit(ctx, env, d.URL, d.Revision)
+	}
+	if env.Local && build.OnThisMachine(d.URL) {
+		commit, err := build.FindRef(ctx, env, d.URL, names)
+		if err == nil && commit == "" {
+			err = noRef(d)
+		}
+		return commit, err
 	}
 	answer, err := listRefs(ctx, env, d.URL, names)
 	if errors.Is(err, lsrefs.ErrOldServer) {

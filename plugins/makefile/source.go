@@ -165,6 +165,7 @@ func withoutPlaces(patches []spec.Patch) []spec.Patch {
 // Check reads the makefile with everything that it includes, and finds out what
 // its unpinned projects and branches stand for now.
 func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version) (plugins.Version, error) {
+	env = s.permitted(env)
 	before := readPlan(last.Plan)
 	l, err := s.open(ctx, env, before.Repository.version())
 	if err != nil {
@@ -190,6 +191,13 @@ func (s source) Check(ctx context.Context, env plugins.Env, last plugins.Version
 	v, err := s.version(p)
 	v.Hold = l.hold
 	return v, err
+}
+
+// permitted is env for this makefile: only one that is a file of this machine may
+// name others.
+func (s source) permitted(env plugins.Env) plugins.Env {
+	env.Local = env.Local && s.local != ""
+	return env
 }
 
 func (s source) resolver(env plugins.Env, before plan) resolver {
@@ -301,6 +309,7 @@ func facts(p plan) []models.Fact {
 
 // Build makes the tree of exactly the versions that the check found.
 func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, dst string) (plugins.Made, error) {
+	env = s.permitted(env)
 	p := readPlan(v.Plan)
 	if p.Makefile == nil || len(p.Makefile.Read) == 0 {
 		return plugins.Made{}, errors.New("build makefile: the plan of the version is damaged")

@@ -66,8 +66,8 @@ func Differences() []spec.Difference {
 		},
 		{
 			ID:      "public-repositories",
-			Drush:   "Repositories on the same machine can be cloned with file:// addresses.",
-			Hefring: "Repositories are cloned over https and http only.",
+			Drush:   "Any repository on the same machine can be cloned with a file:// address, whoever wrote the makefile.",
+			Hefring: "Repositories are cloned over https and http. Those with file:// addresses are for makefiles that are files of this machine themselves, on the command line; submodules are never cloned from there.",
 		},
 	}
 }

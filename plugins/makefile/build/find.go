@@ -17,11 +17,10 @@ import (
 // stands for, such as 2fe932c. It fetches the repository's history into the
 // cache, since no server tells that.
 func FindCommit(ctx context.Context, env plugins.Env, address, revision string) (string, error) {
-	u, err := env.Egress.CheckURL(address, "https", "http")
+	r, err := (&builder{env: env, dst: env.Scratch}).at(address, address)
 	if err != nil {
 		return "", err
 	}
-	r := &repository{b: &builder{env: env, dst: env.Scratch}, name: address, url: address, host: u.Host}
 	r.git = r.mirrorDir(true)
 	if err := os.MkdirAll(filepath.Dir(r.git), 0o755); err != nil { //nolint:gosec // another user passes through
 		return "", fmt.Errorf("make git cache: %w", tree.Explain(err, env.Cache))

@@ -90,11 +90,12 @@ func gitEnvironment(more ...string) []string {
 
 // repository is one repository on a server, for one entry.
 type repository struct {
-	b    *builder
-	name string // of the entry
-	url  string
-	host string
-	git  string // folder with the objects
+	b      *builder
+	name   string // of the entry
+	url    string
+	host   string
+	folder string // of a repository on this machine, which has no host
+	git    string // folder with the objects
 }
 
 // git puts the files of the entry's commit into the folder.
@@ -112,7 +113,7 @@ func (b *builder) git(ctx context.Context, e *entry, folder string) (*checkout, 
 	if e.workingCopy || d.Submodule {
 		c, err = r.clone(ctx, e, folder)
 	} else {
-		c, err = r.export(ctx, e, folder)
+		c, err = r.export(ctx, d, b.wantsInfo(e) && developmentBranch(stampedVersion(e)) != "", folder)
 	}
 	if err != nil {
 		return nil, err
@@ -152,11 +153,24 @@ func (b *builder) repository(e *entry, d *spec.Download) (*repository, error) {
 	if d.DefaultURL && b.options.GitBase != "" {
 		address = strings.TrimRight(b.options.GitBase, "/") + strings.TrimPrefix(d.URL, defaultGit)
 	}
-	u, err := b.env.Egress.CheckURL(address, "https", "http")
+	r, err := b.at(e.name, address)
 	if err != nil {
 		return nil, models.Wrapf(models.Invalid, err, "Unable to clone %s from %s: %s", e.name, d.URL, models.Explain(err)).Because(models.ReasonURL)
 	}
-	return &repository{b: b, name: e.name, url: address, host: u.Host}, nil
+	return r, nil
+}
+
+// at is the repository at an address that may be used here.
+func (b *builder) at(name, address string) (*repository, error) {
+	if b.env.Local && OnThisMachine(address) {
+		folder, err := localFolder(address, b.env.Forbidden)
+		return &repository{b: b, name: name, url: address, folder: folder}, err
+	}
+	u, err := b.env.Egress.CheckURL(address, "https", "http")
+	if err != nil {
+		return nil, err
+	}
+	return &repository{b: b, name: name, url: address, host: u.Host}, nil
 }
 
 // mirrorDir is a bare repository in the cache. Those with history are kept apart
@@ -166,9 +180,9 @@ func (r *repository) mirrorDir(history bool) string {
 	return filepath.Join(orElse(r.b.env.Cache, r.b.stage), "makefile", "git", hex.EncodeToString(sum[:16]))
 }
 
-// export writes the files of the commit by way of a mirror.
-func (r *repository) export(ctx context.Context, e *entry, folder string) (*checkout, error) {
-	history := r.b.wantsInfo(e) && developmentBranch(stampedVersion(e)) != ""
+// export writes the files of the commit by way of a mirror, with the history that
+// tells of it if that is wanted.
+func (r *repository) export(ctx context.Context, d *spec.Download, history bool, folder string) (*checkout, error) {
 	r.git = r.mirrorDir(history)
 	if err := os.MkdirAll(filepath.Dir(r.git), 0o755); err != nil { //nolint:gosec // another user passes through
 		return nil, fmt.Errorf("make git cache: %w", tree.Explain(err, r.b.env.Cache))
@@ -181,13 +195,13 @@ func (r *repository) export(ctx context.Context, e *entry, folder string) (*chec
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.want(ctx, e.download, history); err != nil {
+	if err := r.want(ctx, d, history); err != nil {
 		return nil, err
 	}
-	if err := r.write(ctx, e.download.Commit, folder); err != nil {
+	if err := r.write(ctx, d.Commit, folder); err != nil {
 		return nil, err
 	}
-	return r.tell(ctx, e.download.Commit, history)
+	return r.tell(ctx, d.Commit, history)
 }
 
 // lock waits for the mirror's lock, which the kernel drops with its holder.
@@ -296,8 +310,8 @@ func (r *repository) fetch(ctx context.Context, args ...string) error {
 	if strings.HasPrefix(args[0], "--depth") {
 		command, args = append(command, args[0]), args[1:]
 	}
-	command = append(append(command, "--", r.url), args...)
-	return r.remote(ctx, gitCall{writable: []string{r.git}, args: command}, r.onlyHost)
+	command = append(append(command, "--", r.from()), args...)
+	return r.transfer(ctx, gitCall{writable: []string{r.git}, args: command})
 }
 
 // write puts the files of the commit into the folder, and proves that it did.
@@ -453,8 +467,8 @@ func (r *repository) wantAll(ctx context.Context, d *spec.Download, folder strin
 		attempts = append(attempts, []string{"+" + from + ":refs/hefring/commit"})
 	}
 	for _, attempt := range attempts {
-		command := append([]string{"--git-dir=" + r.git, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--refmap=", "--", r.url}, attempt...)
-		err := r.remote(ctx, gitCall{writable: []string{folder}, args: command}, r.onlyHost)
+		command := append([]string{"--git-dir=" + r.git, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--refmap=", "--", r.from()}, attempt...)
+		err := r.transfer(ctx, gitCall{writable: []string{folder}, args: command})
 		if err != nil && !errors.Is(err, errNotOffered) {
 			return err
 		}
@@ -514,6 +528,25 @@ func (r *repository) run(ctx context.Context, c gitCall) (string, error) {
 		return "", full
 	}
 	return string(res.Stdout), err
+}
+
+// from is the address that git is given.
+func (r *repository) from() string {
+	if r.folder == "" {
+		return r.url
+	}
+	u := url.URL{Scheme: "file", Path: r.folder}
+	return u.String()
+}
+
+// transfer runs git with the repository, wherever it is. Its errors are for
+// people.
+func (r *repository) transfer(ctx context.Context, c gitCall) error {
+	if r.folder == "" {
+		return r.remote(ctx, c, r.onlyHost)
+	}
+	_, err := r.withFolder(ctx, c)
+	return err
 }
 
 // onlyHost lets git speak to the repository's server alone.

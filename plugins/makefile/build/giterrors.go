@@ -50,6 +50,8 @@ func (r *repository) fromText(exit *run.ExitError) error {
 	switch {
 	case has("not our ref", "unadvertised object", "shallow capabilities", "find remote ref", "no such remote ref", "does not support shallow"):
 		return errors.Join(errNotOffered, exit)
+	case has("' not allowed"):
+		return r.problem(models.Invalid, models.ReasonURL, exit, "a submodule has an address that is not fetched from. Give it one that begins with https://, or build without submodules.")
 	case has("cannot fork", "Resource temporarily unavailable", "unable to create thread"):
 		return r.problem(models.Unavailable, models.ReasonUnreachable, exit, "this server runs too many programs at the moment. Try again later.")
 	case has("could not read Username", "could not read Password", "Authentication failed", "error: 401", "error: 403"):
@@ -69,7 +71,13 @@ func (r *repository) fromText(exit *run.ExitError) error {
 	case has("fsck error", "itmodules"):
 		return r.problem(models.Invalid, models.ReasonMalformed, exit, "it holds objects that git refuses as malformed or dangerous. Run “git fsck” in it and repair what that reports.")
 	}
-	return r.problem(models.Invalid, models.ReasonMalformed, exit, "%s", lastLine(exit.Tail))
+	return r.problem(models.Invalid, models.ReasonMalformed, exit, "%s", lastLine(reason(exit.Tail)))
+}
+
+// reason leaves out git's general advice after what it says went wrong.
+func reason(text string) string {
+	before, _, _ := strings.Cut(text, "fatal: Could not read from remote repository")
+	return orElse(strings.TrimSpace(before), text)
 }
 
 func lastLine(text string) string {

@@ -75,11 +75,7 @@ func (b *builder) get(n *node, key string, d *Download) {
 		b.wrong(n, key+"[url]", "the download has no address; write %s[url] = https://…", key)
 		return
 	}
-	from := n.file.ref()
-	if u := n.get("url"); u.file != nil {
-		from = u.file.Ref
-	}
-	ref, message := place(from, d.URL, b.local)
+	ref, message := place(origin(n), d.URL, b.local)
 	if message == "" && d.Type == DownloadCopy && ref.URL != "" {
 		message = "only a folder beside the makefile can be copied; use a makefile in a git repository, or the type git"
 	}
@@ -90,12 +86,21 @@ func (b *builder) get(n *node, key string, d *Download) {
 	d.Ref = ref
 }
 
+// origin is the makefile that gives a download its address.
+func origin(n *node) Ref {
+	if u := n.get("url"); u != nil && u.file != nil {
+		return u.file.Ref
+	}
+	return n.file.ref()
+}
+
 func (b *builder) git(e entry, n *node, d *Download) {
 	key := e.in("download")
 	if d.URL == "" {
 		d.URL, d.DefaultURL = DefaultRepository+e.name+".git", true
 	}
-	address, changed, message := gitURL(d.URL, b.local)
+	from := origin(n) // what a local makefile includes from elsewhere names no folders of this machine
+	address, changed, message := gitURL(d.URL, b.local && from.Path != "" && from.URL == "" && from.Git == "")
 	if message != "" {
 		b.wrong(n.get("url"), key+"[url]", "%s cannot be used: %s", quote(shorten(d.URL)), message)
 		return
