@@ -49,6 +49,9 @@ type Field struct {
 	Options     []Option // for FieldChoice
 	Wide        bool     // takes the whole width of a form
 	When        *When    // nil: always; a field that is not wanted is hidden and ignored
+	// Aside says that the setting decides where or when to look and never, beside
+	// Version.Content, what is built: it is no part of the build key.
+	Aside bool
 }
 
 // When makes a field depend on the value of a FieldChoice or FieldBool.

@@ -86,6 +86,19 @@ func Wanted(fields []Field, settings models.Settings) map[string]bool {
 	return wanted
 }
 
+// Shaping gives the settings that are part of the build key: those that decide
+// what is built, where they differ from the default.
+func Shaping(fields []Field, settings models.Settings) models.Settings {
+	wanted := Wanted(fields, settings)
+	shaping := models.Settings{}
+	for _, f := range fields {
+		if value := settings[f.Name]; wanted[f.Name] && !f.Aside && !f.Kind.Secret() && value != "" && value != f.Default {
+			shaping[f.Name] = value
+		}
+	}
+	return shaping
+}
+
 // Secret tells whether values of the kind are kept encrypted and never shown.
 func (k FieldKind) Secret() bool { return k == FieldSecret || k == FieldSecretLines }
 

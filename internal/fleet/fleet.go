@@ -114,7 +114,11 @@ func (f *Fleet) env(log io.Writer) (env plugins.Env, done func(), err error) {
 
 // buildKey is the key of what a version would build to.
 func (f *Fleet) buildKey(d models.Distribution, content string) string {
-	return models.BuildKey(d.UpdateType, d.Settings, content, f.cfg.Tools)
+	settings := d.Settings
+	if plugin, err := f.cfg.Types.Get(d.UpdateType); err == nil {
+		settings = plugins.Shaping(plugin.Fields(), settings)
+	}
+	return models.BuildKey(d.UpdateType, settings, content, f.cfg.Tools)
 }
 
 // jitter spreads an interval by a tenth, so that sources that were added

@@ -282,7 +282,7 @@ func (u updateType) Fields() []plugins.Field {
 	return []plugins.Field{
 		{Name: "url", Label: "Address", Kind: plugins.FieldURL, Required: !u.byHand},
 		{Name: "docroot", Label: "Docroot", Kind: plugins.FieldPath},
-		{Name: "auth", Label: "Sign in", Kind: plugins.FieldBool},
+		{Name: "auth", Label: "Sign in", Kind: plugins.FieldBool, Aside: true},
 		{Name: "password", Label: "Password", Kind: plugins.FieldSecret, When: &plugins.When{Field: "auth", Values: []string{"1"}}},
 	}
 }

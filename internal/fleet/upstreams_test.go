@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +234,25 @@ func TestFleet_RunCheck_StoresWhatIsWrongWithRunningVersions(t *testing.T) {
 		p := w.named("thunder-a1")
 		want(w.T, "unsafe", p.Unsafe(), true)
 		want(w.T, "finding", p.Findings()[0].Title, "SA-CORE")
+	})
+}
+
+// What says where to look, and not what is built, makes no new platform.
+func TestFleet_UpdateDistribution_AsideSettings_BuildNothing(t *testing.T) {
+	each(t, func(w *world) {
+		d, source := w.thunder()
+		edit := func(more models.Settings) {
+			settings := models.Settings{"url": address}
+			maps.Copy(settings, more)
+			_, err := w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, fleet.NewDistribution{Name: d.Name, Settings: settings})
+			ok(w.T, err)
+			w.work()
+		}
+		edit(models.Settings{"auth": "1", "password": "correct horse"})
+		want(w.T, "builds after a credential", source.builds, 1)
+		want(w.T, "condition", w.reload(d).Condition, models.ConditionCurrent)
+		edit(models.Settings{"docroot": "web"})
+		want(w.T, "builds after another docroot", source.builds, 2)
 	})
 }
 

@@ -186,20 +186,14 @@ func (j *job) look(ctx context.Context) (plugins.Version, error) {
 	return v, nil
 }
 
-// buildKey is the one of a distribution with these settings: secrets do not
-// count, and neither does what was left empty.
+// buildKey is the one of a distribution with these settings.
 func (j *job) buildKey() (string, error) {
 	plugin, err := j.workshop.config.Types.Get(j.request.Type)
 	if err != nil {
 		return "", err
 	}
-	public := models.Settings{}
-	for _, field := range plugin.Fields() {
-		if value := j.request.Settings[field.Name]; value != "" && !field.Kind.Secret() {
-			public[field.Name] = value
-		}
-	}
-	return models.BuildKey(j.request.Type, public, j.version.Content, j.workshop.config.Tools), nil
+	shaping := plugins.Shaping(plugin.Fields(), j.request.Settings)
+	return models.BuildKey(j.request.Type, shaping, j.version.Content, j.workshop.config.Tools), nil
 }
 
 func (j *job) finish() Report {

@@ -70,11 +70,11 @@ func (Plugin) Fields() []plugins.Field {
 			Help:        "A package that “composer create-project” can be used with.",
 		},
 		{
-			Name: fieldConstraint, Label: "Version", Kind: plugins.FieldText, Placeholder: "^11",
+			Name: fieldConstraint, Aside: true, Label: "Version", Kind: plugins.FieldText, Placeholder: "^11",
 			Help: "Which versions to follow, as Composer writes it: ^11.2, ~10.5.0, 11.1.3, ^3@beta. Empty: the newest one.",
 		},
 		{
-			Name: fieldStability, Label: "Stability", Kind: plugins.FieldChoice, Default: anyStability,
+			Name: fieldStability, Aside: true, Label: "Stability", Kind: plugins.FieldChoice, Default: anyStability,
 			Options: []plugins.Option{
 				{Value: anyStability, Label: "As the version says, else stable"},
 				{Value: "stable", Label: "Stable only"},
@@ -100,7 +100,7 @@ func (Plugin) Fields() []plugins.Field {
 			Help: "Take dependencies only from the repositories above and from those that the package names.",
 		},
 		{
-			Name: fieldUser, Label: "User", Kind: plugins.FieldText,
+			Name: fieldUser, Aside: true, Label: "User", Kind: plugins.FieldText,
 			Help: "For a private repository. Leave it empty where a token alone is used (bearer).",
 		},
 		{

@@ -76,7 +76,7 @@ func when(field string, values ...string) *plugins.When {
 // Fields are the settings of the type.
 func (Plugin) Fields() []plugins.Field {
 	fields := []plugins.Field{{
-		Name: fieldURL, Label: "Repository URL", Kind: plugins.FieldURL, Required: true, Wide: true,
+		Name: fieldURL, Aside: true, Label: "Repository URL", Kind: plugins.FieldURL, Required: true, Wide: true,
 		Placeholder: "https://git.example.org/team/website.git",
 		Help:        "An https address, or an SSH address such as git@git.example.org:team/website.git.",
 	}}
@@ -89,12 +89,12 @@ func (Plugin) Fields() []plugins.Field {
 func credentialFields() []plugins.Field {
 	return []plugins.Field{
 		{
-			Name: fieldAuth, Label: "Credentials", Kind: plugins.FieldChoice, Default: authNone,
+			Name: fieldAuth, Aside: true, Label: "Credentials", Kind: plugins.FieldChoice, Default: authNone,
 			Options: []plugins.Option{{Value: authNone, Label: "None"}, {Value: authToken, Label: "User and token"}, {Value: authKey, Label: "SSH key"}},
 			Help:    "For repositories that not everybody may read.",
 		},
 		{
-			Name: fieldUser, Label: "User", Kind: plugins.FieldText, When: when(fieldAuth, authToken), Placeholder: defaultUser,
+			Name: fieldUser, Aside: true, Label: "User", Kind: plugins.FieldText, When: when(fieldAuth, authToken), Placeholder: defaultUser,
 			Help: "Leave it empty for an access token of GitHub, GitLab or Gitea.",
 		},
 		{
@@ -106,7 +106,7 @@ func credentialFields() []plugins.Field {
 			Help: "A key without passphrase that may read the repository and nothing else.",
 		},
 		{
-			Name: fieldKnownHosts, Label: "Known host keys", Kind: plugins.FieldLines, Required: true, Wide: true, When: when(fieldAuth, authKey),
+			Name: fieldKnownHosts, Aside: true, Label: "Known host keys", Kind: plugins.FieldLines, Required: true, Wide: true, When: when(fieldAuth, authKey),
 			Placeholder: "git.example.org ssh-ed25519 AAAA…",
 			Help:        "Lines as ssh-keyscan prints them. Compare the fingerprints with those that the host's owner publishes: no other key is accepted.",
 		},
@@ -116,7 +116,7 @@ func credentialFields() []plugins.Field {
 func referenceFields() []plugins.Field {
 	return []plugins.Field{
 		{
-			Name: fieldKind, Label: "Follow", Kind: plugins.FieldChoice,
+			Name: fieldKind, Aside: true, Label: "Follow", Kind: plugins.FieldChoice,
 			Options: []plugins.Option{
 				{Value: kindBranch, Label: "A branch"},
 				{Value: kindDefault, Label: "The repository's default branch"},
@@ -129,39 +129,39 @@ func referenceFields() []plugins.Field {
 			Help: "A tag or commit stays as it is; everything else brings updates.",
 		},
 		{
-			Name: fieldBranch, Label: "Branch", Kind: plugins.FieldText, Placeholder: "main", When: when(fieldKind, "", kindBranch),
+			Name: fieldBranch, Aside: true, Label: "Branch", Kind: plugins.FieldText, Placeholder: "main", When: when(fieldKind, "", kindBranch),
 			Help: "Leave it empty for the repository's own default branch.",
 		},
 		{
-			Name: fieldRange, Label: "Versions", Kind: plugins.FieldText, Required: true, Placeholder: "^10.2", When: when(fieldKind, kindRange),
+			Name: fieldRange, Aside: true, Label: "Versions", Kind: plugins.FieldText, Required: true, Placeholder: "^10.2", When: when(fieldKind, kindRange),
 			Help: "A range as Composer has them: ^10.2, ~1.4, >=1.0 <2, 10.x, 7.x-2.x. Tags that are no versions are left out.",
 		},
 		{
-			Name: fieldPrefix, Label: "Before the version", Kind: plugins.FieldText, Placeholder: "component/v", When: when(fieldKind, kindRange),
+			Name: fieldPrefix, Aside: true, Label: "Before the version", Kind: plugins.FieldText, Placeholder: "component/v", When: when(fieldKind, kindRange),
 			Help: "What stands before the version in the tags' names; a v alone need not be named. Or a regular expression between slashes whose group is the version: /component-(.+)/.",
 		},
 		{
-			Name: fieldPattern, Label: "Pattern", Kind: plugins.FieldText, Required: true, Placeholder: "release-*", When: when(fieldKind, kindPattern),
+			Name: fieldPattern, Aside: true, Label: "Pattern", Kind: plugins.FieldText, Required: true, Placeholder: "release-*", When: when(fieldKind, kindPattern),
 			Help: "* is any text without a slash, ? one character. Or a regular expression (RE2) between slashes for the whole name, whose group decides the order: /release-([0-9]+)/.",
 		},
 		{
-			Name: fieldPreReleases, Label: "Take pre-releases, too", Kind: plugins.FieldBool, When: when(fieldKind, kindRange, kindPattern),
+			Name: fieldPreReleases, Aside: true, Label: "Take pre-releases, too", Kind: plugins.FieldBool, When: when(fieldKind, kindRange, kindPattern),
 			Help: "Such as 10.4.0-rc1.",
 		},
 		{
-			Name: fieldTag, Label: "Tag", Kind: plugins.FieldText, Required: true, Placeholder: "v10.2.0", When: when(fieldKind, kindTag),
+			Name: fieldTag, Aside: true, Label: "Tag", Kind: plugins.FieldText, Required: true, Placeholder: "v10.2.0", When: when(fieldKind, kindTag),
 			Help: "If it is moved to another commit, a person is asked.",
 		},
 		{
-			Name: fieldRef, Label: "Ref", Kind: plugins.FieldText, Required: true, Placeholder: "refs/pull/12/head", When: when(fieldKind, kindRef),
+			Name: fieldRef, Aside: true, Label: "Ref", Kind: plugins.FieldText, Required: true, Placeholder: "refs/pull/12/head", When: when(fieldKind, kindRef),
 			Help: "In full, beginning with refs/.",
 		},
 		{
-			Name: fieldCommit, Label: "Commit", Kind: plugins.FieldText, Required: true, Wide: true, When: when(fieldKind, kindCommit),
+			Name: fieldCommit, Aside: true, Label: "Commit", Kind: plugins.FieldText, Required: true, Wide: true, When: when(fieldKind, kindCommit),
 			Help: "Its whole name of 40 digits.",
 		},
 		{
-			Name: fieldRewrite, Label: "When history is rewritten", Kind: plugins.FieldChoice, Default: rewriteBuild,
+			Name: fieldRewrite, Aside: true, Label: "When history is rewritten", Kind: plugins.FieldChoice, Default: rewriteBuild,
 			When:    when(fieldKind, "", kindBranch, kindDefault, kindRef),
 			Options: []plugins.Option{{Value: rewriteBuild, Label: "Build, and say so"}, {Value: rewriteHold, Label: "Ask a person first"}},
 			Help:    "After a force-push the new commits do not follow the ones before.",
@@ -193,7 +193,7 @@ func contentFields() []plugins.Field {
 func verificationFields() []plugins.Field {
 	return []plugins.Field{
 		{
-			Name: fieldVerify, Label: "Required signature", Kind: plugins.FieldChoice, Default: verifyNone,
+			Name: fieldVerify, Aside: true, Label: "Required signature", Kind: plugins.FieldChoice, Default: verifyNone,
 			Options: []plugins.Option{
 				{Value: verifyNone, Label: "None"},
 				{Value: verifyCommit, Label: "Of the commit"},
@@ -203,7 +203,7 @@ func verificationFields() []plugins.Field {
 			Help: "What is not signed with a trusted key is not built.",
 		},
 		{
-			Name: fieldTrusted, Label: "Trusted keys", Kind: plugins.FieldLines, Required: true, Wide: true,
+			Name: fieldTrusted, Aside: true, Label: "Trusted keys", Kind: plugins.FieldLines, Required: true, Wide: true,
 			When: when(fieldVerify, verifyCommit, verifyTag, verifyBoth), Placeholder: "ssh-ed25519 AAAA… maintainer",
 			Help: "OpenPGP public keys in armor, SSH public keys, or lines of an allowed signers file. A key that has expired is no longer accepted.",
 		},

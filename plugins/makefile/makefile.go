@@ -97,7 +97,7 @@ func placeFields() []plugins.Field {
 			Placeholder: "https://git.example.org/team/makefiles.git",
 		},
 		{
-			Name: fieldRef, Label: "Branch", Kind: plugins.FieldText, Placeholder: "main", When: when(fieldFrom, fromGit),
+			Name: fieldRef, Aside: true, Label: "Branch", Kind: plugins.FieldText, Placeholder: "main", When: when(fieldFrom, fromGit),
 			Help: "Leave it empty for the repository's own default branch.",
 		},
 		{
@@ -105,18 +105,18 @@ func placeFields() []plugins.Field {
 			Help: "The makefile inside of the repository.",
 		},
 		{
-			Name: fieldAuth, Label: "Credentials", Kind: plugins.FieldChoice, Default: authNone,
+			Name: fieldAuth, Aside: true, Label: "Credentials", Kind: plugins.FieldChoice, Default: authNone,
 			Options: []plugins.Option{{Value: authNone, Label: "None"}, {Value: authToken, Label: "User and token"}, {Value: authKey, Label: "SSH key"}},
 			Help:    "For makefiles that not everybody may read. What the makefile names is asked without them, except files beside it.",
 		},
-		{Name: fieldUser, Label: "User", Kind: plugins.FieldText, When: when(fieldAuth, authToken)},
+		{Name: fieldUser, Aside: true, Label: "User", Kind: plugins.FieldText, When: when(fieldAuth, authToken)},
 		{Name: fieldToken, Label: "Token", Kind: plugins.FieldSecret, Required: true, When: when(fieldAuth, authToken)},
 		{
 			Name: fieldKey, Label: "Private SSH key", Kind: plugins.FieldSecretLines, Required: true, Wide: true, When: when(fieldAuth, authKey),
 			Help: "A key without passphrase that may read the repository and nothing else.",
 		},
 		{
-			Name: fieldKnownHosts, Label: "Known host keys", Kind: plugins.FieldLines, Required: true, Wide: true, When: when(fieldAuth, authKey),
+			Name: fieldKnownHosts, Aside: true, Label: "Known host keys", Kind: plugins.FieldLines, Required: true, Wide: true, When: when(fieldAuth, authKey),
 			Help: "Lines as ssh-keyscan prints them.",
 		},
 	}

@@ -75,7 +75,7 @@ func (Plugin) Fields() []plugins.Field {
 			Options: []plugins.Option{{Value: coreCurrent, Label: "Drupal 8 and later"}, {Value: core7, Label: "Drupal 7"}, {Value: core6, Label: "Drupal 6"}},
 		},
 		{
-			Name: fieldChannel, Label: "Releases", Kind: plugins.FieldChoice, Default: channelStable,
+			Name: fieldChannel, Aside: true, Label: "Releases", Kind: plugins.FieldChoice, Default: channelStable,
 			Options: []plugins.Option{
 				{Value: channelStable, Label: "Full releases"},
 				{Value: channelEarly, Label: "Full releases, candidates, betas and alphas"},
@@ -84,7 +84,7 @@ func (Plugin) Fields() []plugins.Field {
 			Help: "Only supported releases without known holes are taken.",
 		},
 		{
-			Name: fieldMajor, Label: "Major version", Kind: plugins.FieldNumber, Placeholder: "10", Required: true,
+			Name: fieldMajor, Aside: true, Label: "Major version", Kind: plugins.FieldNumber, Placeholder: "10", Required: true,
 			When: &plugins.When{Field: fieldChannel, Values: []string{channelMajor}},
 		},
 		{
