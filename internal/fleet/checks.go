@@ -240,10 +240,10 @@ func (f *Fleet) checkFailed(ctx context.Context, r *round, l *look, cause error)
 	l.err = cause
 	l.check.Outcome, l.check.NewRevision = models.CheckFailed, d.Observed
 	l.check.Reason, l.check.Message = models.ReasonOf(cause), models.Explain(cause)
-	condition, reason := models.ConditionFailing, l.check.Message
+	stands := always(models.ConditionFailing, l.check.Reason, l.check.Message)
 	switch l.check.Reason {
 	case models.ReasonRateLimited: // it says nothing about what the source holds
-		l.check.Outcome, condition, reason = models.CheckThrottled, d.Condition, d.Reason
+		l.check.Outcome, stands = models.CheckThrottled, asBefore
 	case models.ReasonAddressBlocked:
 		l.check.Outcome = models.CheckBlocked
 	default:
@@ -251,18 +251,58 @@ func (f *Fleet) checkFailed(ctx context.Context, r *round, l *look, cause error)
 	if l.check.Reason.OfUpstream() {
 		r.upstream = cause
 	}
-	if err := f.recordCheck(ctx, r.task, &l.check, condition, reason, nil); err != nil {
+	if err := f.recordCheck(ctx, r.task, &l.check, nil, stands); err != nil {
 		return errors.Join(cause, err)
 	}
 	r.log.Printf(models.LevelError, "%s", l.check.Message)
 	return nil
 }
 
+// standing is how a distribution stands after a check. It is asked inside of the
+// transaction that records the check, because a build may end meanwhile.
+type standing func(ctx context.Context, tx Tx, d models.Distribution) (models.Condition, models.Reason, string, error)
+
+func always(condition models.Condition, code models.Reason, reason string) standing {
+	return func(context.Context, Tx, models.Distribution) (models.Condition, models.Reason, string, error) {
+		return condition, code, reason, nil
+	}
+}
+
+func asBefore(_ context.Context, _ Tx, d models.Distribution) (models.Condition, models.Reason, string, error) {
+	return d.Condition, d.ReasonCode, d.Reason, nil
+}
+
+// asBuilt is how a distribution stands whose source holds what a platform was, or
+// is being, made from.
+func asBuilt(platformID int64) standing {
+	return func(ctx context.Context, tx Tx, _ models.Distribution) (models.Condition, models.Reason, string, error) {
+		p, err := tx.Platform(ctx, platformID)
+		switch {
+		case err != nil:
+			return "", "", "", err
+		case p.State == models.PlatformFailed:
+			return models.ConditionFailing, models.ReasonBuild, p.Reason, nil
+		case p.State == models.PlatformQueued, p.State == models.PlatformBuilding:
+			return models.ConditionChanged, "", "", nil
+		default:
+			return models.ConditionCurrent, "", "", nil
+		}
+	}
+}
+
 // recordCheck stores what a check found, as long as its task is ours. state is
 // what is to be remembered of the source; nil leaves that alone.
-func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Check, condition models.Condition, reason string, state *models.SourceState) error {
+func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Check, state *models.SourceState, stands standing) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.HoldsTask(ctx, t); err != nil {
+			return err
+		}
+		d, err := tx.LockDistribution(ctx, check.DistributionID)
+		if err != nil {
+			return err
+		}
+		condition, code, reason, err := stands(ctx, tx, d)
+		if err != nil {
 			return err
 		}
 		if state != nil {
@@ -270,7 +310,10 @@ func (f *Fleet) recordCheck(ctx context.Context, t models.Task, check *models.Ch
 				return err
 			}
 		}
-		return tx.RecordCheck(ctx, check, condition, reason)
+		if err := tx.RecordCheck(ctx, check, condition, reason); err != nil || code == check.Reason {
+			return err
+		}
+		return tx.SetCondition(ctx, d.ID, condition, code, reason)
 	})
 }
 
@@ -303,18 +346,10 @@ func (f *Fleet) checked(ctx context.Context, r *round, l *look, state models.Sou
 		return f.wentBack(ctx, r, l, state, *known)
 	}
 	l.check.Outcome, l.message = models.CheckUnchanged, "Unchanged: "+v.Label
-	condition, reason := models.ConditionCurrent, ""
-	switch known.State {
-	case models.PlatformFailed:
-		condition, reason, l.check.Reason = models.ConditionFailing, known.Reason, models.ReasonBuild
-	case models.PlatformQueued, models.PlatformBuilding:
-		condition = models.ConditionChanged
-	default:
-	}
 	if before == state {
-		return f.recordCheck(ctx, r.task, &l.check, condition, reason, nil)
+		return f.recordCheck(ctx, r.task, &l.check, nil, asBuilt(known.ID))
 	}
-	return f.recordCheck(ctx, r.task, &l.check, condition, reason, &state)
+	return f.recordCheck(ctx, r.task, &l.check, &state, asBuilt(known.ID))
 }
 
 // stale tells whether a platform is so old that the same revision is built anew.
@@ -364,7 +399,7 @@ func (f *Fleet) held(ctx context.Context, r *round, l *look, state models.Source
 	l.check.Outcome, l.check.Reason, l.check.Message = models.CheckHeld, v.Hold.Reason, v.Hold.Message
 	l.message = "Held: " + v.Hold.Message
 	r.log.Printf(models.LevelWarn, "%s", v.Hold.Message)
-	return f.recordCheck(ctx, r.task, &l.check, models.ConditionHeld, v.Hold.Message, &state)
+	return f.recordCheck(ctx, r.task, &l.check, &state, always(models.ConditionHeld, v.Hold.Reason, v.Hold.Message))
 }
 
 // Pending gives the version of a distribution that waits for a person; false

@@ -350,3 +350,44 @@ func TestFleet_RegisterPlatform_ByHand(t *testing.T) {
 		wantCode(w.T, err, models.Invalid, "Check now")
 	})
 }
+
+// between lets something happen after the platforms were read.
+type between struct {
+	fleet.Store
+
+	then func()
+}
+
+func (b between) PlatformsOf(ctx context.Context, id int64) ([]models.Platform, error) {
+	list, err := b.Store.PlatformsOf(ctx, id)
+	b.then()
+	return list, err
+}
+
+// A build that ends while a check decides is not forgotten by it.
+func TestFleet_RunCheck_BuildEndsMeanwhile_ItsEndStays(t *testing.T) {
+	each(t, func(w *world) {
+		d, source := w.thunder()
+		source.says("b2")
+		source.builder(func(context.Context, string) error { return models.Errorf(models.Invalid, "Composer says no.") })
+		w.check(d)
+		build := w.pending(models.TaskBuild)
+		check, err := w.fleet.CheckNow(w.ctx, "ada", d.ID)
+		ok(w.T, err)
+		reads := 0
+		then := func() {
+			if reads++; reads == 2 { // the first asks about running versions
+				w.run(build.ID)
+			}
+		}
+		taken, err := w.TakeTask(w.ctx, check.ID)
+		ok(w.T, err)
+		late := w.replica(between{w.Store, then})
+		_, _, err = late.RunCheck(w.ctx, taken, &log{})
+		ok(w.T, err)
+		d = w.reload(d)
+		want(w.T, "condition", d.Condition, models.ConditionFailing)
+		want(w.T, "code", d.ReasonCode, models.ReasonBuild)
+		want(w.T, "reason", d.Reason, "Composer says no.")
+	})
+}

@@ -40,6 +40,9 @@ type Tx interface {
 	CreateDistribution(ctx context.Context, d *models.Distribution) error // Conflict: slug or name taken
 	SaveDistribution(ctx context.Context, d *models.Distribution) error   // name, settings, source, intervals
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
+	// LockDistribution makes others that change a distribution wait for this
+	// transaction, and gives it as it is then.
+	LockDistribution(ctx context.Context, id int64) (models.Distribution, error)
 	// RecordCheck stores what a check found: the check's row (joined to the row
 	// before where both are unchanged) and the distribution's condition,
 	// reason, observed revision and last check.

@@ -43,6 +43,15 @@ func (s *Store) Distribution(ctx context.Context, id int64) (models.Distribution
 	return get[models.Distribution](ctx, s, "distribution", id)
 }
 
+// LockDistribution makes others that change a distribution wait for this
+// transaction, and gives it as it is then.
+func (s *Store) LockDistribution(ctx context.Context, id int64) (models.Distribution, error) {
+	if err := s.with(ctx).Model(&models.Distribution{}).Where("id = ?", id).UpdateColumn("id", id).Error; err != nil {
+		return models.Distribution{}, fmt.Errorf("lock distribution %d: %w", id, err)
+	}
+	return s.Distribution(ctx, id)
+}
+
 // RecordCheck stores what a check found: its row, joined to the row before
 // where both are unchanged, and the distribution's condition, reason, observed
 // revision and last check. c.ID becomes the row's id.
