@@ -73,17 +73,29 @@ func (e *Error) After(wait time.Duration) *Error {
 
 // ReasonOf finds the first reason in err's chain; "" when there is none.
 func ReasonOf(err error) Reason {
+	return firstOf(err, func(e *Error) Reason { return e.Reason })
+}
+
+// RetryAfterOf finds the first pause in err's chain that the other side asked
+// for; 0 when there is none.
+func RetryAfterOf(err error) time.Duration {
+	return firstOf(err, func(e *Error) time.Duration { return e.RetryAfter })
+}
+
+// firstOf gives the first value that an Error in err's chain has.
+func firstOf[T comparable](err error, get func(*Error) T) T {
+	var none T
 	for err != nil {
 		e, ok := errors.AsType[*Error](err)
 		if !ok {
-			return ""
+			return none
 		}
-		if e.Reason != "" {
-			return e.Reason
+		if value := get(e); value != none {
+			return value
 		}
 		err = e.Err
 	}
-	return ""
+	return none
 }
 
 func (e *Error) Error() string {

@@ -72,10 +72,10 @@ type look struct {
 	err          error
 }
 
-func (r *round) peers(of int) []plugins.Source {
+func (r *round) peers(of *look) []plugins.Source {
 	var peers []plugins.Source
-	for i, one := range r.looks {
-		if i != of && one.source != nil {
+	for i := range r.looks {
+		if one := &r.looks[i]; one != of && one.source != nil {
 			peers = append(peers, one.source)
 		}
 	}
@@ -168,7 +168,7 @@ func (f *Fleet) look(ctx context.Context, r *round, l *look, last plugins.Versio
 	if env.Egress != nil {
 		env.Egress = env.Egress.Metered(meter)
 	}
-	env.Answers, env.Peers = r.answers, r.peers(slices.IndexFunc(r.looks, func(o look) bool { return o.distribution.ID == l.distribution.ID }))
+	env.Answers, env.Peers = r.answers, r.peers(l)
 	version, err := l.source.Check(ctx, env, last)
 	if err == nil {
 		f.assess(ctx, l, env, r.log)

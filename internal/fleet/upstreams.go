@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -238,7 +237,7 @@ func (f *Fleet) settle(ctx context.Context, r *round, u models.Upstream) error {
 			return err
 		}
 		if reason == models.ReasonRateLimited {
-			if err := tx.BlockHost(ctx, u.Host, now.Add(max(retryAfter(cause), time.Minute))); err != nil {
+			if err := tx.BlockHost(ctx, u.Host, now.Add(max(models.RetryAfterOf(cause), time.Minute))); err != nil {
 				return err
 			}
 		}
@@ -262,26 +261,11 @@ const replicaLag = 30 * time.Second
 func (f *Fleet) reschedule(ctx context.Context, tx Tx, u models.Upstream, base time.Duration, cause error) error {
 	next := f.nextCheck(u, base)
 	if u.Failures > 0 && !u.Stalled && next != nil {
-		at := f.cfg.Now().Add(u.Backoff(base, retryAfter(cause), rand.Float64())) //nolint:gosec // nothing secret
+		at := f.cfg.Now().Add(u.Backoff(base, models.RetryAfterOf(cause), rand.Float64())) //nolint:gosec // nothing secret
 		next = &at
 	}
 	_, err := tx.ClaimUpstream(ctx, u, next)
 	return err
-}
-
-// retryAfter is the pause that the other side asked for.
-func retryAfter(err error) time.Duration {
-	for err != nil {
-		e, ok := errors.AsType[*models.Error](err)
-		if !ok {
-			return 0
-		}
-		if e.RetryAfter > 0 {
-			return e.RetryAfter
-		}
-		err = e.Err
-	}
-	return 0
 }
 
 // TryAgain lets checks of a distribution's stalled upstream go on, and makes one.

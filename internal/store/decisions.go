@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -46,7 +47,7 @@ func (s *Store) brokenSites(ctx context.Context, limit int) ([]fleet.Decision, e
 	for _, one := range found {
 		decisions = append(decisions, fleet.Decision{
 			Kind: fleet.DecideBroken, Subject: siteSubject(one.ID), Title: one.URI,
-			Why: orElse(one.Reason, "The site is broken. Its last task says more."), TaskID: one.TaskID, Sites: 1, At: one.UpdatedAt,
+			Why: cmp.Or(one.Reason, "The site is broken. Its last task says more."), TaskID: one.TaskID, Sites: 1, At: one.UpdatedAt,
 		})
 	}
 	return decisions, err
@@ -79,11 +80,11 @@ func (s *Store) recoveredSites(ctx context.Context, limit int) ([]fleet.Decision
 		d := fleet.Decision{
 			Kind: fleet.DecideRecovered, Subject: siteSubject(one.ID), Title: one.URI, TaskID: one.TaskID,
 			PlatformID: one.PlatformID, PlatformName: one.PlatformName, Sites: 1,
-			Why: orElse(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s. The site serves as before.", one.PlatformName, one.FailedStep)),
+			Why: cmp.Or(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s. The site serves as before.", one.PlatformName, one.FailedStep)),
 		}
 		if one.State == models.UpgradeFatal {
 			d.Kind = fleet.DecideBroken
-			d.Why = orElse(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s and could not be put back. Look at the site.", one.PlatformName, one.FailedStep))
+			d.Why = cmp.Or(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s and could not be put back. Look at the site.", one.PlatformName, one.FailedStep))
 		}
 		if one.EndedAt != nil {
 			d.At = *one.EndedAt
@@ -117,7 +118,7 @@ func (s *Store) failedBuilds(ctx context.Context, limit int) ([]fleet.Decision, 
 	for _, one := range found {
 		decisions = append(decisions, fleet.Decision{
 			Kind: fleet.DecideBuild, Subject: platformSubject(one.ID), Title: one.Name, TaskID: one.TaskID, At: one.UpdatedAt,
-			Why: orElse(one.Reason, "The newest platform of "+one.Distribution+" did not build. Its log says why."),
+			Why: cmp.Or(one.Reason, "The newest platform of "+one.Distribution+" did not build. Its log says why."),
 		})
 	}
 	return decisions, err
@@ -147,7 +148,7 @@ func (s *Store) stalledSources(ctx context.Context, limit int) ([]fleet.Decision
 		}
 		decisions = append(decisions, fleet.Decision{
 			Kind: fleet.DecideSource, Subject: models.Subject{Kind: models.SubjectDistribution, ID: one.ID}, Title: one.Name,
-			Why: orElse(one.Reason, why), TaskID: one.TaskID, At: one.At,
+			Why: cmp.Or(one.Reason, why), TaskID: one.TaskID, At: one.At,
 		})
 	}
 	return decisions, err
@@ -218,11 +219,4 @@ func areSites(n int) string {
 		return "1 site is"
 	}
 	return fmt.Sprintf("%d sites are", n)
-}
-
-func orElse(text, otherwise string) string {
-	if text != "" {
-		return text
-	}
-	return otherwise
 }

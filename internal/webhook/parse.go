@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -186,7 +187,7 @@ func gitlab(event string, read payload) Message {
 	case "Release Hook", "":
 		m.Kind = Push
 	case "System Hook":
-		m.Event = first(read.EventName, event)
+		m.Event = cmp.Or(read.EventName, event)
 		switch read.EventName {
 		case "push", "tag_push":
 			m.Kind, m.Refs = Push, refs(full(read.Ref))
@@ -218,14 +219,14 @@ func bitbucketCloud(event string, read payload) Message {
 // bitbucketServer reads
 // confluence.atlassian.com/bitbucketserver/event-payload-938025882.html.
 func bitbucketServer(event string, read payload) Message {
-	m := Message{Event: first(event, read.EventKey)}
+	m := Message{Event: cmp.Or(event, read.EventKey)}
 	switch m.Event {
 	case "diagnostics:ping":
 		m.Kind = Ping
 	case "repo:refs_changed", "mirror:repo_synchronized", "":
 		m.Kind = Push
 		for _, change := range read.Changes {
-			m.Refs = append(m.Refs, full(first(change.Ref.ID, change.RefID)))
+			m.Refs = append(m.Refs, full(cmp.Or(change.Ref.ID, change.RefID)))
 		}
 	}
 	return m
@@ -234,11 +235,11 @@ func bitbucketServer(event string, read payload) Message {
 // generic is a message of somebody who knows what a webhook of ours is for: all
 // of them mean that the source may have changed.
 func generic(read payload) Message {
-	m := Message{Event: first(read.Type, "delivery"), Kind: Push}
+	m := Message{Event: cmp.Or(read.Type, "delivery"), Kind: Push}
 	if m.Event == "ping" {
 		m.Kind = Ping
 	}
-	if ref := first(read.Ref, read.Data.Ref); ref != "" {
+	if ref := cmp.Or(read.Ref, read.Data.Ref); ref != "" {
 		m.Refs = refs(full(ref))
 	}
 	return m
@@ -307,15 +308,6 @@ func idHeaders(p models.Provider) []string {
 	}
 }
 
-func first(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
 // clip bounds what is kept of a text and takes out what nobody can read.
 func clip(text string) string {
 	text = strings.ToValidUTF8(text[:min(len(text), maxText)], "")
@@ -343,7 +335,7 @@ func eventOf(p models.Provider, header http.Header) string {
 	case models.ProviderGitHub:
 		return header.Get("X-Github-Event")
 	case models.ProviderGitea:
-		return first(header.Get("X-Forgejo-Event"), header.Get("X-Gitea-Event"))
+		return cmp.Or(header.Get("X-Forgejo-Event"), header.Get("X-Gitea-Event"))
 	case models.ProviderGitLab, models.ProviderGitLabToken:
 		return header.Get("X-Gitlab-Event")
 	case models.ProviderBitbucket, models.ProviderBitbucketServer:

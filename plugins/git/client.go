@@ -3,10 +3,8 @@ package git
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -76,54 +74,6 @@ func fieldError(field string, err error) error {
 	return &shown
 }
 
-// hardening is git's configuration against what a repository or its server may
-// try.
-func hardening() [][2]string {
-	return [][2]string{
-		{"protocol.file.allow", "never"},
-		{"protocol.version", "2"},
-		{"core.hooksPath", "/dev/null"},
-		{"core.fsmonitor", "false"},
-		{"core.symlinks", "true"},
-		{"core.autocrlf", "false"},
-		{"core.attributesFile", "/dev/null"},
-		{"core.protectNTFS", "true"},
-		{"core.protectHFS", "true"},
-		{"safe.bareRepository", "explicit"},
-		{"transfer.fsckObjects", "true"},
-		{"fetch.fsckObjects", "true"},
-		// Old and harmless, and common in long histories.
-		{"fetch.fsck.zeroPaddedFilemode", "ignore"},
-		{"fetch.fsck.badTimezone", "ignore"},
-		{"transfer.bundleURI", "false"},
-		{"transfer.unpackLimit", "1"},
-		{"fetch.unpackLimit", "1"},
-		{"fetch.recurseSubmodules", "false"},
-		{"submodule.recurse", "false"},
-		{"http.followRedirects", "false"},
-		{"http.lowSpeedLimit", "500"},
-		{"http.lowSpeedTime", "60"},
-		{"credential.helper", ""},
-		{"gc.auto", "0"},
-		{"maintenance.auto", "false"},
-	}
-}
-
-// environment is all that git knows of the machine, with further configuration.
-func environment(protocol string, more ...[2]string) []string {
-	env := []string{
-		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=" + protocol,
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
-		"GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_PROTOCOL_FROM_USER=0",
-	}
-	list := append(hardening(), more...)
-	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(list)))
-	for i, pair := range list {
-		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, pair[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, pair[1]))
-	}
-	return env
-}
-
 // promisor is the name under which a partial copy knows where the rest is.
 const promisor = "origin"
 
@@ -153,7 +103,7 @@ func (c *client) ask(ctx context.Context, call call) (run.Result, error) {
 	if header := c.remote.login.authorization(); header != "" {
 		more = append(more, [2]string{"http." + c.remote.origin() + "/.extraHeader", "Authorization: " + header})
 	}
-	env := environment(c.remote.address.Scheme, more...)
+	env := plugins.GitEnvironment(c.remote.address.Scheme, more...)
 	sandbox := &run.Sandbox{Writable: call.writable, Network: run.NetworkProxy, Proxy: c.proxy.Socket()}
 	if c.ssh != "" {
 		env = append(env, "GIT_SSH_COMMAND="+sshCommand(c.ssh), "GIT_SSH_VARIANT=ssh")

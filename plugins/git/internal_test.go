@@ -62,7 +62,7 @@ func TestCredentials_Keep(t *testing.T) {
 }
 
 func TestEnvironment_Hardening(t *testing.T) {
-	env := environment("https")
+	env := plugins.GitEnvironment("https")
 	for _, want := range []string{
 		"GIT_ALLOW_PROTOCOL=https", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_ATTR_NOSYSTEM=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_PROTOCOL_FROM_USER=0", "LC_ALL=C",

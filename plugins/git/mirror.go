@@ -178,7 +178,7 @@ func (m mirror) local(ctx context.Context, args ...string) ([]byte, error) {
 func (m mirror) localIn(ctx context.Context, dir string, writable, env []string, lines func(string), args ...string) ([]byte, error) {
 	cmd := run.Cmd{
 		Name: "git", Args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...), Dir: dir,
-		Env: append(environment("none"), env...), Timeout: localTimeout,
+		Env: append(plugins.GitEnvironment("none"), env...), Timeout: localTimeout,
 		Sandbox: &run.Sandbox{Writable: append([]string{m.dir}, writable...), Network: run.NetworkNone},
 	}
 	if lines != nil {

@@ -1,13 +1,10 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -194,36 +191,15 @@ func (s source) materialise(ctx context.Context, p *materialiser, t tip, content
 // inspect refuses what would not work as a platform or is not for one.
 func (s source) inspect(ctx context.Context, dst string) error {
 	err := tree.Walk(ctx, dst, s.limits, func(e tree.Entry) error {
-		if !e.Info.Mode().IsRegular() || e.Info.Size() < int64(len(lfsMagic)) || e.Info.Size() > 1024 {
-			return nil
-		}
-		pointer, err := isPointer(e)
-		if err != nil {
+		pointer, err := plugins.IsLFSPointer(e)
+		if err != nil || !pointer {
 			return err
 		}
-		if pointer {
-			return models.Errorf(models.Invalid,
-				"%q is kept in Git LFS, which Hefring does not fetch: the repository holds only a pointer to it. Commit the file itself, or remove it.", e.Path)
-		}
-		return nil
+		return models.Errorf(models.Invalid,
+			"%q is kept in Git LFS, which Hefring does not fetch: the repository holds only a pointer to it. Commit the file itself, or remove it.", e.Path)
 	})
 	if err != nil {
 		return fmt.Errorf("look through the files: %w", err)
 	}
 	return nil
-}
-
-const lfsMagic = "version https://git-lfs.github.com/spec/"
-
-func isPointer(e tree.Entry) (bool, error) {
-	file, err := e.Open()
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = file.Close() }()
-	head := make([]byte, len(lfsMagic))
-	if _, err := io.ReadFull(file, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false, err
-	}
-	return bytes.Equal(head, []byte(lfsMagic)), nil
 }

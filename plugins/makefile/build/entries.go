@@ -191,13 +191,6 @@ func (b *builder) library(l *level, lib spec.Library) *entry {
 	}
 }
 
-func orElse(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
-}
-
 func unique(lists ...[]string) []string {
 	all := slices.Concat(lists...)
 	slices.Sort(all)

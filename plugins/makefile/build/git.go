@@ -1,12 +1,12 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -45,47 +45,10 @@ type checkout struct {
 	describe string    // git describe --tags, "" when it was not asked or knows nothing
 }
 
-// gitEnvironment keeps git from everything but what it is told, and hardens it
-// against what a repository or its server may try.
+// gitEnvironment is the environment of git, with further variables.
 func gitEnvironment(more ...string) []string {
-	env := []string{
-		"LC_ALL=C", "TZ=UTC", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https",
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
-		"GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_PROTOCOL_FROM_USER=0",
-	}
-	settings := [][2]string{
-		{"protocol.file.allow", "never"},
-		{"protocol.version", "2"},
-		{"core.hooksPath", "/dev/null"},
-		{"core.fsmonitor", "false"},
-		{"core.symlinks", "true"},
-		{"core.autocrlf", "false"},
-		{"core.attributesFile", "/dev/null"},
-		{"core.protectNTFS", "true"},
-		{"core.protectHFS", "true"},
-		{"safe.bareRepository", "explicit"},
-		{"transfer.fsckObjects", "true"},
-		{"fetch.fsckObjects", "true"},
-		{"fetch.fsck.zeroPaddedFilemode", "ignore"}, // old and harmless
-		{"fetch.fsck.badTimezone", "ignore"},        // old and harmless
-		{"transfer.bundleURI", "false"},
-		{"transfer.unpackLimit", "1"},
-		{"fetch.unpackLimit", "1"},
-		{"fetch.recurseSubmodules", "false"},
-		{"submodule.recurse", "false"},
-		{"http.followRedirects", "false"},
-		{"http.lowSpeedLimit", "500"},
-		{"http.lowSpeedTime", "60"},
-		{"credential.helper", ""},
-		{"gc.auto", "0"},
-		{"maintenance.auto", "false"},
-		{"advice.detachedHead", "false"},
-	}
-	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(settings)))
-	for i, pair := range settings {
-		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, pair[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, pair[1]))
-	}
-	return append(env, more...)
+	env := plugins.GitEnvironment("http:https", [2]string{"advice.detachedHead", "false"})
+	return append(append(env, "TZ=UTC"), more...)
 }
 
 // repository is one repository on a server, for one entry.
@@ -121,27 +84,17 @@ func (b *builder) git(ctx context.Context, e *entry, folder string) (*checkout, 
 	if err := refusePointers(ctx, folder); err != nil {
 		return nil, err
 	}
-	b.took(models.SourcePackage{Name: e.name, Type: e.kind, Version: orElse(e.version, orElse(d.Tag, d.Branch)), URL: d.URL, Checksum: "git:" + d.Commit})
+	b.took(models.SourcePackage{Name: e.name, Type: e.kind, Version: cmp.Or(e.version, cmp.Or(d.Tag, d.Branch)), URL: d.URL, Checksum: "git:" + d.Commit})
 	plugins.Logf(b.env, "%s checked out, %s", e.name, d.Commit[:7])
 	return c, nil
 }
-
-const lfsMagic = "version https://git-lfs.github.com/spec/"
 
 // refusePointers refuses checkouts whose files are elsewhere.
 func refusePointers(ctx context.Context, folder string) error {
 	all := tree.Options{Skip: func(e tree.Entry) bool { return e.Link != "" || e.Path == ".git" }}
 	return tree.Walk(ctx, folder, all, func(e tree.Entry) error {
-		if !e.Info.Mode().IsRegular() || e.Info.Size() < int64(len(lfsMagic)) || e.Info.Size() > 1024 {
-			return nil
-		}
-		file, err := e.Open()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = file.Close() }()
-		head := make([]byte, len(lfsMagic))
-		if _, err := io.ReadFull(file, head); err != nil || string(head) != lfsMagic {
+		pointer, err := plugins.IsLFSPointer(e)
+		if err != nil || !pointer {
 			return err
 		}
 		return models.Errorf(models.Invalid, "%q is kept in Git LFS, which Hefring does not fetch: the repository holds only a pointer to it. Use an archive, or another version.", e.Path)
@@ -177,7 +130,7 @@ func (b *builder) at(name, address string) (*repository, error) {
 // from those that hold single commits.
 func (r *repository) mirrorDir(history bool) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %t", r.url, history))
-	return filepath.Join(orElse(r.b.env.Cache, r.b.stage), "makefile", "git", hex.EncodeToString(sum[:16]))
+	return filepath.Join(cmp.Or(r.b.env.Cache, r.b.stage), "makefile", "git", hex.EncodeToString(sum[:16]))
 }
 
 // export writes the files of the commit by way of a mirror, with the history that

@@ -77,7 +77,7 @@ func (r *repository) fromText(exit *run.ExitError) error {
 // reason leaves out git's general advice after what it says went wrong.
 func reason(text string) string {
 	before, _, _ := strings.Cut(text, "fatal: Could not read from remote repository")
-	return orElse(strings.TrimSpace(before), text)
+	return cmp.Or(strings.TrimSpace(before), text)
 }
 
 func lastLine(text string) string {

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func FindRef(ctx context.Context, env plugins.Env, address string, names []strin
 		found[name] = commit
 	}
 	for _, name := range names {
-		if commit := orElse(found[name+"^{}"], found[name]); commit != "" {
+		if commit := cmp.Or(found[name+"^{}"], found[name]); commit != "" {
 			return commit, nil
 		}
 	}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,7 +64,7 @@ func isLocal(p spec.Patch) bool {
 	return !found || strings.EqualFold(scheme, "file")
 }
 
-func patchName(p spec.Patch) string { return run.Clean(orElse(baseName(p.URL), p.URL)) }
+func patchName(p spec.Patch) string { return run.Clean(cmp.Or(baseName(p.URL), p.URL)) }
 
 func writePatches(folder string, shown []string) error {
 	if _, err := os.Lstat(filepath.Join(folder, patchesFile)); err == nil {
@@ -106,7 +107,7 @@ func (b *builder) patchText(ctx context.Context, l *level, p spec.Patch) ([]byte
 
 // hostOf names who is asked for a reference; "" is this machine.
 func hostOf(ref spec.Ref) string {
-	u, err := url.Parse(orElse(ref.URL, ref.Git))
+	u, err := url.Parse(cmp.Or(ref.URL, ref.Git))
 	if err != nil {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func (b *builder) release(ctx context.Context, e *entry, folder string) error {
 		return models.Errorf(models.Invalid, "The makefile gives the MD5 %s for %s %s, and drupal.org %s. Correct the makefile, or remove md5 from it.",
 			e.md5, e.name, e.release.Version, sums.MD5).Because(models.ReasonVerification)
 	}
-	sums.MD5 = orElse(sums.MD5, e.md5)
+	sums.MD5 = cmp.Or(sums.MD5, e.md5)
 	got, err := b.fetch(ctx, e.release.URL, sums)
 	if err != nil {
 		return err
@@ -112,7 +113,7 @@ func (b *builder) get(ctx context.Context, l *level, e *entry, folder string) er
 		return err
 	}
 	b.took(models.SourcePackage{Name: e.name, Type: e.kind, Version: e.version, URL: d.Ref.URL, Checksum: got.checksum()})
-	name := baseName(orElse(d.Ref.URL, d.Ref.Path))
+	name := baseName(cmp.Or(d.Ref.URL, d.Ref.Path))
 	if kind != archive.None {
 		return archive.Unpack(ctx, got.file, folder, archive.Options{Name: name, Strip: true, Subtree: d.Subtree, Limits: b.options.Archives})
 	}
@@ -122,7 +123,7 @@ func (b *builder) get(ctx context.Context, l *level, e *entry, folder string) er
 	case e.kind == spec.TypeCore:
 		return models.Errorf(models.Invalid, "%s is no archive, so it cannot be core. Correct the address.", d.URL)
 	}
-	name = orElse(d.Filename, name)
+	name = cmp.Or(d.Filename, name)
 	if name == "" || name != filepath.Base(name) || name == "." || name == ".." {
 		return models.Errorf(models.Invalid, "The address %s ends in no file name. Add download[filename].", d.URL)
 	}
