@@ -60,3 +60,7 @@ bench-checks: ## what a check of a git repository costs, against git ls-remote; 
 .PHONY: bench-webhooks
 bench-webhooks: ## from a webhook to the start of its build, p50 and p99, on both databases; fails when p99 is 1 s or more
 	$(GO) test -tags bench -count=1 -timeout 40m -run '^TestBenchWebhooks$$' -v ./e2e
+
+.PHONY: bench-builds
+bench-builds: ## a first and a second platform against a fresh clone, time and disk; HEFRING_DRUPAL_REPO=<git URL or path>; fails when a goal is missed
+	$(GO) test -tags bench -count=1 -timeout 30m -run '^TestBenchBuilds$$' -v ./plugins/git

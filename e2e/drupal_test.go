@@ -3,27 +3,77 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
-	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"hefring/internal/testmysql"
+	"hefring/internal/testpg"
 )
 
-// The short main job on real Drupal. HEFRING_DRUPAL_REPO is a git repository, by
-// URL or path, that holds a whole Drupal with Drush at two refs:
+// The whole life of sites on real Drupal, on every database. HEFRING_DRUPAL_REPO
+// is a git repository, by URL or path, that holds Drupal with Drush at two refs:
 // HEFRING_DRUPAL_OLD and HEFRING_DRUPAL_NEW, which are old and new by default.
-// HEFRING_DRUPAL_COMPOSER=1 has composer install run.
+// Between them database updates must be pending. HEFRING_DRUPAL_COMPOSER=1 has
+// composer install run, for a repository without vendor folder.
+// HEFRING_DRUPAL_DATABASES names the databases to use, by default all:
+// sqlite,mysql,postgres.
 func TestDrupal(t *testing.T) {
-	source := os.Getenv("HEFRING_DRUPAL_REPO")
+	settings := map[string]string{}
+	if os.Getenv("HEFRING_DRUPAL_COMPOSER") == "1" {
+		settings["composer"] = "1"
+	}
+	newDrupal(t, "HEFRING_DRUPAL", settings, drupal8{}).life()
+}
+
+// The same on Drupal 7: HEFRING_DRUPAL7_REPO, with HEFRING_DRUPAL7_OLD and
+// HEFRING_DRUPAL7_NEW. HEFRING_DRUSH8 is the Drush 8 of this machine.
+func TestDrupal7(t *testing.T) {
+	if os.Getenv("HEFRING_DRUSH8") == "" {
+		t.Fatal("say where Drush 8 is: HEFRING_DRUSH8=<path of vendor/bin/drush or of the phar>")
+	}
+	newDrupal(t, "HEFRING_DRUPAL7", nil, drupal7{}).life()
+}
+
+// drupal is one distribution of real Drupal with a site on each database.
+type drupal struct {
+	t      *testing.T
+	prefix string // of the environment's variables
+	speech speech
+	h      *hefring
+	p      *person
+	v      *visitor
+	j      *journal
+	b      *browser
+
+	repo         string // bare, on this machine
+	distribution int64
+	old, new     platformLine
+	profile      string
+	sites        []*drupalSite
+	mysql        *testmysql.Server
+	postgres     *testpg.Server
+	began        time.Time
+}
+
+// drupalSite is one site of the test.
+type drupalSite struct {
+	id     int64
+	uri    string
+	engine string
+	server int64 // of its databases; 0: SQLite
+	backup int64
+}
+
+func newDrupal(t *testing.T, prefix string, settings map[string]string, speech speech) *drupal {
+	t.Helper()
+	source := os.Getenv(prefix + "_REPO")
 	if source == "" {
-		t.Fatal("say where Drupal is: HEFRING_DRUPAL_REPO=<git URL or path>")
+		t.Fatalf("say where Drupal is: %s_REPO=<git URL or path>", prefix)
 	}
 	forge := newForge(t)
 	repo, err := forge.server.Create("drupal", "main")
@@ -31,78 +81,75 @@ func TestDrupal(t *testing.T) {
 		t.Fatal(err)
 	}
 	git(t, repo, "fetch", "--quiet", source, "+refs/*:refs/*")
-	to := func(variable, otherwise string) {
-		t.Helper()
-		ref := os.Getenv(variable)
-		if ref == "" {
-			ref = otherwise
-		}
-		git(t, repo, "update-ref", "refs/heads/main", git(t, repo, "rev-parse", "--verify", ref+"^{commit}"))
-	}
-	to("HEFRING_DRUPAL_OLD", "old")
-
-	d := &drupal{t: t, h: newHefring(t, "")}
-	d.p, d.v, d.j = d.h.person("admin"), d.h.visitor(), d.h.journal()
-	settings := map[string]string{}
-	if os.Getenv("HEFRING_DRUPAL_COMPOSER") == "1" {
-		settings["composer"] = "1"
-	}
-	id := d.p.addGit("Drupal", forge.url+"/drupal.git", settings).id()
-	old := d.target(id, 0)
-	t.Logf("built %s, Drupal %s", old.name, old.version)
-	site := d.p.install(old.id, "minimal", harbour)[0]
-	d.serves("/")
-	d.serves("/user/login")
-	before := d.status(old)
-	if before != old.version {
-		t.Errorf("drush says %s; the platform holds %s", before, old.version)
-	}
-
-	to("HEFRING_DRUPAL_NEW", "new")
-	d.p.check(id)
-	target := d.target(id, old.id)
-	t.Logf("built %s, Drupal %s", target.name, target.version)
-	d.p.quiet()
-	b := d.h.browser()
-	b.signIn(d.h)
-	b.visit(fmt.Sprintf("/sites/%d", site))
-	b.press("Upgrade to ")
-	b.sees("Packages changed")
-	t.Logf("the dialog says: %s", spacePattern.ReplaceAllString(b.text(`document.querySelector('dialog[open]').innerText`), " "))
-	b.examine("dialog")
-	reader := d.read()
-	b.pressOn("#confirm")
-	task := b.lands(`^/tasks/\d+$`)
-	number, _ := strconv.ParseInt(strings.TrimPrefix(task, "/tasks/"), 10, 64)
-	d.p.mustSucceed(number)
-	reader()
-	b.open(task)
-	d.serves("/")
-	d.serves("/user/login")
-	if after := d.status(target); after != target.version || after == before {
-		t.Errorf("after the upgrade drush says %s; the target holds %s, before it was %s", after, target.version, before)
-	}
-	t.Logf("writes were paused for %s", time.Duration(d.j.number(`SELECT read_only FROM upgrades`)))
-	clean(t, d.h, d.j, site)
+	d := &drupal{t: t, prefix: prefix, speech: speech, repo: repo, began: time.Now()}
+	d.point("OLD", "old")
+	d.h = newHefring(t, "")
+	d.p, d.v, d.j, d.b = d.h.person("admin"), d.h.visitor(), d.h.journal(), d.h.browser()
+	d.b.signIn(d.h)
+	d.distribution = d.p.addGit("Drupal", forge.url+"/drupal.git", settings).id()
+	return d
 }
 
-type drupal struct {
-	t *testing.T
-	h *hefring
-	p *person
-	v *visitor
-	j *journal
+// point moves the branch that the distribution follows to a ref.
+func (d *drupal) point(variable, otherwise string) {
+	d.t.Helper()
+	ref := os.Getenv(d.prefix + "_" + variable)
+	if ref == "" {
+		ref = otherwise
+	}
+	git(d.t, d.repo, "update-ref", "refs/heads/main", git(d.t, d.repo, "rev-parse", "--verify", ref+"^{commit}"))
+}
+
+// step says where the test is and how long it has taken.
+func (d *drupal) step(what string) {
+	d.t.Helper()
+	d.t.Logf("%4.0f s  %s", time.Since(d.began).Seconds(), what)
+}
+
+// each does something on every site, one after the other.
+func (d *drupal) each(what string, do func(s *drupalSite)) {
+	d.t.Helper()
+	for _, s := range d.sites {
+		begin := time.Now()
+		do(s)
+		d.step(fmt.Sprintf("%s: %s (%.1f s)", what, s.engine, time.Since(begin).Seconds()))
+	}
+}
+
+func (d *drupal) life() {
+	d.old = d.target(0)
+	d.step("built " + d.old.name + ", Drupal " + d.old.version)
+	d.install()
+	d.each("content before", d.write)
+	d.each("backup", d.backUp)
+	d.imports()
+
+	d.point("NEW", "new")
+	d.p.check(d.distribution)
+	d.new = d.target(d.old.id)
+	d.step("built " + d.new.name + ", Drupal " + d.new.version)
+	d.p.quiet()
+	d.each("failed upgrade, recovered", d.failedUpgrade)
+	d.each("upgrade", d.upgrade)
+	d.each("rollback with its quote", d.rollBack)
+	d.each("upgrade once more", d.upgradeAgain)
+	d.each("clone", d.clone)
+	d.each("restore on the present platform", func(s *drupalSite) { d.restore(s, d.new) })
+	d.each("restore on its own platform", func(s *drupalSite) { d.restore(s, d.old) })
+	d.each("login, cron, disable, enable", d.daily)
+	d.each("other names", d.alias)
+	d.each("delete", d.remove)
 }
 
 // target waits for a target other than the platform given.
-func (d *drupal) target(distribution, other int64) platformLine {
+func (d *drupal) target(other int64) platformLine {
 	d.t.Helper()
 	var found platformLine
 	eventually(d.t, 10*time.Minute, "there is a target", func() bool {
 		if reason := d.j.text(`SELECT reason FROM distributions WHERE condition IN ('failing', 'held')`); reason != "" {
 			d.t.Fatalf("the source or its build fails: %s", reason)
 		}
-		for _, line := range d.p.platforms(distribution) {
+		for _, line := range d.p.platforms(d.distribution) {
 			if line.target && line.id != other {
 				found = line
 			}
@@ -112,74 +159,74 @@ func (d *drupal) target(distribution, other int64) platformLine {
 	return found
 }
 
-// serves opens a page past every cache.
-func (d *drupal) serves(path string) {
+// root is the folder of a platform, docroot that of its index.php.
+func (d *drupal) root(platform int64) string {
 	d.t.Helper()
-	d.v.get(harbour, fmt.Sprintf("%s?x=%d", path, time.Now().UnixNano()))
+	return d.j.text(`SELECT root FROM platforms WHERE id = ?`, platform)
 }
 
-// read opens the site's login page all the time; the end fails on any that was
-// not answered with 200.
-func (d *drupal) read() (finish func()) {
-	stop, done := make(chan struct{}), make(chan string, 1)
-	go func() {
-		wrong, n := "", 0
-		for {
-			select {
-			case <-stop:
-				done <- wrong
-				return
-			case <-time.After(50 * time.Millisecond):
-			}
-			n++
-			got, err := d.v.try(http.MethodGet, harbour, fmt.Sprintf("/user/login?r=%d", n), nil)
-			if err != nil || got.status != http.StatusOK {
-				wrong += fmt.Sprintf("read %d: status %d, %v\n", n, got.status, err)
-			}
-		}
-	}()
-	return func() {
-		d.t.Helper()
-		close(stop)
-		if wrong := <-done; wrong != "" {
-			d.t.Errorf("the site did not answer all the time:\n%s", wrong)
-		}
-	}
-}
-
-// status asks a platform's own Drush for the version that the site runs.
-func (d *drupal) status(platform platformLine) string {
+func (d *drupal) docroot(platform int64) string {
 	d.t.Helper()
-	root := d.j.text(`SELECT root FROM platforms WHERE id = ?`, platform.id)
-	cmd := exec.CommandContext(d.t.Context(), "php", root+"/vendor/bin/drush", "--uri="+strings.TrimSuffix(d.v.url(harbour, ""), "/"), "status", "--format=json")
-	cmd.Dir = root
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: webUser(d.t)}
-	out, err := cmd.Output()
-	if err != nil {
-		d.t.Fatalf("drush status: %v\n%s", err, out)
-	}
-	var status map[string]any
-	if err := json.Unmarshal(out, &status); err != nil {
-		d.t.Fatalf("drush status: %v\n%s", err, out)
-	}
-	if status["bootstrap"] != "Successful" {
-		d.t.Errorf("drush does not start the site: %s", out)
-	}
-	return fmt.Sprint(status["drupal-version"])
+	return filepath.Join(d.root(platform), d.j.text(`SELECT docroot FROM platforms WHERE id = ?`, platform))
 }
 
-// webUser is who PHP runs as when the tests run as root.
-func webUser(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return nil
+// platformOf is where a site lives.
+func (d *drupal) platformOf(site int64) int64 {
+	d.t.Helper()
+	return d.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site)
+}
+
+// lastTask is the newest task of a kind about a site.
+func (d *drupal) lastTask(kind string, site int64) int64 {
+	d.t.Helper()
+	return d.j.number(`SELECT MAX(id) FROM tasks WHERE kind = ? AND subject_kind = 'site' AND subject_id = ?`, kind, site)
+}
+
+// succeeds waits for the newest task of a kind about a site.
+func (d *drupal) succeeds(kind string, site int64) {
+	d.t.Helper()
+	id := d.lastTask(kind, site)
+	if id == 0 {
+		d.t.Fatalf("there is no %s task of site %d: %s", kind, site, d.p.get(fmt.Sprintf("/sites/%d", site)).text())
 	}
-	account, err := user.Lookup("www-data")
-	if err != nil {
-		t.Fatal(err)
+	d.ends(id, "succeeded")
+}
+
+// ends waits for a task, which has to end so.
+func (d *drupal) ends(task int64, want string) {
+	d.t.Helper()
+	if got := d.p.awaitTask(task, 10*time.Minute); got != want {
+		d.t.Fatalf("task %d ended %s, not %s: %s\n%s", task, got, want,
+			d.j.text(`SELECT message FROM tasks WHERE id = ?`, task), d.p.get(fmt.Sprintf("/tasks/%d/log", task)).body)
 	}
-	uid, _ := strconv.ParseUint(account.Uid, 10, 32)
-	gid, _ := strconv.ParseUint(account.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// landed is the task that a button led to.
+func (d *drupal) landed(got page) int64 {
+	d.t.Helper()
+	rest, found := strings.CutPrefix(got.url, "/tasks/")
+	id, err := strconv.ParseInt(rest, 10, 64)
+	if !found || err != nil {
+		d.t.Fatalf("there is no task behind %s (status %d):\n%s", got.url, got.status, got.text())
+	}
+	return id
+}
+
+// press sends the form of a page of its own and wants the answer to be good.
+func (d *drupal) press(path string, typed map[string][]string) page {
+	d.t.Helper()
+	got := d.p.submit(path, path, typed)
+	if got.status >= 400 {
+		d.t.Fatalf("%s: status %d\n%s", path, got.status, got.text())
+	}
+	return got
+}
+
+// pressOn presses a button of a site's page.
+func (d *drupal) pressOn(site int64, action string) {
+	d.t.Helper()
+	path := fmt.Sprintf("/sites/%d", site)
+	if got := d.p.submit(path, path+"/"+action, nil); got.status >= 400 {
+		d.t.Fatalf("%s/%s: status %d\n%s", path, action, got.status, got.text())
+	}
 }

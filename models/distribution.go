@@ -31,6 +31,9 @@ type Distribution struct {
 	// RebuildDays builds the same revision again when the newest platform is that
 	// many days old, for what changes without the source; 0 never does.
 	RebuildDays int `gorm:"default:0"`
+	// KeepPlatforms is how many ready platforms stay beside the upgrade target;
+	// older ones without sites are deleted. 0 keeps all.
+	KeepPlatforms int `gorm:"default:0"`
 
 	TargetID  *int64 // the upgrade target
 	Observed  string // revision that the last check saw

@@ -62,8 +62,8 @@ func TestBuildKey_ChangesWithEverythingThatMatters(t *testing.T) {
 }
 
 func TestComparePackages_AddedRemovedChanged(t *testing.T) {
-	from := []Package{{"drupal", "core", "10.5.8"}, {"tides", "module", "1.0.0"}, {"gone", "module", "1.0.0"}, {"same", "theme", "2"}}
-	to := []Package{{"drupal", "core", "10.6.2"}, {"tides", "module", "1.1.0"}, {"new", "module", "1.0.0"}, {"same", "theme", "2"}}
+	from := []Package{{Name: "drupal", Type: "core", Version: "10.5.8"}, {Name: "tides", Type: "module", Version: "1.0.0"}, {Name: "gone", Type: "module", Version: "1.0.0"}, {Name: "same", Type: "theme", Version: "2"}}
+	to := []Package{{Name: "drupal", Type: "core", Version: "10.6.2"}, {Name: "tides", Type: "module", Version: "1.1.0"}, {Name: "new", Type: "module", Version: "1.0.0"}, {Name: "same", Type: "theme", Version: "2"}}
 	want := []PackageChange{
 		{"drupal", "core", "10.5.8", "10.6.2"}, {"gone", "module", "1.0.0", ""}, {"new", "module", "", "1.0.0"}, {"tides", "module", "1.0.0", "1.1.0"},
 	}

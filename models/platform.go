@@ -67,6 +67,9 @@ type Package struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"` // core module theme profile library
 	Version string `json:"version"`
+	// Schema is the number of its newest database update that stands in its
+	// code; 0: it has none.
+	Schema int `json:"schema,omitempty"`
 }
 
 // SourcePackage is an archive or repository that a platform was made from, such
@@ -116,6 +119,28 @@ type PackageChange struct {
 	To   string
 }
 
+// PackageDiff is one package on two platforms, with a verdict as Aegir's compare
+// page gives it.
+type PackageDiff struct {
+	Name       string
+	Type       string
+	From, To   Package // the zero Package where a platform does not have it
+	Difference Difference
+}
+
+// Difference says what moving a site means for one package.
+type Difference string
+
+// Differences, worst first.
+const (
+	DiffError     Difference = "error"     // the target's schema is older: sites that use it cannot go
+	DiffMissing   Difference = "missing"   // the target does not have it
+	DiffDowngrade Difference = "downgrade" // an older version
+	DiffUpgrade   Difference = "upgrade"   // a newer version or schema
+	DiffAdded     Difference = "added"     // only the target has it
+	DiffSame      Difference = "same"
+)
+
 // ComparePackages lists what differs between two package lists, by name.
 func ComparePackages(from, to []Package) []PackageChange {
 	type key struct{ kind, name string }
@@ -139,4 +164,48 @@ func ComparePackages(from, to []Package) []PackageChange {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
 	})
 	return list
+}
+
+// DiffPackages lists every package of two platforms with what moving a site from
+// one to the other means for it, worst first and then by name. A change whose
+// direction nobody can tell, such as that of a branch, counts as an upgrade.
+func DiffPackages(from, to []Package) []PackageDiff {
+	type key struct{ kind, name string }
+	at := map[key]int{}
+	var list []PackageDiff
+	for _, p := range from {
+		at[key{p.Type, p.Name}] = len(list)
+		list = append(list, PackageDiff{Name: p.Name, Type: p.Type, From: p, Difference: DiffMissing})
+	}
+	for _, p := range to {
+		i, known := at[key{p.Type, p.Name}]
+		if !known {
+			list = append(list, PackageDiff{Name: p.Name, Type: p.Type, To: p, Difference: DiffAdded})
+			continue
+		}
+		list[i].To = p
+		list[i].Difference = difference(list[i].From, p)
+	}
+	rank := map[Difference]int{DiffError: 0, DiffMissing: 1, DiffDowngrade: 2, DiffUpgrade: 3, DiffAdded: 4, DiffSame: 5}
+	slices.SortFunc(list, func(a, b PackageDiff) int {
+		return cmp.Or(cmp.Compare(rank[a.Difference], rank[b.Difference]), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
+	})
+	return list
+}
+
+func difference(from, to Package) Difference {
+	order, known := CompareVersions(to.Version, from.Version)
+	older := known && order < 0
+	// New major versions drop their old updates, and then have none: only
+	// together with an older version that is a step back.
+	if to.Schema < from.Schema && (to.Schema > 0 || older) {
+		return DiffError
+	}
+	switch {
+	case older:
+		return DiffDowngrade
+	case to.Schema > from.Schema, known && order > 0, !known && to.Version != from.Version:
+		return DiffUpgrade
+	}
+	return DiffSame
 }

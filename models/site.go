@@ -9,32 +9,61 @@ import (
 
 // Site is one Drupal instance on a platform.
 type Site struct {
-	ID         int64
-	URI        string // host name, lower case, without port
-	PlatformID int64
-	Server     string
-	Database   Database `gorm:"serializer:json"` // where its content is now
-	Profile    string
-	Title      string
-	State      SiteState
-	Held       bool
-	HeldReason string
-	Reason     string // why it is broken, and what to do
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-}
-
-// Database names one database of a site: a file for SQLite, a database on a
-// server for the others.
-type Database struct {
-	Engine string `json:"engine"` // sqlite
-	Name   string `json:"name"`   // for SQLite the absolute path of the file
+	ID       int64
+	URI      string   // host name, lower case, without port
+	Aliases  []string `gorm:"serializer:json"` // other host names of it
+	Redirect bool     `gorm:"default:false"`   // visitors of an alias are sent to the URI
+	HTTPS    HTTPS    `gorm:"column:https;default:''"`
+	// Certificate and CertificateKey are absolute files in PEM, for HTTPS.
+	Certificate    string `gorm:"default:''"`
+	CertificateKey string `gorm:"default:''"`
+	PlatformID     int64
+	Server         string
+	Database       Database `gorm:"serializer:json"` // where its content is now
+	// DatabaseServerID is where its databases are made; nil: SQLite files.
+	DatabaseServerID *int64
+	Profile          string
+	Language         string `gorm:"default:''"` // it was installed with; "" is English
+	Title            string
+	// Probes are the paths that must answer as before when the site is moved;
+	// none means the first page and the login page. ProbeText must stand on the
+	// first of them.
+	Probes     []string      `gorm:"serializer:json"`
+	ProbeText  string        `gorm:"default:''"`
+	CronEvery  time.Duration `gorm:"default:0"` // 0: Hefring does not run it
+	CronNextAt *time.Time    // when it is due; nil: at once
+	// BackupEvery is the schedule, 0 for none; BackupKeep how many scheduled
+	// backups stay.
+	BackupEvery  time.Duration `gorm:"default:0"`
+	BackupKeep   int           `gorm:"default:0"`
+	BackupNextAt *time.Time    // when it is due; nil: at once
+	State        SiteState
+	Held         bool
+	HeldReason   string
+	HeldUntil    *time.Time // nil: until somebody releases it
+	Reason       string     // why it is broken, and what to do
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
 
 var (
-	hostPattern    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	profilePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	hostPattern     = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	languagePattern = regexp.MustCompile(`^[a-z]{2,3}(-[a-z0-9]{2,8})*$`)
+	profilePattern  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 )
+
+// HTTPS says whether a site answers over TLS.
+type HTTPS string
+
+// Choices of HTTPS.
+const (
+	HTTPSOff      HTTPS = ""         // plain HTTP
+	HTTPSOn       HTTPS = "on"       // both
+	HTTPSRequired HTTPS = "required" // HTTP is sent to HTTPS
+)
+
+// Names lists all host names of the site, its URI first.
+func (s *Site) Names() []string { return append([]string{s.URI}, s.Aliases...) }
 
 // reservedURIs are folders that Drupal itself has below sites/; a site of that
 // name would be installed into them.
@@ -51,6 +80,14 @@ func (s *Site) Validate() map[string]string {
 	}
 	if !profilePattern.MatchString(s.Profile) {
 		wrong["profile"] = "Choose one of the platform's install profiles."
+	}
+	for _, alias := range s.Aliases {
+		if len(alias) > 253 || !hostPattern.MatchString(alias) || slices.Contains(reservedURIs(), alias) {
+			wrong["aliases"] = "Use host names such as www.example.org, one a line, without port and path."
+		}
+	}
+	if s.Language != "" && !languagePattern.MatchString(s.Language) {
+		wrong["language"] = "Use a language code such as de or pt-br, or leave it empty for English."
 	}
 	if len(s.Title) > 100 || strings.ContainsAny(s.Title, "\x00\n\r") {
 		wrong["title"] = "Use one line of at most 100 characters."

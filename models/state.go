@@ -87,7 +87,7 @@ func SiteTransitions() Transitions[SiteState] {
 		SiteEnabled:    {SiteUpgrading, SiteDisabled, SiteBroken, SiteDeleting},
 		SiteDisabled:   {SiteEnabled, SiteDeleting},
 		SiteUpgrading:  {SiteEnabled, SiteBroken},
-		SiteBroken:     {SiteInstalling, SiteEnabled, SiteDeleting},
+		SiteBroken:     {SiteInstalling, SiteEnabled, SiteUpgrading, SiteDeleting}, // upgrading: rolled back or restored
 		SiteDeleting:   {SiteDeleted},
 		SiteDeleted:    {},
 	}

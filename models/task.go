@@ -14,6 +14,16 @@ const (
 	TaskCompare         TaskKind = "compare"          // ask Drush about moving a distribution's outdated sites
 	TaskUpgrade         TaskKind = "upgrade"          // move one site
 	TaskUpgradePlatform TaskKind = "upgrade-platform" // move every site of a platform
+	TaskRollback        TaskKind = "rollback"         // take a site's upgrade back
+	TaskRestore         TaskKind = "restore"          // bring a site's content back from a backup
+	TaskBackup          TaskKind = "backup"           // back a site up
+	TaskClone           TaskKind = "clone"            // make a site from another one, a backup, or one outside
+	TaskEnable          TaskKind = "enable"           // put a site onto the web
+	TaskDisable         TaskKind = "disable"          // take a site off the web
+	TaskConfigure       TaskKind = "configure"        // bring the web server to a site's names and certificate
+	TaskCron            TaskKind = "cron"             // run a site's cron
+	TaskDelete          TaskKind = "delete"           // delete a site or a platform
+	TaskImport          TaskKind = "import"           // look for sites in a code base outside
 )
 
 // SubjectKind names what a task works on.
@@ -27,6 +37,8 @@ const (
 	SubjectUpstream     SubjectKind = "upstream"
 	SubjectQueue        SubjectKind = "queue"
 	SubjectUser         SubjectKind = "user"
+	SubjectImport       SubjectKind = "import" // code bases outside; one is looked at at a time
+	SubjectServer       SubjectKind = "database-server"
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"
@@ -51,6 +63,7 @@ type Task struct {
 	Actor     string   // who asked for it: a user's name, or queue
 	Args      Settings `gorm:"serializer:json"`
 	Message   string   // the result or the failure in one sentence
+	Result    string   `gorm:"default:''"` // what it found, as JSON, for the page that asked; "" mostly
 	Cancel    bool     // somebody asked for it to stop
 	CreatedAt time.Time
 	StartedAt *time.Time

@@ -12,15 +12,31 @@ const (
 	ModeDatabase Mode = "database" // updates run on a copy while the site is read-only
 )
 
+// UpgradeKind says which of the moves of a site it is. All keep the same promise:
+// whatever fails, the site serves what it served before.
+type UpgradeKind string
+
+// Kinds of moves.
+const (
+	KindUpgrade  UpgradeKind = "upgrade"
+	KindRollback UpgradeKind = "rollback" // back to what an upgrade left, as long as that is kept
+	KindRestore  UpgradeKind = "restore"  // to the content of a backup
+)
+
 // Upgrade is one move of a site to another platform.
 type Upgrade struct {
-	ID     int64
-	TaskID int64
-	SiteID int64
-	FromID int64 // platform
-	ToID   int64 // platform
-	Mode   Mode
-	State  UpgradeState
+	ID   int64
+	Kind UpgradeKind `gorm:"default:upgrade"`
+	// UndoesID is the upgrade that a rollback takes back; BackupID the backup
+	// that a restore brings back.
+	UndoesID *int64
+	BackupID *int64
+	TaskID   int64
+	SiteID   int64
+	FromID   int64 // platform
+	ToID     int64 // platform
+	Mode     Mode
+	State    UpgradeState
 
 	OldDatabase Database `gorm:"serializer:json"` // what it served before
 	NewDatabase Database `gorm:"serializer:json"` // the copy; the same as the old one in code mode
@@ -30,6 +46,8 @@ type Upgrade struct {
 	Reason       string          // what failed, and what to do
 	ReadOnly     time.Duration   // how long writes were refused
 	Updates      []PendingUpdate `gorm:"serializer:json"` // that it ran
+	Marks        []TableMark     `gorm:"serializer:json"` // how the new database was when it opened
+	RolledBackAt *time.Time      // when a rollback took it back
 	DroppedOldAt *time.Time      // when the kept old database was deleted
 	StartedAt    *time.Time
 	EndedAt      *time.Time

@@ -11,6 +11,7 @@ import (
 
 	"hefring/internal/egress"
 	"hefring/internal/run"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -165,6 +166,11 @@ type Env struct {
 	Log     io.Writer // lines for people: the task's live log
 	Scratch string    // empty folder, removed after the call
 	Cache   string    // folder kept between calls of all sources; safe to lose
+	// Older are sealed platforms of the same distribution, best the newest first,
+	// only while building. A build may share their unchanged files instead of
+	// writing them again, by tree.Kept's rules: never before the last program that
+	// could write to them has ended.
+	Older []*tree.Kept
 	// Forbidden are folders of the control plane that no source may lie in or
 	// around; only sources on this machine look at it.
 	Forbidden []string

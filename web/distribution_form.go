@@ -23,6 +23,7 @@ type distributionInput struct {
 	name, slug, updateType, once string
 	typed                        map[string]string // by <type>.<field>
 	checks, every, unit, rebuild string
+	keep                         string // how many platforms stay
 }
 
 // How often a distribution is looked at, in the form.
@@ -37,7 +38,7 @@ func (s *server) readDistribution(c echo.Context) distributionInput {
 		name: strings.TrimSpace(c.FormValue("name")), slug: strings.TrimSpace(c.FormValue("slug")),
 		updateType: c.FormValue("type"), once: once(c), typed: map[string]string{},
 		checks: c.FormValue("checks"), every: strings.TrimSpace(c.FormValue("check_every")), unit: c.FormValue("check_unit"),
-		rebuild: strings.TrimSpace(c.FormValue("rebuild_days")),
+		rebuild: strings.TrimSpace(c.FormValue("rebuild_days")), keep: strings.TrimSpace(c.FormValue("keep_platforms")),
 	}
 	for _, plugin := range s.fleet.UpdateTypes() {
 		for _, field := range plugin.Fields() {
@@ -79,6 +80,13 @@ func (in distributionInput) command() fleet.NewDistribution {
 		}
 		command.RebuildDays = days
 	}
+	if in.keep != "" {
+		keep, err := strconv.Atoi(in.keep)
+		if err != nil || keep == 0 {
+			keep = -1
+		}
+		command.KeepPlatforms = keep
+	}
 	return command
 }
 
@@ -95,6 +103,9 @@ func (in *distributionInput) watching(d models.Distribution) {
 	}
 	if d.RebuildDays > 0 {
 		in.rebuild = strconv.Itoa(d.RebuildDays)
+	}
+	if d.KeepPlatforms > 0 {
+		in.keep = strconv.Itoa(d.KeepPlatforms)
 	}
 }
 
@@ -201,6 +212,7 @@ func (s *server) distributionForm(c echo.Context, types []plugins.Plugin, in dis
 	view.Error, view.Errors = formErrors(err)
 	view.First = firstOf(view.Errors, "name", "slug", "type")
 	view.Checks, view.Every, view.Unit, view.Rebuild = in.checks, in.every, in.unit, in.rebuild
+	view.Keep = in.keep
 	for _, plugin := range types {
 		drawn := pages.TypeFields{Info: plugin.Info()}
 		for _, field := range plugin.Fields() {

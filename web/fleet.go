@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"time"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -13,6 +14,8 @@ import (
 type Fleet interface {
 	fleet.Pages
 	webhooks
+	servers
+	life
 
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	CreateDistribution(ctx context.Context, by string, in fleet.NewDistribution) (models.Distribution, error)
@@ -33,11 +36,15 @@ type Fleet interface {
 	VerifyPlatform(ctx context.Context, by string, id int64) (models.Task, error)
 	RetryBuild(ctx context.Context, by string, platformID int64) (models.Task, error)
 	ComparePlatforms(ctx context.Context, fromID, toID int64) ([]models.PackageChange, error)
+	DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.PlatformDiff, error)
+	// DeletePlatform is Conflict when sites live there; it says which.
+	DeletePlatform(ctx context.Context, by string, id int64) (models.Task, error)
 
 	CreateSite(ctx context.Context, by string, in fleet.NewSite) (models.Site, error)
 	RetryInstall(ctx context.Context, by string, siteID int64) (models.Task, error)
 	VerifySite(ctx context.Context, by string, siteID int64) (models.Task, error)
-	HoldSite(ctx context.Context, by string, id int64, reason string) error
+	// HoldSite keeps a site where it is; until nil means until it is released.
+	HoldSite(ctx context.Context, by string, id int64, reason string, until *time.Time) error
 	ReleaseSite(ctx context.Context, by string, id int64) error
 
 	UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error)
@@ -55,6 +62,8 @@ type Fleet interface {
 	// function that ends this.
 	Follow(taskID int64) (<-chan struct{}, func())
 	CancelTask(ctx context.Context, by string, id int64) error
+	// RetryTask queues the same work anew where that is possible.
+	RetryTask(ctx context.Context, by string, taskID int64) (models.Task, error)
 	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
 	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 
@@ -68,5 +77,5 @@ type Fleet interface {
 	UseLoginLink(ctx context.Context, token string) (models.User, error)
 
 	UpdateTypes() []plugins.Plugin
-	SiteURL(uri string) string
+	SiteURL(site models.Site) string
 }

@@ -64,7 +64,7 @@ func siteSegments(c echo.Context, f fleet.Filter, n fleet.Counts) []components.O
 }
 
 func (s *server) newSite(c echo.Context) error {
-	view := pages.SiteForm{Once: newOnce(), Platform: number(c.QueryParam("platform")), Profile: "standard"}
+	view := pages.SiteForm{Once: newOnce(), Platform: number(c.QueryParam("platform")), Profile: "standard", Database: -1}
 	return s.siteForm(c, http.StatusOK, view)
 }
 
@@ -74,19 +74,36 @@ func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error
 		return fmt.Errorf("list open platforms: %w", err)
 	}
 	view.Platforms = platforms
-	view.First = firstOf(view.Errors, "uri", "title", "platform", "profile")
+	if view.Servers, err = s.fleet.DatabaseServers(c.Request().Context()); err != nil {
+		return fmt.Errorf("list database servers: %w", err)
+	}
+	if view.Database < 0 {
+		view.Database = usualServer(view.Servers)
+	}
+	view.First = firstOf(view.Errors, "uri", "title", "platform", "profile", "language", "database")
 	view.Page = s.page(c, "sites", "Install a site")
 	return render(c, status, pages.SiteFormPage(view))
+}
+
+// usualServer is where new sites go unless somebody says otherwise; 0 for none.
+func usualServer(rows []fleet.DatabaseServerRow) int64 {
+	for _, row := range rows {
+		if row.Default {
+			return row.ID
+		}
+	}
+	return 0
 }
 
 func (s *server) createSite(c echo.Context) error {
 	in := fleet.NewSite{
 		URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), Title: strings.TrimSpace(c.FormValue("title")),
 		Profile: c.FormValue("profile"), PlatformID: number(c.FormValue("platform")), Once: once(c),
+		Language: c.FormValue("language"), DatabaseServerID: number(c.FormValue("database")),
 	}
 	site, err := s.fleet.CreateSite(c.Request().Context(), s.user(c), in)
 	if refused(err) {
-		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID}
+		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID, Language: in.Language, Database: in.DatabaseServerID}
 		view.Error, view.Errors = formErrors(err)
 		return s.siteForm(c, http.StatusUnprocessableEntity, view)
 	}
@@ -107,6 +124,7 @@ func (s *server) site(c echo.Context) error {
 		return err
 	}
 	view.Page = s.page(c, "sites", view.Row.URI)
+	allowLogin(c, view.URL)
 	return render(c, http.StatusOK, pages.SitePage(view))
 }
 
@@ -125,7 +143,11 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 		return view, err
 	}
 	view.Names = s.platformNames(ctx, view.Upgrades)
-	view.URL = s.fleet.SiteURL(view.Row.URI)
+	if view.Backups, err = s.fleet.Backups(ctx, id, shownBackups); err != nil {
+		return view, fmt.Errorf("list backups: %w", err)
+	}
+	view.Server = s.serverName(ctx, view.Row.Database)
+	view.URL = s.fleet.SiteURL(view.Row.Site)
 	return view, nil
 }
 
@@ -152,8 +174,10 @@ func (s *server) holdSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	reason := strings.TrimSpace(c.FormValue("reason"))
-	err = s.fleet.HoldSite(c.Request().Context(), s.user(c), id, reason)
+	until, err := holdUntil(strings.TrimSpace(c.FormValue("until")))
+	if err == nil {
+		err = s.fleet.HoldSite(c.Request().Context(), s.user(c), id, strings.TrimSpace(c.FormValue("reason")), until)
+	}
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Held. Nobody can upgrade it until it is released.")
 }
 

@@ -76,8 +76,12 @@ func (s *server) taskView(ctx context.Context, id int64) (view pages.Task, err e
 		view.Parent = &parent
 	}
 	view.Subject = s.subject(ctx, subjectOf(view.Task))
-	if view.Task.Kind == models.TaskUpgrade {
+	switch view.Task.Kind {
+	case models.TaskUpgrade, models.TaskRollback, models.TaskRestore:
 		err = s.addUpgrade(ctx, &view)
+	case models.TaskImport:
+		err = s.addFound(ctx, &view)
+	default:
 	}
 	return view, err
 }
@@ -120,6 +124,11 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 	case models.SubjectSite:
 		row, err := s.fleet.SiteRow(ctx, subject.ID)
 		fact.Label = nameOr(row.URI, err, &fact)
+	case models.SubjectServer:
+		server, err := s.fleet.DatabaseServer(ctx, subject.ID)
+		fact.Label = nameOr(server.Name, err, &fact)
+	case models.SubjectImport:
+		fact.Label = "a code base outside"
 	case models.SubjectQueue, models.SubjectUser, models.SubjectUpstream:
 		fact.Label = string(subject.Kind)
 	}
@@ -211,6 +220,15 @@ func (s *server) cancelTask(c echo.Context) error {
 	}
 	err = s.fleet.CancelTask(c.Request().Context(), s.user(c), id)
 	return s.acted(c, fmt.Sprintf("/tasks/%d", id), err, "It was told to stop. What it has begun is put back first.")
+}
+
+func (s *server) retryTask(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	task, err := s.fleet.RetryTask(c.Request().Context(), s.user(c), id)
+	return s.started(c, fmt.Sprintf("/tasks/%d", id), task, err)
 }
 
 // queueRows asks for the queues as they are now.

@@ -470,7 +470,7 @@ func (d *demo) announce(ctx context.Context, a *app, sites []fleet.NewSite) erro
 	say("\nHefring runs at  %s", a.cfg.URL)
 	say("Sign in once by  %s\n", link)
 	for _, site := range sites {
-		say("Demo site        %s", a.fleet.SiteURL(site.URI))
+		say("Demo site        %s", a.fleet.SiteURL(models.Site{URI: site.URI}))
 	}
 	say("Its repository   %s", d.cloneURL())
 	say("\nmake demo-push pushes the next version, make demo-stop stops everything.")

@@ -21,6 +21,10 @@ var version = "dev"
 // cli is every command with its flags.
 type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	Site      siteCmd      `cmd:"" help:"Sites: install, upgrade, roll back, back up, restore, clone, delete …"`
+	Platform  platformCmd  `cmd:"" help:"Platforms: verify, lock, compare, delete …"`
+	Database  databaseCmd  `cmd:"" help:"Database servers for sites."`
+	Task      taskCmd      `cmd:"" help:"Tasks: list, follow, cancel, retry."`
 	User      userCmd      `cmd:"" help:"People who may sign in."`
 	Source    sourceCmd    `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
 	Doctor    doctorCmd    `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`

@@ -52,7 +52,7 @@ func TestFleet_PlatformPlan_CountsWhatDrushSaid(t *testing.T) {
 			return c, nil
 		}
 		old, target, sites := w.behind("a.example.org", "b.example.org", "c.example.org", "d.example.org", "held.example.org")
-		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[4].ID, "exhibition"))
+		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[4].ID, "exhibition", nil))
 		plan, err := w.fleet.PlatformPlan(w.ctx, old.ID)
 		ok(w.T, err)
 		want(w.T, "sites", len(plan.Sites), 4)
@@ -149,7 +149,7 @@ func (k *killer) Printf(level models.Level, format string, args ...any) {
 func TestFleet_RunUpgradePlatform_SkipsHeldAndBusySites(t *testing.T) {
 	each(t, func(w *world) {
 		target, sites, parent := w.batch("held.example.org", "busy.example.org", "off.example.org", "good.example.org")
-		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "exhibition"))
+		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "exhibition", nil))
 		busy, err := w.fleet.UpgradeSite(w.ctx, "bob", sites[1].ID, target.ID)
 		ok(w.T, err)
 		ok(w.T, w.MoveSite(w.ctx, "ada", sites[2], models.SiteDisabled, ""))
@@ -254,7 +254,7 @@ func TestFleet_RunCompare_AsksOnceAboutEachSite(t *testing.T) {
 		first := w.named("thunder-a1")
 		a, b := w.site("a.example.org", first.ID), w.site("b.example.org", first.ID)
 		held := w.site("held.example.org", first.ID)
-		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", held.ID, "exhibition"))
+		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", held.ID, "exhibition", nil))
 		source.says("b2")
 		w.check(d)
 		w.run(w.pending(models.TaskBuild).ID)

@@ -16,8 +16,10 @@ type NewDistribution struct {
 	// CheckEvery overrides the queue's interval; nil follows it, 0 means only by
 	// hand.
 	CheckEvery  *time.Duration
-	RebuildDays int    // 0: never
-	Once        string // token of the form; the same one twice creates once. "" creates always
+	RebuildDays int // 0: never
+	// KeepPlatforms is how many platforms stay beside the target; 0: all.
+	KeepPlatforms int
+	Once          string // token of the form; the same one twice creates once. "" creates always
 }
 
 // NewSite is what a person says about a site to install.
@@ -26,7 +28,61 @@ type NewSite struct {
 	Title      string
 	Profile    string
 	PlatformID int64
-	Once       string // as in NewDistribution
+	Language   string // "" is English
+	// DatabaseServerID is where its content goes: 0 is an SQLite file.
+	DatabaseServerID int64
+	Once             string // as in NewDistribution
+}
+
+// NewClone is what a person says about a site that is made from what is there
+// already: FromSite, FromBackup, or FromFound with Folder.
+type NewClone struct {
+	FromSite   int64
+	FromBackup int64
+	FromFound  int64  // the task that looked for sites
+	Folder     string // of the found site, below sites/
+
+	URI        string
+	Title      string // "" takes the origin's
+	PlatformID int64  // 0: the one that the origin ran on
+	// DatabaseServerID must be of the origin's engine; 0 with SQLite.
+	DatabaseServerID int64
+	Once             string
+}
+
+// SiteSettings is how a site is served and looked after.
+type SiteSettings struct {
+	Aliases                     []string
+	Redirect                    bool
+	HTTPS                       models.HTTPS
+	Certificate, CertificateKey string
+	Probes                      []string
+	ProbeText                   string
+	CronEvery                   time.Duration
+	BackupEvery                 time.Duration
+	BackupKeep                  int
+}
+
+// RollbackPlan is what the Roll back button of a site would do.
+type RollbackPlan struct {
+	Site     SiteRow
+	Upgrade  models.Upgrade // that it takes back
+	From, To models.Platform
+	Loss     models.Loss
+	Until    time.Time // when what it goes back to is removed
+}
+
+// PlatformDiff is two platforms side by side.
+type PlatformDiff struct {
+	From, To models.Platform
+	Packages []models.PackageDiff // what is on either, worst first
+	Sites    []SiteDiff           // of From, with what moving each would meet
+}
+
+// SiteDiff says what moving one site would meet.
+type SiteDiff struct {
+	Site       models.Site
+	Comparison *models.Comparison // nil: Drush was not asked yet
 }
 
 // Plan is what the Upgrade button of a site would do.

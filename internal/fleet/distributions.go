@@ -142,7 +142,7 @@ func (f *Fleet) lookAnew(ctx context.Context, tx Tx, by string, d models.Distrib
 // wrong in both. oldHost is where the source was before.
 func (f *Fleet) fill(d models.Distribution, in NewDistribution, oldHost string) (models.Distribution, plugins.Source, error) {
 	d.Name, d.UpdateType = strings.TrimSpace(in.Name), in.UpdateType
-	d.CheckEvery, d.RebuildDays = in.CheckEvery, in.RebuildDays
+	d.CheckEvery, d.RebuildDays, d.KeepPlatforms = in.CheckEvery, in.RebuildDays, in.KeepPlatforms
 	wrong := map[string]string{}
 	if d.Name == "" {
 		wrong["name"] = "Give it a name of 1 to 100 characters."

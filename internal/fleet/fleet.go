@@ -43,11 +43,41 @@ type Hosting interface {
 	Upgrade(ctx context.Context, move upgrade.Move, journal upgrade.Journal, log Log) upgrade.Outcome
 	// Verify fails unless the site answers soundly from its platform.
 	Verify(ctx context.Context, site models.Site, platform models.Platform, log Log) error
-	// Forget removes what an upgrade kept of the old version: the site's release
-	// on the old platform and the old database, if one is named.
+	// Forget removes what a move kept of the old version: the site's release on
+	// the old platform, unless from is no platform, and the old database, if one
+	// is named.
 	Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error
+	// Loss tells what a rollback of the upgrade would lose.
+	Loss(ctx context.Context, u models.Upgrade) (models.Loss, error)
+
+	// Configure brings the web server to what the site's row says: its names,
+	// redirects, certificate, and whether it is disabled.
+	Configure(ctx context.Context, site models.Site, log Log) error
+	// Cron runs the site's own periodic work.
+	Cron(ctx context.Context, site models.Site, platform models.Platform, log Log) error
+	// LoginLink makes a link that signs one person in, once, as the site's first
+	// user. It is a secret.
+	LoginLink(ctx context.Context, site models.Site, platform models.Platform) (string, error)
+	// Backup writes the site's content as of one moment and gives b with what is
+	// in it. The site goes on being read and written.
+	Backup(ctx context.Context, site models.Site, platform models.Platform, b models.Backup, log Log) (models.Backup, error)
+	// DropBackup removes a backup's file. One that is not there is no error.
+	DropBackup(ctx context.Context, b models.Backup) error
+	// Clone makes the site to, on its platform, with the content of another. The
+	// origin goes on as it is.
+	Clone(ctx context.Context, from models.Origin, to models.Site, platform models.Platform, log Log) (models.Database, error)
+	// Delete takes the site off the web and removes all that it had: its
+	// databases, its user, its folder, its links in the platforms.
+	Delete(ctx context.Context, site models.Site, platforms []models.Platform, log Log) error
+	// Find lists the sites of a code base that Hefring does not own. It changes
+	// nothing there.
+	Find(ctx context.Context, root string, log Log) ([]models.FoundSite, error)
+	// TestDatabaseServer connects, creates a database and a user, grants, and
+	// drops them again. It gives the server's version.
+	TestDatabaseServer(ctx context.Context, server models.DatabaseServer) (version string, err error)
+
 	// URL is where visitors find a site.
-	URL(uri string) string
+	URL(site models.Site) string
 }
 
 // Config is what the use cases work with.
@@ -90,7 +120,7 @@ func New(cfg Config) *Fleet {
 func (f *Fleet) UpdateTypes() []plugins.Plugin { return f.cfg.Types.All() }
 
 // SiteURL is where visitors find a site.
-func (f *Fleet) SiteURL(uri string) string { return f.cfg.Hosting.URL(uri) }
+func (f *Fleet) SiteURL(site models.Site) string { return f.cfg.Hosting.URL(site) }
 
 // env lends a source what it may use; done gives the scratch folder back.
 func (f *Fleet) env(log io.Writer) (env plugins.Env, done func(), err error) {

@@ -338,6 +338,74 @@ type hosting struct {
 	upgrade   func(ctx context.Context, m upgrade.Move, j upgrade.Journal) upgrade.Outcome
 	forget    func(s models.Site) error
 	verify    error
+	did       []string // what else was done, such as "backup museum.example.org"
+	act       func(ctx context.Context, what string) error
+	found     []models.FoundSite
+	loss      models.Loss
+}
+
+// does notes something and lets the test fail it.
+func (h *hosting) does(ctx context.Context, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	h.mu.Lock()
+	h.did = append(h.did, what)
+	script := h.act
+	h.mu.Unlock()
+	if script != nil {
+		return script(ctx, what)
+	}
+	return nil
+}
+
+func (h *hosting) Loss(ctx context.Context, u models.Upgrade) (models.Loss, error) {
+	return h.loss, h.does(ctx, "loss %d", u.ID)
+}
+
+func (h *hosting) Configure(ctx context.Context, s models.Site, _ fleet.Log) error {
+	return h.does(ctx, "configure %s %s", strings.Join(s.Names(), ","), s.State)
+}
+
+func (h *hosting) Cron(ctx context.Context, s models.Site, _ models.Platform, _ fleet.Log) error {
+	return h.does(ctx, "cron %s", s.URI)
+}
+
+func (h *hosting) LoginLink(ctx context.Context, s models.Site, _ models.Platform) (string, error) {
+	return "http://" + s.URI + "/user/reset/1/2/secret", h.does(ctx, "login %s", s.URI)
+}
+
+func (h *hosting) Backup(ctx context.Context, s models.Site, p models.Platform, b models.Backup, _ fleet.Log) (models.Backup, error) {
+	b.Path, b.Engine, b.DrupalVersion, b.Profile = fmt.Sprintf("/backups/%d", b.ID), s.Database.Engine, p.DrupalVersion, s.Profile
+	b.Tables, b.Files, b.Bytes, b.Digest = 70, 12, 3_400_000, "abc"
+	return b, h.does(ctx, "backup %s", s.URI)
+}
+
+func (h *hosting) DropBackup(ctx context.Context, b models.Backup) error {
+	return h.does(ctx, "drop backup %d", b.ID)
+}
+
+func (h *hosting) Clone(ctx context.Context, from models.Origin, to models.Site, p models.Platform, _ fleet.Log) (models.Database, error) {
+	name := ""
+	switch {
+	case from.Site != nil:
+		name = from.Site.URI
+	case from.Backup != nil:
+		name = from.Backup.Path
+	case from.Found != nil:
+		name = from.Found.Root + " " + from.Found.Folder
+	}
+	return models.Database{Engine: "sqlite", Name: "/db/" + to.URI}, h.does(ctx, "clone %s to %s on %s", name, to.URI, p.Name)
+}
+
+func (h *hosting) Delete(ctx context.Context, s models.Site, platforms []models.Platform, _ fleet.Log) error {
+	return h.does(ctx, "delete %s from %d platforms", s.URI, len(platforms))
+}
+
+func (h *hosting) Find(ctx context.Context, root string, _ fleet.Log) ([]models.FoundSite, error) {
+	return h.found, h.does(ctx, "find %s", root)
+}
+
+func (h *hosting) TestDatabaseServer(ctx context.Context, s models.DatabaseServer) (string, error) {
+	return "MariaDB 10.11", h.does(ctx, "test %s %s@%s with %q", s.Engine, s.User, s.Host, s.Password)
 }
 
 func (h *hosting) Install(ctx context.Context, s models.Site, _ models.Platform, log fleet.Log) (models.Database, error) {
@@ -396,7 +464,7 @@ func (h *hosting) Forget(_ context.Context, s models.Site, from models.Platform,
 	return nil
 }
 
-func (h *hosting) URL(uri string) string { return "http://" + uri + "/" }
+func (h *hosting) URL(s models.Site) string { return "http://" + s.URI + "/" }
 
 // succeed is an upgrade in database mode that goes well.
 func succeed(ctx context.Context, m upgrade.Move, j upgrade.Journal) upgrade.Outcome {

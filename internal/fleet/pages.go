@@ -26,6 +26,10 @@ type Pages interface {
 	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error) // newest first
 	QueueRows(ctx context.Context, now time.Time) ([]QueueRow, error)
 	HostRows(ctx context.Context, now time.Time) ([]HostRow, error)
+	Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error) // newest first, without those that are gone
+	Backup(ctx context.Context, id int64) (models.Backup, error)
+	DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error)
+	DatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error)
 	// OpenPlatforms lists the ready, unlocked platforms that may take new sites.
 	OpenPlatforms(ctx context.Context) ([]models.Platform, error)
 }
@@ -57,6 +61,8 @@ const (
 	DecideBroken    DecisionKind = "broken"    // a site is broken or an upgrade ended fatal
 	DecideSource    DecisionKind = "source"    // a source fails or is held
 	DecideRisk      DecisionKind = "risk"      // sites run on a platform with known holes
+	DecideBackup    DecisionKind = "backup"    // the last backup of a site failed
+	DecideServer    DecisionKind = "server"    // a database server cannot be used
 )
 
 // Decision is one line of the first page.
@@ -128,6 +134,12 @@ type QueueRow struct {
 	Running   int
 	NextRunAt *time.Time
 	Lag       time.Duration // how long the oldest due check waits
+}
+
+// DatabaseServerRow is one line of the list of database servers.
+type DatabaseServerRow struct {
+	models.DatabaseServer
+	Sites int
 }
 
 // HostRow is one line of the Queues page about a host.

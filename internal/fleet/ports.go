@@ -16,6 +16,8 @@ type Store interface {
 	// InTx runs fn in one transaction: all of it or nothing. fn must use only tx
 	// and do no work outside of the database.
 	InTx(ctx context.Context, fn func(tx Tx) error) error
+	SiteNamed(ctx context.Context, uri string) (models.Site, error) // by its address or an alias
+	PlatformNamed(ctx context.Context, name string) (models.Platform, error)
 	// AppendLines adds lines to a task's log, in order, and wakes those who
 	// follow it.
 	AppendLines(ctx context.Context, lines []models.TaskLine) error
@@ -43,6 +45,7 @@ type Tx interface {
 	// LockDistribution makes others that change a distribution wait for this
 	// transaction, and gives it as it is then.
 	LockDistribution(ctx context.Context, id int64) (models.Distribution, error)
+	Keeping(ctx context.Context) ([]models.Distribution, error) // that keep only some of their platforms
 	// RecordCheck stores what a check found: the check's row (joined to the row
 	// before where both are unchanged) and the distribution's condition,
 	// reason, observed revision and last check.
@@ -70,7 +73,31 @@ type Tx interface {
 	// PlaceSite records where a site runs now: its platform and database, if it
 	// is still on the platform that s says.
 	PlaceSite(ctx context.Context, s models.Site, platformID int64, db models.Database) error
-	SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string) error
+	SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string, until *time.Time) error
+	EndedHolds(ctx context.Context, now time.Time, limit int) ([]models.Site, error)
+	// ConfigureSite stores how a site is served and looked after. Conflict: a
+	// name is another site's.
+	ConfigureSite(ctx context.Context, by string, s models.Site) error
+	// DueBackups and DueCrons list enabled sites whose scheduled work is due and
+	// that nothing works on. Claim… moves its next time from s's to next; false
+	// when another replica was quicker.
+	DueBackups(ctx context.Context, now time.Time, limit int) ([]models.Site, error)
+	DueCrons(ctx context.Context, now time.Time, limit int) ([]models.Site, error)
+	ClaimBackup(ctx context.Context, s models.Site, next time.Time) (bool, error)
+	ClaimCron(ctx context.Context, s models.Site, next time.Time) (bool, error)
+
+	CreateBackup(ctx context.Context, b *models.Backup) error
+	BackupOfTask(ctx context.Context, taskID int64) (models.Backup, error)
+	MoveBackup(ctx context.Context, by string, b models.Backup, to models.BackupState) error // with what was found
+	KeepBackup(ctx context.Context, by string, id int64, keep bool) error
+	// SpentBackups lists failed backups, and scheduled ones beyond the number
+	// that their site keeps.
+	SpentBackups(ctx context.Context, limit int) ([]models.Backup, error)
+
+	SaveDatabaseServer(ctx context.Context, by string, s *models.DatabaseServer) error // Conflict: name taken
+	MarkDatabaseServer(ctx context.Context, s models.DatabaseServer) error             // what its last test said
+	DeleteDatabaseServer(ctx context.Context, by string, id int64) error
+	SitesUsing(ctx context.Context, serverID int64) ([]models.Site, error)
 
 	SaveComparison(ctx context.Context, c *models.Comparison) error // replaces the site's older one
 	Comparison(ctx context.Context, siteID int64) (models.Comparison, error)
@@ -85,6 +112,11 @@ type Tx interface {
 	SaveUpgrade(ctx context.Context, u models.Upgrade) error // everything but its state
 	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 	SaveStep(ctx context.Context, s models.UpgradeStep) error
+	LatestUpgrade(ctx context.Context, siteID int64) (models.Upgrade, error)  // the newest that succeeded
+	KeptUpgrades(ctx context.Context, siteID int64) ([]models.Upgrade, error) // whose old version is still kept
+	// UpgradesNeeding lists the moves that need a platform: those that are not
+	// over yet, and those that could be taken back to it.
+	UpgradesNeeding(ctx context.Context, platformID int64) ([]models.Upgrade, error)
 	// RetiredUpgrades lists succeeded upgrades ended before the time whose old
 	// database is still kept.
 	RetiredUpgrades(ctx context.Context, before time.Time, limit int) ([]models.Upgrade, error)
@@ -105,6 +137,7 @@ type Tx interface {
 	// SaveTaskArgs stores what a task must remember between calls, if its
 	// attempt is still the current one.
 	SaveTaskArgs(ctx context.Context, t models.Task) error
+	SaveTaskResult(ctx context.Context, t models.Task) error // likewise
 	// CancelTask ends a queued task and marks a running one.
 	CancelTask(ctx context.Context, by string, id int64) error
 

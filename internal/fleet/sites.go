@@ -6,23 +6,32 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"hefring/models"
 )
 
 func siteSubject(id int64) models.Subject { return models.Subject{Kind: models.SubjectSite, ID: id} }
 
+// SiteNamed gives the site with an address or alias.
+func (f *Fleet) SiteNamed(ctx context.Context, uri string) (models.Site, error) {
+	return f.store.SiteNamed(ctx, strings.ToLower(strings.TrimSpace(uri)))
+}
+
 // CreateSite stores a site and has it installed. Only a ready, unlocked platform
 // takes new sites.
 func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.Site, error) {
 	s := models.Site{
 		URI: strings.ToLower(strings.TrimSpace(in.URI)), Title: strings.TrimSpace(in.Title), Profile: in.Profile,
-		PlatformID: in.PlatformID, Server: LocalServer, State: models.SiteInstalling,
+		PlatformID: in.PlatformID, Server: LocalServer, State: models.SiteInstalling, Language: strings.ToLower(strings.TrimSpace(in.Language)),
 	}
 	if s.Title == "" {
 		s.Title = s.URI
 	}
 	wrong := s.Validate()
+	if why := f.placeDatabase(ctx, &s, in.DatabaseServerID, ""); why != "" {
+		wrong["database"] = why
+	}
 	var first int64
 	err := f.store.InTx(ctx, func(tx Tx) error {
 		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
@@ -74,7 +83,8 @@ func installTask(by string, s models.Site) *models.Task {
 	return &models.Task{Kind: models.TaskInstall, Subject: siteSubject(s.ID), Title: "Install " + s.URI, Actor: by}
 }
 
-// RetryInstall installs a site once more whose installation failed.
+// RetryInstall makes a site once more whose first installation, or cloning,
+// failed.
 func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.Task, error) {
 	s, err := f.store.Site(ctx, id)
 	if err != nil {
@@ -83,20 +93,37 @@ func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.T
 	if s.Database != (models.Database{}) {
 		return models.Task{}, models.Errorf(models.Conflict, "%s was installed before; installing it anew would delete its content.", s.URI)
 	}
-	task := installTask(by, s)
+	task := *installTask(by, s)
+	last, err := f.store.SubjectTasks(ctx, []models.Subject{task.Subject}, 20)
+	if err != nil {
+		return models.Task{}, err
+	}
+	for _, t := range last { // newest first
+		if t.Kind == models.TaskClone {
+			task.Kind, task.Args, task.Title = t.Kind, t.Args, t.Title
+			break
+		}
+	}
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.MoveSite(ctx, by, s, models.SiteInstalling, ""); err != nil {
 			return err
 		}
-		return tx.CreateTask(ctx, task)
+		return tx.CreateTask(ctx, &task)
 	})
-	return *task, err
+	return task, err
 }
 
 // RunInstall is the task that installs a site.
 func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	return f.make(ctx, t, log, func(s models.Site, p models.Platform) (models.Database, error) {
+		return f.cfg.Hosting.Install(ctx, s, p, log)
+	})
+}
+
+// make carries out a task that makes a site, and records where its content is.
+func (f *Fleet) make(ctx context.Context, t models.Task, _ Log, do func(models.Site, models.Platform) (models.Database, error)) (string, models.TaskState, error) {
 	lasting := context.WithoutCancel(ctx) // a cancelled installation must still be recorded as such
-	s, err := f.store.Site(lasting, t.Subject.ID)
+	s, p, err := f.siteAndPlatform(lasting, t.Subject.ID)
 	if err != nil {
 		return "", "", err
 	}
@@ -107,11 +134,7 @@ func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string,
 	if s.State == models.SiteBroken {
 		return s.Reason, models.TaskFailed, nil
 	}
-	p, err := f.store.Platform(lasting, s.PlatformID)
-	if err != nil {
-		return "", "", err
-	}
-	db, cause := f.cfg.Hosting.Install(ctx, s, p, log)
+	db, cause := do(s, p)
 	if cause != nil && handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}
@@ -144,18 +167,22 @@ func (f *Fleet) RunInstall(ctx context.Context, t models.Task, log Log) (string,
 	return s.URI + " is installed", "", nil
 }
 
-// HoldSite keeps a site where it is: no upgrade moves it until it is released.
-func (f *Fleet) HoldSite(ctx context.Context, by string, id int64, reason string) error {
+// HoldSite keeps a site where it is: no upgrade moves it until it is released, or
+// until that time.
+func (f *Fleet) HoldSite(ctx context.Context, by string, id int64, reason string, until *time.Time) error {
 	reason = strings.TrimSpace(reason)
 	if reason == "" || len(reason) > 500 {
 		return models.InvalidField("reason", "Say in up to 500 characters why it stays, so that others know.")
 	}
-	return f.store.SetHeld(ctx, by, id, true, reason)
+	if until != nil && !until.After(f.cfg.Now()) {
+		return models.InvalidField("until", "Choose a day to come, or leave it empty.")
+	}
+	return f.store.SetHeld(ctx, by, id, true, reason, until)
 }
 
 // ReleaseSite ends a hold.
 func (f *Fleet) ReleaseSite(ctx context.Context, by string, id int64) error {
-	return f.store.SetHeld(ctx, by, id, false, "")
+	return f.store.SetHeld(ctx, by, id, false, "", nil)
 }
 
 // VerifySite has a site looked at. A broken site that answers soundly is enabled

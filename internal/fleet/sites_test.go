@@ -215,13 +215,13 @@ func TestFleet_CancelTask_QueuedInstall_PutsBack(t *testing.T) {
 func TestFleet_HoldSite_WantsAReason(t *testing.T) {
 	each(t, func(w *world) {
 		_, _, sites := w.behind("museum.example.org")
-		wantFields(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "  "), "reason")
-		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, " exhibition until June "))
+		wantFields(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "  ", nil), "reason")
+		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, " exhibition until June ", nil))
 		held := w.at(sites[0].ID)
 		want(w.T, "held", held.Held, true)
 		want(w.T, "reason", held.HeldReason, "exhibition until June")
 		ok(w.T, w.fleet.ReleaseSite(w.ctx, "ada", sites[0].ID))
 		want(w.T, "held", w.at(sites[0].ID).Held, false)
-		wantCode(w.T, w.fleet.HoldSite(w.ctx, "ada", 999, "x"), models.NotFound)
+		wantCode(w.T, w.fleet.HoldSite(w.ctx, "ada", 999, "x", nil), models.NotFound)
 	})
 }

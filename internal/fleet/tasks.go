@@ -88,13 +88,20 @@ func (f *Fleet) putBack(ctx context.Context, tx Tx, by string, t models.Task) er
 			return err
 		}
 		return tx.MovePlatform(ctx, by, p, models.PlatformFailed, "The build was cancelled. Build it again when you want it.")
-	case models.TaskInstall:
+	case models.TaskBackup:
+		b, err := tx.BackupOfTask(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		b.Reason = "Cancelled before it began."
+		return tx.MoveBackup(ctx, by, b, models.BackupFailed)
+	case models.TaskInstall, models.TaskClone:
 		s, err := tx.Site(ctx, t.Subject.ID)
 		if err != nil {
 			return err
 		}
 		return tx.MoveSite(ctx, by, s, models.SiteBroken, "The installation was cancelled. Install it again when you want it.")
-	case models.TaskUpgrade:
+	case models.TaskUpgrade, models.TaskRollback, models.TaskRestore:
 		u, err := tx.UpgradeOfTask(ctx, t.ID)
 		if err != nil {
 			return err
@@ -119,5 +126,15 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskCompare:         f.RunCompare,
 		models.TaskUpgrade:         f.RunUpgrade,
 		models.TaskUpgradePlatform: f.RunUpgradePlatform,
+		models.TaskRollback:        f.RunUpgrade,
+		models.TaskRestore:         f.RunUpgrade,
+		models.TaskBackup:          f.RunBackup,
+		models.TaskClone:           f.runClone,
+		models.TaskEnable:          f.runTurn,
+		models.TaskDisable:         f.runTurn,
+		models.TaskConfigure:       f.runConfigure,
+		models.TaskCron:            f.runCron,
+		models.TaskDelete:          f.runDelete,
+		models.TaskImport:          f.runImport,
 	}
 }

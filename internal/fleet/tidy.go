@@ -28,6 +28,12 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.store.PruneUpstreams(ctx); err != nil {
 		return err
 	}
+	if err := f.pruneBackups(ctx); err != nil {
+		return fmt.Errorf("prune backups: %w", err)
+	}
+	if err := f.prunePlatforms(ctx); err != nil {
+		return fmt.Errorf("prune platforms: %w", err)
+	}
 	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Now().Add(-keepOld), 100)
 	if err != nil {
 		return fmt.Errorf("list old databases: %w", err)
@@ -116,6 +122,8 @@ func (r *platformRows) need(found platforms.Found) bool {
 	return r.roots[found.Root] || len(r.building) > 0
 }
 
+// forget removes what a move kept of the old version, but for what another move,
+// or the site itself, still needs.
 func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
 	site, err := f.store.Site(ctx, u.SiteID)
 	if err != nil {
@@ -124,16 +132,29 @@ func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
 	if _, err := f.store.RunningTask(ctx, siteSubject(site.ID)); models.CodeOf(err) != models.NotFound {
 		return err // it is being moved; the next turn comes
 	}
-	if site.PlatformID != u.FromID { // else it came back and uses both
-		from, err := f.store.Platform(ctx, u.FromID)
-		if err != nil {
+	kept, err := f.store.KeptUpgrades(ctx, u.SiteID)
+	if err != nil {
+		return err
+	}
+	needRelease, needDatabase := site.PlatformID == u.FromID, u.OldDatabase == site.Database
+	for _, other := range kept {
+		if other.ID == u.ID {
+			continue
+		}
+		needRelease = needRelease || other.FromID == u.FromID
+		needDatabase = needDatabase || other.OldDatabase == u.OldDatabase
+	}
+	from, db := models.Platform{}, u.OldDatabase
+	if !needRelease {
+		if from, err = f.store.Platform(ctx, u.FromID); err != nil {
 			return err
 		}
-		old := u.OldDatabase
-		if old == u.NewDatabase || old == site.Database { // code mode; the next upgrade may keep it
-			old = models.Database{}
-		}
-		if err := f.cfg.Hosting.Forget(ctx, site, from, old); err != nil {
+	}
+	if needDatabase {
+		db = models.Database{}
+	}
+	if !needRelease || !needDatabase {
+		if err := f.cfg.Hosting.Forget(ctx, site, from, db); err != nil {
 			return err
 		}
 	}

@@ -141,13 +141,16 @@ func (f *Fleet) takeUp(ctx context.Context, t models.Task, u models.Upgrade) (up
 		if move.To, err = tx.Platform(ctx, u.ToID); err != nil {
 			return err
 		}
+		if err := f.fillMove(ctx, tx, &move); err != nil {
+			return err
+		}
 		if move.Steps, err = tx.UpgradeSteps(ctx, u.ID); err != nil || u.State == models.UpgradeRunning {
 			return err
 		}
 		switch {
 		case move.Site.PlatformID != u.FromID:
 			return models.Errorf(models.Conflict, "%s moved to another platform meanwhile.", move.Site.URI)
-		case move.Site.Held:
+		case move.Site.Held && u.Kind == models.KindUpgrade:
 			return models.Errorf(models.Conflict, "%s is held: %s.", move.Site.URI, move.Site.HeldReason)
 		case move.To.State != models.PlatformReady:
 			return models.Errorf(models.Conflict, "%s is %s by now.", move.To.Name, move.To.State)
@@ -197,7 +200,13 @@ func (f *Fleet) recordUpgrade(ctx context.Context, t models.Task, move upgrade.M
 				return err
 			}
 		}
-		if outcome.State == models.UpgradeFatal {
+		if outcome.State == models.UpgradeSucceeded {
+			if err := f.noteRollback(ctx, tx, move); err != nil {
+				return err
+			}
+		}
+		wasBroken := t.Args["was"] == string(models.SiteBroken) && outcome.State != models.UpgradeSucceeded
+		if outcome.State == models.UpgradeFatal || wasBroken {
 			return tx.MoveSite(ctx, t.Actor, move.Site, models.SiteBroken, u.Reason)
 		}
 		return tx.MoveSite(ctx, t.Actor, move.Site, models.SiteEnabled, "")

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func TestFleet_UpgradeSite_Refusals(t *testing.T) {
 		old, target, sites := w.behind(museum)
 		_, err := w.fleet.UpgradeSite(w.ctx, "ada", sites[0].ID, old.ID)
 		wantCode(w.T, err, models.Conflict, "thunder-b2", "by now")
-		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "exhibition"))
+		ok(w.T, w.fleet.HoldSite(w.ctx, "ada", sites[0].ID, "exhibition", nil))
 		_, err = w.fleet.UpgradeSite(w.ctx, "ada", sites[0].ID, target.ID)
 		wantCode(w.T, err, models.Conflict, "exhibition")
 		ok(w.T, w.fleet.ReleaseSite(w.ctx, "ada", sites[0].ID))
@@ -207,7 +208,7 @@ func TestFleet_RunUpgrade_OtherOutcomes(t *testing.T) {
 // What changed between the button and the task: the upgrade does not begin.
 func TestFleet_RunUpgrade_NoLongerPossible_IsCancelled(t *testing.T) {
 	for what, change := range map[string]func(w *world, s models.Site){
-		"held":     func(w *world, s models.Site) { ok(w.T, w.fleet.HoldSite(w.ctx, "bob", s.ID, "exhibition")) },
+		"held":     func(w *world, s models.Site) { ok(w.T, w.fleet.HoldSite(w.ctx, "bob", s.ID, "exhibition", nil)) },
 		"disabled": func(w *world, s models.Site) { ok(w.T, w.MoveSite(w.ctx, "bob", s, models.SiteDisabled, "")) },
 		"moved": func(w *world, s models.Site) {
 			ok(w.T, w.PlaceSite(w.ctx, s, w.named("thunder-b2").ID, s.Database))
@@ -345,7 +346,7 @@ func TestFleet_RunUpgrade_KilledAfterRecord_OnlyEnds(t *testing.T) {
 				}
 				want(w.T, "task", again.State, wanted)
 				want(w.T, "message", again.Message, message)
-				want(w.T, "site", w.at(s.ID), before)
+				want(w.T, "site", fmt.Sprintf("%+v", w.at(s.ID)), fmt.Sprintf("%+v", before))
 			})
 		})
 	}

@@ -53,7 +53,7 @@ func (s *Store) Inspect(ctx context.Context, dir, docroot string) (Inspection, e
 	if err != nil {
 		return Inspection{}, err
 	}
-	if err := b.wantDrush(); err != nil {
+	if err := b.wantDrush(found); err != nil {
 		return Inspection{}, err
 	}
 	version, err := b.drupalVersion(found)
@@ -64,10 +64,11 @@ func (s *Store) Inspect(ctx context.Context, dir, docroot string) (Inspection, e
 	if err != nil {
 		return Inspection{}, fmt.Errorf("list extensions: %w", err)
 	}
+	core := models.Package{Name: "drupal", Type: "core", Version: version, Schema: b.schema(path.Join(found, "core/modules/system/system.install"))}
 	return Inspection{
 		Docroot:       found,
 		DrupalVersion: version,
-		Packages:      packages(version, extensions, b.installed()),
+		Packages:      packages(core, extensions, b.installed()),
 		Profiles:      profiles(extensions),
 	}, nil
 }
@@ -81,7 +82,7 @@ func (b base) docroot(setting string) (string, error) {
 		return setting, b.fitsSetting(setting)
 	}
 	for _, candidate := range append(b.scaffoldRoot(), usualDocroots()...) {
-		if b.isFile(path.Join(candidate, "index.php")) && b.isFile(path.Join(candidate, "core/lib/Drupal.php")) {
+		if b.isFile(path.Join(candidate, "index.php")) && b.hasCore(candidate) {
 			return candidate, nil
 		}
 	}
@@ -113,7 +114,7 @@ func (b base) fitsSetting(docroot string) error {
 	if !b.isFile(path.Join(docroot, "index.php")) {
 		return docrootError("The docroot %q holds no index.php, but %s. Correct the docroot, or leave it empty to have it found.%s", docroot, b.list(docroot), b.composerHint())
 	}
-	if !b.isFile(path.Join(docroot, "core/lib/Drupal.php")) {
+	if !b.hasCore(docroot) {
 		return b.noCore(docroot)
 	}
 	return nil
@@ -149,8 +150,9 @@ func (b base) composerHint() string {
 	return ""
 }
 
-func (b base) wantDrush() error {
-	if b.isFile("vendor/bin/drush") {
+// wantDrush leaves out Drupal 7, whose Drush may be the server's own.
+func (b base) wantDrush(docroot string) error {
+	if b.isFile("vendor/bin/drush") || b.isSeven(docroot) {
 		return nil
 	}
 	return models.Errorf(models.Invalid,
@@ -158,6 +160,9 @@ func (b base) wantDrush() error {
 }
 
 func (b base) drupalVersion(docroot string) (string, error) {
+	if b.isSeven(docroot) {
+		return b.version7(docroot)
+	}
 	name := path.Join(docroot, "core/lib/Drupal.php")
 	text, err := b.read(name, maxSourceFile)
 	if err != nil {

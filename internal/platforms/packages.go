@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -28,6 +30,7 @@ type extension struct {
 	Version string
 	Hidden  bool
 	Core    bool // comes with Drupal core
+	Schema  int  // number of its newest update, 0 for none
 }
 
 // extensions finds what Drupal itself would find below a docroot.
@@ -69,6 +72,10 @@ func (b base) extensionsIn(ctx context.Context, dir string, core bool, depth int
 				return nil, err
 			}
 			list = append(list, below...)
+		case strings.HasSuffix(name, ".info"):
+			if e, ok := b.extension7(name); ok {
+				list = append(list, e)
+			}
 		case strings.HasSuffix(name, ".info.yml"):
 			if e, ok := b.extension(name); ok {
 				e.Core = core
@@ -113,7 +120,30 @@ func (b base) extension(name string) (extension, bool) {
 		Type:    info.Type,
 		Version: info.Version,
 		Hidden:  hidden,
+		Schema:  b.schema(strings.TrimSuffix(name, ".info.yml") + ".install"),
 	}, true
+}
+
+// updatePattern is how Drupal recognises update functions, at the beginning of a
+// line (https://api.drupal.org/api/drupal/core%21lib%21Drupal%21Core%21Extension%21module.api.php/function/hook_update_N).
+var updatePattern = regexp.MustCompile(`(?m)^[ \t]*function[ \t]+([A-Za-z0-9_]{1,100})_update_([0-9]{1,9})[ \t]*\(`)
+
+// schema gives the number of the newest database update in an .install file, 0
+// when there is none. It reads the text and runs nothing; what is no file, or
+// larger than a person writes, has none.
+func (b base) schema(name string) int {
+	text, err := b.read(name, maxSourceFile)
+	if err != nil {
+		return 0
+	}
+	module := strings.TrimSuffix(path.Base(name), ".install")
+	newest := 0
+	for _, match := range updatePattern.FindAllSubmatch(text, -1) {
+		if n, err := strconv.Atoi(string(match[2])); err == nil && string(match[1]) == module {
+			newest = max(newest, n)
+		}
+	}
+	return newest
 }
 
 // composerPackage is one package of vendor/composer/installed.json.
@@ -143,8 +173,8 @@ func (b base) installed() []composerPackage {
 	return one
 }
 
-func packages(drupal string, extensions []extension, installed []composerPackage) []models.Package {
-	list := []models.Package{{Name: "drupal", Type: "core", Version: drupal}}
+func packages(core models.Package, extensions []extension, installed []composerPackage) []models.Package {
+	list := []models.Package{core}
 	versions := map[string]string{}
 	for _, p := range installed {
 		versions[p.Name] = p.Version
@@ -155,9 +185,9 @@ func packages(drupal string, extensions []extension, installed []composerPackage
 		}
 		// VERSION is the placeholder that core's own extensions carry.
 		if e.Version == "VERSION" {
-			e.Version = drupal
+			e.Version = core.Version
 		}
-		list = append(list, models.Package{Name: e.Name, Type: e.Type, Version: cmp.Or(e.Version, versions["drupal/"+e.Name])})
+		list = append(list, models.Package{Name: e.Name, Type: e.Type, Version: cmp.Or(e.Version, versions["drupal/"+e.Name]), Schema: e.Schema})
 	}
 	for _, p := range installed {
 		if isLibrary(p.Type) {

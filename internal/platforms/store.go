@@ -163,9 +163,12 @@ func (s *Store) publishedBox(root string) (string, error) {
 	return box, nil
 }
 
-// Remove deletes a published platform; links to sites are cut, what they point
-// to stays. Removing what is gone already is no error.
-func (s *Store) Remove(ctx context.Context, root string) error {
+// Delete deletes a published platform: it is moved out of sight in one step and
+// removed then, so that a killed deletion leaves nothing that looks like a
+// platform; Reconcile removes the rest. Links to sites are cut, what they point
+// to stays, and so do files that other platforms share. Deleting what is gone
+// already is no error; a folder outside of the store is refused.
+func (s *Store) Delete(ctx context.Context, root string) error {
 	box, err := s.publishedBox(root)
 	if err != nil {
 		return err
@@ -177,18 +180,32 @@ func (s *Store) Remove(ctx context.Context, root string) error {
 // half-deleted platform is never taken for a whole one.
 func (s *Store) discard(ctx context.Context, box string) error {
 	trash := filepath.Join(s.Root, trashName)
-	if err := os.MkdirAll(trash, 0o700); err != nil {
-		return fmt.Errorf("make trash folder: %w", err)
+	for {
+		if err := os.MkdirAll(trash, 0o700); err != nil {
+			return fmt.Errorf("make trash folder: %w", err)
+		}
+		hole, err := os.MkdirTemp(trash, "")
+		if err != nil {
+			return fmt.Errorf("make trash folder: %w", err)
+		}
+		err = os.Rename(box, filepath.Join(hole, "box"))
+		if err == nil {
+			return erase(ctx, hole)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(fmt.Errorf("remove %s: %w", filepath.Base(box), err), erase(ctx, hole))
+		}
+		if err := erase(ctx, hole); err != nil {
+			return err
+		}
+		// Either the box is gone, or Reconcile emptied the trash just then.
+		if _, err := os.Lstat(box); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
-	hole, err := os.MkdirTemp(trash, "")
-	if err != nil {
-		return fmt.Errorf("make trash folder: %w", err)
-	}
-	err = os.Rename(box, filepath.Join(hole, "box"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", filepath.Base(box), err)
-	}
-	return erase(ctx, hole)
 }
 
 // erase deletes a tree whose folders may be read-only.
@@ -211,25 +228,26 @@ func erase(ctx context.Context, dir string) error {
 }
 
 // unlock makes every folder writable for its owner, without following links.
+// What somebody else deletes meanwhile is no failure.
 func unlock(ctx context.Context, dir *os.Root) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := dir.Chmod(".", 0o700); err != nil {
+	if err := dir.Chmod(".", 0o700); gone(err) != nil {
 		return err
 	}
 	entries, err := fs.ReadDir(dir.FS(), ".")
-	if err != nil {
+	if gone(err) != nil {
 		return err
 	}
 	for _, entry := range entries {
 		if !entry.IsDir() {
 			continue
 		}
-		if err := dir.Chmod(entry.Name(), 0o700); err != nil {
+		if err := dir.Chmod(entry.Name(), 0o700); gone(err) != nil {
 			return err
 		}
-		if err := unlockBelow(ctx, dir, entry.Name()); err != nil {
+		if err := unlockBelow(ctx, dir, entry.Name()); gone(err) != nil {
 			return err
 		}
 	}
@@ -243,6 +261,13 @@ func unlockBelow(ctx context.Context, dir *os.Root, name string) error {
 	}
 	defer func() { _ = sub.Close() }()
 	return unlock(ctx, sub)
+}
+
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) explain(doing string, err error) error {

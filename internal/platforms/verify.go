@@ -2,23 +2,29 @@ package platforms
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"hefring/internal/tree"
 	"hefring/models"
 )
 
 const (
-	maxFindings   = 50
+	maxFindings   = 100
 	maxManifest   = 256 << 20
 	manifestMagic = "hefring manifest 1 docroot "
 )
@@ -29,8 +35,6 @@ type header struct{ Docroot string }
 func (h header) encode(m tree.Manifest) []byte {
 	return append([]byte(manifestMagic+strconv.Quote(h.Docroot)+"\n"), m.Text()...)
 }
-
-func (h header) digest(m tree.Manifest) string { return digest(h.encode(m)) }
 
 func digest(text []byte) string {
 	sum := sha256.Sum256(text)
@@ -52,16 +56,48 @@ func decode(text []byte) (header, tree.Manifest, error) {
 }
 
 // Verify compares a published platform with the manifest of the given digest and
-// lists what differs, one line for each file and at most 50. Our links to sites
-// are no difference. An empty list means that nothing was touched.
+// lists what differs, one line for each file, at most 100 of them and how many
+// more there are. It reads every file, so that no time or size can hide a change.
+// Our links to sites are no difference. An empty list means that nothing was
+// touched.
 func (s *Store) Verify(ctx context.Context, root, want string) ([]string, error) {
+	return s.verify(ctx, root, want, nil)
+}
+
+// Recheck is Verify right after Seal and Publish: it reads only those files that
+// the kernel says were touched since Seal read them.
+func (s *Store) Recheck(ctx context.Context, root string, sealed Sealed) ([]string, error) {
+	return s.verify(ctx, root, sealed.Digest, sealed.stamps)
+}
+
+// stamp changes with everything that is done to a file. No program can set the
+// time of an inode's change.
+type stamp struct {
+	dev, ino uint64
+	size     int64
+	changed  syscall.Timespec
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}
+	}
+	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Ctim}
+}
+
+func (s *Store) verify(ctx context.Context, root, want string, known map[string]stamp) ([]string, error) {
 	box, err := s.publishedBox(root)
 	if err != nil {
 		return nil, err
 	}
-	text, err := readLimited(filepath.Join(box, manifestName), maxManifest)
+	if _, err := os.Lstat(root); err != nil {
+		return []string{"the platform's folder is gone"}, nil //nolint:nilerr // a finding, not a failure to look
+	}
+	name := filepath.Join(box, manifestName)
+	text, err := readManifest(name)
 	if err != nil {
-		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // a finding, not a failure to look
+		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // as above
 	}
 	if digest(text) != want {
 		return []string{"the manifest is not the one that was sealed"}, nil
@@ -70,61 +106,185 @@ func (s *Store) Verify(ctx context.Context, root, want string) ([]string, error)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, fmt.Errorf("verify platform: %w", err)
+	}
+	look := &looking{known: known, owner: ownerOf(info), odd: map[string]string{}, sealed: map[string]tree.Line{}}
+	for _, line := range sealed {
+		look.sealed[line.Path] = line
+	}
 	options := s.options()
-	options.Skip = s.siteLink(path.Join(filepath.ToSlash(h.Docroot), "sites"), sealed)
-	actual, err := tree.Scan(ctx, root, options, false)
+	options.Skip = s.siteLink(path.Join(filepath.ToSlash(h.Docroot), "sites"), look.sealed)
+	options.Odd = func(e tree.Entry, problem *models.Error) { look.odd[e.Path] = problem.Message }
+	err = look.scan(ctx, root, options)
 	if problem, ok := errors.AsType[*models.Error](err); ok {
 		return []string{problem.Message}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("verify platform: %w", err)
 	}
-	return compare(sealed, actual), nil
+	return look.compare(sealed), nil
+}
+
+// looking is one look at a platform.
+type looking struct {
+	known   map[string]stamp
+	owner   uint32 // who sealed it
+	sealed  map[string]tree.Line
+	odd     map[string]string // what no platform may hold
+	foreign []string          // files that changed hands
+	actual  tree.Manifest
+}
+
+func (l *looking) scan(ctx context.Context, root string, o tree.Options) error {
+	var hashes tree.Hashes
+	err := hashes.Walk(ctx, root, o, func(e tree.Entry) error {
+		line := tree.Describe(e)
+		was, sealed := l.sealed[e.Path]
+		if sealed && ownerOf(e.Info) != l.owner {
+			l.foreign = append(l.foreign, e.Path)
+		}
+		l.actual = append(l.actual, line)
+		if line.Kind != 'f' || !sealed || was.Size != line.Size {
+			return nil // that it differs is known without reading it
+		}
+		if before, ok := l.known[e.Path]; ok && before == stampOf(e.Info) {
+			l.actual[len(l.actual)-1].Sum = was.Sum
+			return nil
+		}
+		return hashes.Add(e, len(l.actual)-1)
+	})
+	if err != nil {
+		return err
+	}
+	hashes.Fill(l.actual)
+	return nil
+}
+
+func ownerOf(info fs.FileInfo) uint32 {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return stat.Uid
+}
+
+func (l *looking) compare(sealed tree.Manifest) []string {
+	var f findings
+	found := map[string]tree.Line{}
+	for _, line := range l.actual {
+		found[line.Path] = line
+	}
+	for _, was := range sealed {
+		now, ok := found[was.Path]
+		delete(found, was.Path)
+		problem, odd := l.odd[was.Path]
+		delete(l.odd, was.Path)
+		switch {
+		case odd:
+			f.add("changed: %s. %s", was.Path, problem)
+		case !ok:
+			f.add("missing: %s", was.Path)
+		default:
+			f.differs(was, now)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		f.add("added: %s", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.odd)) {
+		f.add("added: %s. %s", name, l.odd[name])
+	}
+	for _, name := range l.foreign {
+		f.addRights("owner changed: %s", name)
+	}
+	return f.list()
+}
+
+// findings are what Verify tells, bounded; what was done to permissions comes
+// last, for it is often done to all files at once.
+type findings struct {
+	lines  []string
+	rights []string
+	count  int
+}
+
+func (f *findings) add(format string, args ...any) {
+	if f.count++; len(f.lines) < maxFindings {
+		f.lines = append(f.lines, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *findings) addRights(format string, args ...any) {
+	if f.count++; len(f.rights) < maxFindings {
+		f.rights = append(f.rights, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *findings) differs(was, now tree.Line) {
+	switch {
+	case now.Kind != was.Kind:
+		f.add("changed: %s (%s instead of %s)", was.Path, kind(now.Kind), kind(was.Kind))
+	case now.Link != was.Link:
+		f.add("changed: %s (link to %q instead of %q)", was.Path, now.Link, was.Link)
+	case now.Size != was.Size:
+		f.add("changed: %s (%d bytes instead of %d)", was.Path, now.Size, was.Size)
+	case now.Sum != was.Sum:
+		f.add("changed: %s (other content of the same size)", was.Path)
+	}
+	if now.Kind == was.Kind && now.Mode != was.Mode {
+		f.addRights("permissions changed: %s (%04o instead of %04o)", was.Path, now.Mode, was.Mode)
+	}
+}
+
+func (f *findings) list() []string {
+	list := append(f.lines, f.rights...)
+	list = list[:min(len(list), maxFindings)]
+	if more := f.count - len(list); more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return list
+}
+
+func kind(k byte) string {
+	switch k {
+	case 'd':
+		return "a folder"
+	case 'l':
+		return "a link"
+	}
+	return "a file"
 }
 
 // siteLink tells our links to sites from what belongs to the platform.
-func (s *Store) siteLink(sites string, sealed tree.Manifest) func(tree.Entry) bool {
-	own := map[string]bool{}
-	for _, line := range sealed {
-		own[line.Path] = true
-	}
+func (s *Store) siteLink(sites string, sealed map[string]tree.Line) func(tree.Entry) bool {
 	return func(e tree.Entry) bool {
-		if path.Dir(e.Path) != sites || own[e.Path] || !path.IsAbs(e.Link) {
+		if _, own := sealed[e.Path]; own || path.Dir(e.Path) != sites || !path.IsAbs(e.Link) {
 			return false
 		}
 		return s.Sites == "" || strings.HasPrefix(path.Clean(e.Link), s.Sites+"/")
 	}
 }
 
-func compare(sealed, actual tree.Manifest) []string {
-	var findings []string
-	add := func(format, name string) {
-		if len(findings) < maxFindings {
-			findings = append(findings, fmt.Sprintf(format, name))
-		}
+// readManifest reads a manifest, packed or, as earlier versions wrote it, plain.
+func readManifest(name string) ([]byte, error) {
+	text, err := readLimited(name, maxManifest)
+	if err != nil || !bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
+		return text, err
 	}
-	found := map[string]tree.Line{}
-	for _, line := range actual {
-		found[line.Path] = line
+	r, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("unpack manifest: %w", err)
 	}
-	for _, line := range sealed {
-		now, ok := found[line.Path]
-		switch {
-		case !ok:
-			add("missing: %s", line.Path)
-		case now.Kind != line.Kind || now.Sum != line.Sum || now.Link != line.Link:
-			add("changed: %s", line.Path)
-		case now.Mode != line.Mode:
-			add("permissions changed: %s", line.Path)
-		}
-		delete(found, line.Path)
+	plain, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
+	if err == nil && len(plain) > maxManifest {
+		err = fmt.Errorf("it is larger than %s", tree.Size(maxManifest))
 	}
-	for _, line := range actual {
-		if _, extra := found[line.Path]; extra {
-			add("added: %s", line.Path)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("unpack manifest: %w", err)
 	}
-	return findings
+	return plain, nil
 }
 
 func readLimited(name string, limit int64) ([]byte, error) {

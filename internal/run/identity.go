@@ -44,9 +44,12 @@ func (r *Runner) Identity() *Identity {
 // Chown gives the file or folder at path, with all that is in it, to the
 // Runner's identity. Links are changed themselves, never followed, also when
 // somebody swaps them in meanwhile. Without an identity it does nothing.
-func (r *Runner) Chown(path string) error {
-	id := r.Identity()
-	if id == nil {
+func (r *Runner) Chown(path string) error { return Chown(path, r.Identity()) }
+
+// Chown gives the file or folder at path to an identity as Runner.Chown does.
+// Without one, or without being root, it does nothing.
+func Chown(path string, id *Identity) error {
+	if id == nil || os.Geteuid() != 0 {
 		return nil
 	}
 	uid, gid := int(id.UID), int(id.GID)

@@ -33,6 +33,9 @@ type Cmd struct {
 	// Root keeps our own identity. Without it a program that root starts runs as
 	// the Runner's unprivileged identity.
 	Root bool
+	// As is another identity than the Runner's to run as; it counts only when
+	// root starts the program. Root goes before it.
+	As *Identity
 }
 
 // Limits bound what a program may use. Zero values mean the package's defaults.

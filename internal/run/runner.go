@@ -237,10 +237,14 @@ func treeAttr() *syscall.SysProcAttr {
 
 // switchTo is the identity that c runs as, nil for our own.
 func (r *Runner) switchTo(c Cmd) *Identity {
-	if c.Root {
+	switch {
+	case c.Root, os.Geteuid() != 0:
 		return nil
+	case c.As != nil:
+		return c.As
+	default:
+		return r.Identity()
 	}
-	return r.Identity()
 }
 
 // environ completes c's environment. Variables that the dynamic loader obeys

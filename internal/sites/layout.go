@@ -6,6 +6,8 @@ package sites
 import (
 	"path/filepath"
 	"strconv"
+
+	"hefring/internal/run"
 )
 
 // Layout says where the parts of every site lie. One site's folder:
@@ -14,6 +16,7 @@ import (
 //	    current -> docroot of the platform that serves (the switch renames this link)
 //	    next    -> docroot of the platform that an upgrade prepares
 //	    hash_salt
+//	    password              of the site's user on its database server
 //	    config/               Drupal's config sync directory
 //	    db/                   SQLite databases, one file for each copy
 //	    files/ private/ tmp/  shared by all releases
@@ -25,6 +28,28 @@ import (
 // PHP caches resolved paths.
 type Layout struct {
 	Root string // absolute
+	// FirstUser is the uid and gid of the site with the number 0; every other
+	// site's own user is its number more. 0: all sites are the web user's.
+	FirstUser int
+}
+
+// User is the uid and gid that the site's PHP and its files belong to; 0 is the
+// web user.
+func (l Layout) User(siteID int64) int {
+	if l.FirstUser <= 0 {
+		return 0
+	}
+	return l.FirstUser + int(siteID)
+}
+
+// Owner is who the site's PHP and its files belong to: the site's own user, or
+// else the web user.
+func (l Layout) Owner(siteID int64, web *run.Identity) *run.Identity {
+	user := l.User(siteID)
+	if user == 0 {
+		return web
+	}
+	return &run.Identity{UID: uint32(user), GID: uint32(user)} //nolint:gosec // the operator's range
 }
 
 // Dir is the site's own folder.
@@ -60,6 +85,10 @@ func (l Layout) Databases(siteID int64) string { return filepath.Join(l.Dir(site
 
 // Salt is the file that holds Drupal's hash salt.
 func (l Layout) Salt(siteID int64) string { return filepath.Join(l.Dir(siteID), "hash_salt") }
+
+// Password is the file that holds the password of the site's user on its database
+// server. It belongs to Hefring alone: the site has it from its settings.
+func (l Layout) Password(siteID int64) string { return filepath.Join(l.Dir(siteID), "password") }
 
 // ReadOnly is the flag that is there while writes are refused; webserver.Gate and
 // gate.php know its name, too.

@@ -12,11 +12,13 @@ import (
 
 // Decisions lists what needs a decision, most urgent first: sites that are
 // broken, upgrades that put everything back, builds that failed, sources that
-// fail or are held, sites with known holes, and at last sites that are behind. Each is one query.
+// fail or are held, database servers that cannot be used, scheduled backups that
+// failed, sites with known holes, and at last sites that are behind. Each is one
+// query.
 func (s *Store) Decisions(ctx context.Context, limit int) ([]fleet.Decision, error) {
 	var all []fleet.Decision
 	for _, find := range []func(context.Context, int) ([]fleet.Decision, error){
-		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.sitesAtRisk, s.waitingUpgrades,
+		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.deadServers, s.failedBackups, s.sitesAtRisk, s.waitingUpgrades,
 	} {
 		some, err := find(ctx, limit)
 		if err != nil {
@@ -149,6 +151,46 @@ func (s *Store) stalledSources(ctx context.Context, limit int) ([]fleet.Decision
 		decisions = append(decisions, fleet.Decision{
 			Kind: fleet.DecideSource, Subject: models.Subject{Kind: models.SubjectDistribution, ID: one.ID}, Title: one.Name,
 			Why: cmp.Or(one.Reason, why), TaskID: one.TaskID, At: one.At,
+		})
+	}
+	return decisions, err
+}
+
+// deadServers lists the database servers that failed their last test.
+func (s *Store) deadServers(ctx context.Context, limit int) ([]fleet.Decision, error) {
+	var found []models.DatabaseServer
+	err := s.with(ctx).Where("reason <> ''").Order("tested_at DESC, id").Limit(limit).Find(&found).Error
+	decisions := make([]fleet.Decision, 0, len(found))
+	for _, one := range found {
+		d := fleet.Decision{Kind: fleet.DecideServer, Subject: serverSubject(one.ID), Title: one.Name, Why: one.Reason}
+		if one.TestedAt != nil {
+			d.At = *one.TestedAt
+		}
+		decisions = append(decisions, d)
+	}
+	return decisions, err
+}
+
+// failedBackups lists the sites whose last scheduled backup failed and that have
+// no newer one.
+func (s *Store) failedBackups(ctx context.Context, limit int) ([]fleet.Decision, error) {
+	var found []struct {
+		ID      int64
+		URI     string
+		TaskID  int64
+		Message string
+		EndedAt time.Time
+	}
+	err := s.with(ctx).Model(&models.Site{}).
+		Joins("JOIN tasks t ON t.id = (SELECT MAX(id) FROM tasks WHERE subject_kind = ? AND subject_id = sites.id AND kind = ? AND ended_at IS NOT NULL)", models.SubjectSite, models.TaskBackup).
+		Where("sites.backup_every > 0 AND sites.state = ? AND t.state = ?", models.SiteEnabled, models.TaskFailed).
+		Select("sites.id, sites.uri, t.id AS task_id, t.message, t.ended_at").
+		Order("t.ended_at DESC, sites.id").Limit(limit).Find(&found).Error
+	decisions := make([]fleet.Decision, 0, len(found))
+	for _, one := range found {
+		decisions = append(decisions, fleet.Decision{
+			Kind: fleet.DecideBackup, Subject: siteSubject(one.ID), Title: one.URI, TaskID: one.TaskID, Sites: 1, At: one.EndedAt,
+			Why: "Its last backup failed: " + cmp.Or(one.Message, "its log says why."),
 		})
 	}
 	return decisions, err

@@ -25,7 +25,7 @@ func (s *Store) CreateDistribution(ctx context.Context, d *models.Distribution) 
 func (s *Store) SaveDistribution(ctx context.Context, d *models.Distribution) error {
 	return s.atomic(ctx, func(tx *Store) error {
 		done := tx.with(ctx).Model(&models.Distribution{}).Where("id = ?", d.ID).
-			Select("name", "settings", "secrets", "upstream_id", "check_every", "rebuild_days").Updates(d)
+			Select("name", "settings", "secrets", "upstream_id", "check_every", "rebuild_days", "keep_platforms").Updates(d)
 		switch {
 		case errors.Is(done.Error, gorm.ErrDuplicatedKey):
 			return models.Wrapf(models.Conflict, done.Error, "There is a distribution with the name %s already. Choose another.", d.Name)
@@ -179,4 +179,13 @@ func nilOr[T any](p *T) any {
 		return nil
 	}
 	return *p
+}
+
+// Keeping lists the distributions that keep only some of their platforms.
+func (s *Store) Keeping(ctx context.Context) ([]models.Distribution, error) {
+	var list []models.Distribution
+	if err := s.with(ctx).Where("keep_platforms > 0").Order("id").Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("list distributions that keep some platforms: %w", err)
+	}
+	return list, nil
 }

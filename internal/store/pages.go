@@ -91,10 +91,10 @@ func (s *Store) RecentTasks(ctx context.Context, limit int) ([]models.Task, erro
 	return list, nil
 }
 
-// worthALook leaves out the checks that queues make by themselves and that went
-// well: there are many, and a distribution's page tells what they found.
+// worthALook leaves out the checks and crons that queues make by themselves and
+// that went well: there are many.
 func worthALook(query *gorm.DB) *gorm.DB {
-	return query.Where("NOT (kind = ? AND actor = ? AND state = ?)", models.TaskCheck, queueActor, models.TaskSucceeded)
+	return query.Where("NOT (kind IN ? AND actor = ? AND state = ?)", []models.TaskKind{models.TaskCheck, models.TaskCron}, queueActor, models.TaskSucceeded)
 }
 
 // Distributions lists distributions by name.

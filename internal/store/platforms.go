@@ -39,6 +39,11 @@ func (s *Store) Platform(ctx context.Context, id int64) (models.Platform, error)
 	return get[models.Platform](ctx, s, "platform", id)
 }
 
+// PlatformNamed finds the platform with a name, without deleted ones.
+func (s *Store) PlatformNamed(ctx context.Context, name string) (models.Platform, error) {
+	return first[models.Platform](s.with(ctx).Where("name = ? AND state <> ?", name, models.PlatformDeleted), "platform", name)
+}
+
 // PlatformsOf lists the platforms of a distribution, newest first, without
 // deleted ones.
 func (s *Store) PlatformsOf(ctx context.Context, distributionID int64) ([]models.Platform, error) {

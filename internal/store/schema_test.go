@@ -29,7 +29,7 @@ func rows() []any {
 		&models.Distribution{}, &models.Platform{}, &models.Site{}, &models.Comparison{}, &models.Task{}, &models.TaskLine{},
 		&models.Check{}, &models.Queue{}, &models.Upgrade{}, &models.UpgradeStep{}, &models.Event{}, &models.User{},
 		&models.LoginLink{}, &session{}, &formToken{}, &models.Upstream{}, &models.Host{}, &models.SourceState{}, &platformPlan{},
-		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},
+		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{},
 	}
 }
 
@@ -70,7 +70,7 @@ func (c *changes) Trace(_ context.Context, _ time.Time, query func() (string, in
 // whose empty value the serializer writes so.
 func nullable(f *schema.Field) bool {
 	kind := f.FieldType.Kind()
-	return kind == reflect.Pointer || f.Name == "Secrets" || f.Serializer != nil && (kind == reflect.Slice || kind == reflect.Map)
+	return kind == reflect.Pointer || f.Name == "Secrets" || f.Name == "Secret" || f.Serializer != nil && (kind == reflect.Slice || kind == reflect.Map)
 }
 
 func TestMigrations_MatchModels(t *testing.T) {

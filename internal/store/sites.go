@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -20,8 +21,68 @@ func (s *Store) CreateSite(ctx context.Context, site *models.Site) error {
 		if err := tx.takesSites(ctx, site.PlatformID); err != nil {
 			return err
 		}
-		return beside("uri", create(ctx, tx, "site", site, taken))
+		if err := beside("uri", create(ctx, tx, "site", site, taken)); err != nil {
+			return err
+		}
+		return tx.takeNames(ctx, *site)
 	})
+}
+
+// siteName gives a host name to one site.
+type siteName struct {
+	Name   string `gorm:"primaryKey"`
+	SiteID int64
+}
+
+// takeNames gives a site its host names and no others. Conflict: one of them is
+// another site's.
+func (s *Store) takeNames(ctx context.Context, site models.Site) error {
+	if err := s.with(ctx).Where("site_id = ?", site.ID).Delete(&siteName{}).Error; err != nil {
+		return fmt.Errorf("give back names of site %d: %w", site.ID, err)
+	}
+	if site.State == models.SiteDeleted {
+		return nil
+	}
+	for _, name := range site.Names() {
+		field := "aliases"
+		if name == site.URI {
+			field = "uri"
+		}
+		taken := fmt.Sprintf("%s is the address of another site already. Choose another.", name)
+		if err := beside(field, create(ctx, s, "name", &siteName{Name: name, SiteID: site.ID}, taken)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ConfigureSite stores how a site is served and looked after.
+func (s *Store) ConfigureSite(ctx context.Context, by string, site models.Site) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", site.ID, models.SiteDeleted).
+			Select("aliases", "redirect", "https", "certificate", "certificate_key", "probes", "probe_text", "cron_every", "cron_next_at", "backup_every", "backup_next_at", "backup_keep").
+			Updates(site)
+		if done.Error != nil {
+			return fmt.Errorf("configure site %d: %w", site.ID, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			return missing("site", site.ID)
+		}
+		if err := tx.takeNames(ctx, site); err != nil {
+			return err
+		}
+		return tx.event(ctx, by, "configure", siteSubject(site.ID), "")
+	})
+}
+
+// EndedHolds lists sites whose hold has come to its end.
+func (s *Store) EndedHolds(ctx context.Context, at time.Time, limit int) ([]models.Site, error) {
+	var list []models.Site
+	err := s.with(ctx).Where("held AND held_until <= ? AND state <> ?", at.UTC(), models.SiteDeleted).Order("held_until").Limit(limit).Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list ended holds: %w", err)
+	}
+	return list, nil
 }
 
 // takesSites answers Conflict unless the platform is ready and unlocked. It
@@ -53,6 +114,12 @@ func (s *Store) Site(ctx context.Context, id int64) (models.Site, error) {
 	return get[models.Site](ctx, s, "site", id)
 }
 
+// SiteNamed finds the site with an address or alias.
+func (s *Store) SiteNamed(ctx context.Context, uri string) (models.Site, error) {
+	query := s.with(ctx).Joins("JOIN site_names n ON n.site_id = sites.id").Where("n.name = ?", uri)
+	return first[models.Site](query, "site", uri)
+}
+
 // SitesOn lists the sites of a platform by URI, without deleted ones.
 func (s *Store) SitesOn(ctx context.Context, platformID int64) ([]models.Site, error) {
 	var list []models.Site
@@ -72,6 +139,12 @@ func (s *Store) MoveSite(ctx context.Context, by string, site models.Site, to mo
 		}.apply(ctx, tx)
 		if err != nil {
 			return err
+		}
+		if to == models.SiteDeleted {
+			site.State = to
+			if err := tx.takeNames(ctx, site); err != nil {
+				return err
+			}
 		}
 		return tx.event(ctx, by, string(to), siteSubject(site.ID), reason)
 	})
@@ -100,17 +173,18 @@ func (s *Store) PlaceSite(ctx context.Context, site models.Site, platformID int6
 	})
 }
 
-// SetHeld pins a site to its platform, or lets it go.
-func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string) error {
+// SetHeld pins a site to its platform, until a time if one is given, or lets it
+// go.
+func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string, until *time.Time) error {
 	verb := "release"
 	if held {
 		verb = "hold"
 	} else {
-		reason = ""
+		reason, until = "", nil
 	}
 	return s.atomic(ctx, func(tx *Store) error {
 		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).
-			Updates(map[string]any{"held": held, "held_reason": reason})
+			Updates(map[string]any{"held": held, "held_reason": reason, "held_until": until})
 		if done.Error != nil {
 			return fmt.Errorf("hold site %d: %w", siteID, done.Error)
 		}

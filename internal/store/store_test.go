@@ -458,7 +458,7 @@ func TestStore_HoldsTask_FencesItsTransaction(t *testing.T) {
 					_, err := w.TakeTask(w.ctx, task.ID)
 					taken <- err == nil && committing.Load()
 				}()
-				ok(t, tx.SetHeld(w.ctx, "ada", w.inTxSite(t, tx).ID, true, "x"))
+				ok(t, tx.SetHeld(w.ctx, "ada", w.inTxSite(t, tx).ID, true, "x", nil))
 				committing.Store(true)
 				return nil
 			}))

@@ -37,9 +37,10 @@ func (s *Store) CreateTask(ctx context.Context, t *models.Task) error {
 }
 
 // taskEvent records what happens to a task, but not each quiet look at a
-// source for a queue or a webhook: those are in the list of checks.
+// source for a queue or a webhook, which are in the list of checks, and not each
+// cron.
 func (s *Store) taskEvent(ctx context.Context, by, verb string, t models.Task, text string) error {
-	if t.Kind == models.TaskCheck && (by == queueActor || by == fleet.ActorWebhook) {
+	if t.Kind == models.TaskCron && by == queueActor || t.Kind == models.TaskCheck && (by == queueActor || by == fleet.ActorWebhook) {
 		return nil
 	}
 	return s.event(ctx, by, verb, t.Subject, text)
@@ -164,6 +165,20 @@ func (s *Store) SaveTaskArgs(ctx context.Context, t models.Task) error {
 		Where("id = ? AND state = ? AND attempt = ?", t.ID, models.TaskRunning, t.Attempt).Select("args").Updates(t)
 	if done.Error != nil {
 		return fmt.Errorf("save arguments of task %d: %w", t.ID, done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return s.notHeld(ctx, t)
+	}
+	return nil
+}
+
+// SaveTaskResult stores what a task found, if its attempt is still the current
+// one.
+func (s *Store) SaveTaskResult(ctx context.Context, t models.Task) error {
+	done := s.with(ctx).Model(&models.Task{}).
+		Where("id = ? AND state = ? AND attempt = ?", t.ID, models.TaskRunning, t.Attempt).UpdateColumn("result", t.Result)
+	if done.Error != nil {
+		return fmt.Errorf("save result of task %d: %w", t.ID, done.Error)
 	}
 	if done.RowsAffected == 0 {
 		return s.notHeld(ctx, t)

@@ -15,6 +15,9 @@ func (s *Store) CreateUpgrade(ctx context.Context, u *models.Upgrade) error {
 	if u.State == "" {
 		u.State = models.UpgradeQueued
 	}
+	if u.Kind == "" {
+		u.Kind = models.KindUpgrade
+	}
 	return s.atomic(ctx, func(tx *Store) error {
 		if err := create(ctx, tx, "upgrade", u, "This task has an upgrade already."); err != nil {
 			return err
@@ -70,12 +73,40 @@ func (s *Store) MoveUpgrade(ctx context.Context, u models.Upgrade, to models.Upg
 	})
 }
 
+// LatestUpgrade loads the newest succeeded move of a site.
+func (s *Store) LatestUpgrade(ctx context.Context, siteID int64) (models.Upgrade, error) {
+	return first[models.Upgrade](s.with(ctx).Where("site_id = ? AND state = ?", siteID, models.UpgradeSucceeded).Order("id DESC").Limit(1), "upgrade of site", siteID)
+}
+
+// KeptUpgrades lists the succeeded moves of a site whose old version is still kept.
+func (s *Store) KeptUpgrades(ctx context.Context, siteID int64) ([]models.Upgrade, error) {
+	var list []models.Upgrade
+	err := s.with(ctx).Where("site_id = ? AND state = ? AND dropped_old_at IS NULL", siteID, models.UpgradeSucceeded).Order("id").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list kept upgrades of site %d: %w", siteID, err)
+	}
+	return list, nil
+}
+
+// UpgradesNeeding lists the moves that need a platform: those that are not over
+// yet, and those that could be taken back to it.
+func (s *Store) UpgradesNeeding(ctx context.Context, platformID int64) ([]models.Upgrade, error) {
+	var list []models.Upgrade
+	err := s.with(ctx).Where("(from_id = ? AND state = ? AND dropped_old_at IS NULL) OR ((from_id = ? OR to_id = ?) AND state IN ?)",
+		platformID, models.UpgradeSucceeded, platformID, platformID, []models.UpgradeState{models.UpgradeQueued, models.UpgradeRunning}).
+		Order("id").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list moves that need platform %d: %w", platformID, err)
+	}
+	return list, nil
+}
+
 // SaveUpgrade stores everything of an upgrade but its state, which moves, and
 // the times and the reason where u has none: a copy that was read before the
 // last move must not erase what that wrote.
 func (s *Store) SaveUpgrade(ctx context.Context, u models.Upgrade) error {
 	columns := []string{
-		"mode", "old_database", "new_database", "switched", "failed_step", "read_only", "updates", "dropped_old_at",
+		"mode", "old_database", "new_database", "switched", "failed_step", "read_only", "updates", "marks", "rolled_back_at", "dropped_old_at",
 	}
 	if u.Reason != "" {
 		columns = append(columns, "reason")

@@ -65,7 +65,9 @@ func place(kind models.TaskKind) (queue string, priority int) {
 		return QueueBuilds, 1
 	case models.TaskCompare:
 		return QueueSites, 2 // nobody waits for it as for the others
-	case models.TaskInstall, models.TaskUpgrade, models.TaskUpgradePlatform:
+	case models.TaskCron:
+		return QueueSites, 3
+	default:
 	}
 	return QueueSites, 1
 }

@@ -1,7 +1,8 @@
 // Package testpg gives tests real PostgreSQL databases. The first test that
-// asks starts a private cluster, reachable only through a unix socket in a
-// temporary folder; the cluster and the folder are gone when the test process
-// ends, however it ends. A missing PostgreSQL fails the test.
+// asks starts a private cluster, reachable through a unix socket in a temporary
+// folder, where everybody is trusted, and through a port of 127.0.0.1, where
+// everybody needs a password; the cluster and the folder are gone when the test
+// process ends, however it ends. A missing PostgreSQL fails the test.
 package testpg
 
 import (
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -32,19 +34,30 @@ const owner = "hefring"
 // startTimeout bounds initdb and the server's start together.
 const startTimeout = 60 * time.Second
 
-// watchdog starts the server and waits for the end of its standard input, which
+// watchdog starts the server and reads commands from its standard input, which
 // the kernel closes when the test process ends, also after kill -9. $1 is the
-// folder of the programs, $2 the cluster's, $3 the port.
+// folder of the programs, $2 the cluster's, $3 the port, the rest more options of
+// the server.
 const watchdog = `
 trap '' INT TERM HUP
-"$1/initdb" -D "$2/data" -U ` + owner + ` -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
-"$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses= -c fsync=off -c synchronous_commit=off \
-  -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c autovacuum=off </dev/null >>"$2/log" 2>&1 &
-server=$!
-read -r nothing
-kill -QUIT "$server"
+bin=$1 dir=$2 port=$3
+shift 3
+"$bin/initdb" -D "$dir/data" -U ` + owner + ` --auth-local=trust --auth-host=scram-sha-256 -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || exit 1
+start() {
+  "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off \
+    -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c autovacuum=off "$@" </dev/null >>"$dir/log" 2>&1 &
+  server=$!
+}
+start "$@"
+while read -r command; do
+  case $command in
+    kill) kill -STOP "$server"; kill -KILL $(cat "/proc/$server/task/$server/children") "$server"; wait "$server" ;;
+    start) start "$@" ;;
+  esac
+done
+kill -QUIT "$server" 2>/dev/null
 wait "$server"
-rm -rf "$2"
+rm -rf "$dir"
 `
 
 // Template is a database that is prepared once and then copied for each test.
@@ -89,14 +102,14 @@ func Empty(tb testing.TB) string {
 type cluster struct {
 	dir   string
 	port  int
-	stdin io.Closer // held open for as long as the server shall live
+	stdin io.WriteCloser // held open for as long as the server shall live
 }
 
 // start runs once in a process: a cluster for every test would take a second
 // each.
 //
 //nolint:gochecknoglobals // the test process has one cluster, and tests share nothing else
-var start = sync.OnceValues(startCluster)
+var start = sync.OnceValues(func() (*cluster, error) { return startCluster() })
 
 func running(tb testing.TB) *cluster {
 	tb.Helper()
@@ -107,7 +120,7 @@ func running(tb testing.TB) *cluster {
 	return c
 }
 
-func startCluster() (*cluster, error) {
+func startCluster(options ...string) (*cluster, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
@@ -125,9 +138,15 @@ func startCluster() (*cluster, error) {
 			return nil, err
 		}
 	}
-	// The port only names the socket inside our own folder, so it is always free.
-	c := &cluster{dir: dir, port: 5432}
-	cmd := exec.Command("/bin/sh", "-c", watchdog, "testpg", bin, dir, strconv.Itoa(c.port)) //nolint:noctx,gosec // it outlives every test's context; the script is a constant
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PHP of another user connects to the socket
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{dir: dir, port: port}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", watchdog, "testpg", bin, dir, strconv.Itoa(c.port)}, options...)...) //nolint:noctx,gosec // it outlives every test's context; the script is a constant
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: who}
@@ -200,6 +219,15 @@ func (c *cluster) exec(sql string) error {
 	}
 	_, err = conn.Exec(ctx, sql)
 	return errors.Join(err, conn.Close(ctx))
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	if err != nil {
+		return 0, err
+	}
+	port := listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // what Listen gives
+	return port, listener.Close()
 }
 
 // programs finds the folder of the newest PostgreSQL on this machine.

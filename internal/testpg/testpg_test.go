@@ -31,3 +31,24 @@ func TestTemplate_Open_CopiesForEachTest(t *testing.T) {
 		t.Fatal("an empty database has a table")
 	}
 }
+
+func TestServer_KillAndRestart(t *testing.T) {
+	s := testpg.Start(t)
+	run := func(sql string) error {
+		conn, err := pgx.Connect(t.Context(), s.DSN("postgres"))
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(t.Context())) // the test is about the statement
+		_, err = conn.Exec(t.Context(), sql)
+		return err
+	}
+	if err := run("CREATE TABLE things (id int PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill(t)
+	s.Restart(t)
+	if err := run("INSERT INTO things VALUES (1)"); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -433,3 +433,39 @@ func TestDatabase_SQLite_WALAndOwnCollation(t *testing.T) {
 	r := run(t, exec.CommandContext(t.Context(), "php", "-d", "display_errors=1", "-r", vacuum, "--", s.database))
 	contains(t, r.out+r.errout, "wal\n", "no such collation sequence: NOCASE_UTF8")
 }
+
+func TestDrush_Cron_NotesWhenItRan(t *testing.T) {
+	t.Parallel()
+	s := installed(t, tidepool.V1058)
+	for _, name := range []string{"core:cron", "cron"} {
+		contains(t, s.drush(t, name).errout, "[success] Cron run successful.")
+	}
+	if last := strings.TrimSpace(s.must(t, "state:get", "system.cron_last")); len(last) != 10 {
+		t.Errorf("cron ran at %q", last)
+	}
+}
+
+func TestDrush_ConfigSet_ChangesOneKey(t *testing.T) {
+	t.Parallel()
+	s := installed(t, tidepool.V1058)
+	s.must(t, "config:set", "-y", "system.site", "name", "Beta Quay")
+	contains(t, s.must(t, "config:get", "system.site", "name"), "system.site:name: Beta Quay")
+	contains(t, s.must(t, "config:get", "system.site", "uuid"), "system.site:uuid: ")
+	contains(t, s.serve(t).statusOf(t, "/?x=1", 200).body, "Beta Quay")
+}
+
+// The services that Hefring's questions to a site use.
+func TestDrush_PHPEval_Services(t *testing.T) {
+	t.Parallel()
+	s := installed(t, tidepool.V1062)
+	const code = `$list = \Drupal::service("extension.list.module")->reset(); return [
+		\Drupal::hasService("extension.list.theme"), $list->getList()["node"]->status, $list->get("node")->getPath(), $list->exists("nothing"),
+		$list->getAllInstalledInfo()["system"]["version"], \Drupal::configFactory()->getEditable("system.theme")->get("default"),
+		\Drupal::service("keyvalue")->get("system.schema")->has("system"), \Drupal::service("update.post_update_registry")->getPendingUpdateInformation(),
+		\Drupal::database()->driver(), \Drupal::service("extension.list.module")->getList()["standard"]->getType()]`
+	var answer []any
+	decode(t, s.must(t, "php:eval", code, "--format=json"), &answer)
+	if got := fmt.Sprint(answer); got != "[true 1 core/modules/node false 10.6.2 tide true [] sqlite profile]" {
+		t.Errorf("php:eval answered %s", got)
+	}
+}

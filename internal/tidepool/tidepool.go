@@ -27,6 +27,7 @@ const (
 	MissingModule = "missing-module"          // an enabled module is gone from the code
 	SlowUpdate    = "slow-update"             // a database update of TIDEPOOL_SLOW_SECONDS (default 20) seconds
 	WhitePage     = "white-page"              // every uncached page is empty with status 200; Drush is well
+	WrongVersion  = "wrong-version"           // core 10.6.4 for Drush, and 10.6.3 for visitors
 	Downgrade     = "downgrade"               // core 10.5.9, older than its base
 	NoDocroot     = "no-docroot"              // web/ without index.php
 	BrokenLock    = "no-composer-lock-broken" // composer.json that cannot be resolved, no lock, no vendor

@@ -27,7 +27,7 @@ func TestVersions_Order_EachAfterItsBase(t *testing.T) {
 	}
 	for _, name := range []string{
 		tidepool.V1058, tidepool.V1062, tidepool.V1063, tidepool.Throws, tidepool.Fixed, tidepool.Fatal, tidepool.MissingModule, tidepool.SlowUpdate,
-		tidepool.WhitePage, tidepool.Downgrade, tidepool.NoDocroot, tidepool.BrokenLock, tidepool.NeedsComposer,
+		tidepool.WhitePage, tidepool.WrongVersion, tidepool.Downgrade, tidepool.NoDocroot, tidepool.BrokenLock, tidepool.NeedsComposer,
 	} {
 		if !slices.Contains(seen, name) {
 			t.Errorf("%s is not listed", name)

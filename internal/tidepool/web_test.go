@@ -267,3 +267,12 @@ func TestWeb_TwigStorage_BelowFilesOrWhereSettingsSay(t *testing.T) {
 	other.serve(t).statusOf(t, "/?x=1", 200)
 	exists(t, filepath.Join(elsewhere, "twig"))
 }
+
+func TestWeb_WrongVersion_OtherThanDrush(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, tidepool.WrongVersion, installed(t, tidepool.V1063).database)
+	if got := s.status(t)["drupal-version"]; got != "10.6.4" {
+		t.Errorf("Drush says %v", got)
+	}
+	contains(t, s.serve(t).statusOf(t, "/user/login?x=1", 200).body, "tidepool 10.6.3")
+}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -30,27 +32,85 @@ type Manifest []Line
 // Scan reads a tree into a manifest. With uniform the permission bits say only
 // who may execute, so that two copies of one tree are equal whatever the umask.
 func Scan(ctx context.Context, dir string, o Options, uniform bool) (Manifest, error) {
+	var h Hashes
 	var m Manifest
-	buffer := make([]byte, 256<<10)
-	err := Walk(ctx, dir, o, func(e Entry) error {
-		line := Line{Kind: 'd', Mode: e.Info.Mode().Perm(), Sum: "-", Path: e.Path, Link: e.Link}
-		switch {
-		case e.Link != "":
-			line.Kind, line.Mode = 'l', 0o777
-		case e.Info.Mode().IsRegular():
-			var err error
-			if line.Sum, err = sum(ctx, e, buffer); err != nil {
-				return err
-			}
-			line.Kind, line.Size = 'f', e.Info.Size()
-		}
+	err := h.Walk(ctx, dir, o, func(e Entry) error {
+		line := Describe(e)
 		if uniform && line.Kind != 'l' {
 			line.Mode = Sealed(e.Info.Mode())
 		}
 		m = append(m, line)
-		return nil
+		if line.Kind != 'f' {
+			return nil
+		}
+		return h.Add(e, len(m)-1)
 	})
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	h.Fill(m)
+	return m, nil
+}
+
+// Describe is the line of an entry, still without the hash of a file.
+func Describe(e Entry) Line {
+	line := Line{Kind: 'd', Mode: e.Info.Mode().Perm(), Sum: "-", Path: e.Path, Link: e.Link}
+	switch {
+	case e.Link != "":
+		line.Kind, line.Mode = 'l', 0o777
+	case e.Info.Mode().IsRegular():
+		line.Kind, line.Size = 'f', e.Info.Size()
+	}
+	return line
+}
+
+// Hashes reads files on all processors while one walk goes on.
+type Hashes struct {
+	put  func(hashJob)
+	sums []hashed
+}
+
+type hashJob struct {
+	entry Entry
+	file  *os.File
+	sum   *string
+}
+
+type hashed struct {
+	line int
+	sum  *string
+}
+
+// Walk is the package's Walk, during which Add may be called; it ends when all
+// that was added is read.
+func (h *Hashes) Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) error {
+	return Parallel(ctx, func(ctx context.Context, put func(hashJob)) error {
+		h.put = put
+		return Walk(ctx, dir, o, visit)
+	}, func(ctx context.Context, job hashJob, buffer []byte) (err error) {
+		defer func() { _ = job.file.Close() }()
+		*job.sum, err = sum(ctx, job.entry, job.file, buffer)
+		return err
+	})
+}
+
+// Add has a regular file read, for the line of that number.
+func (h *Hashes) Add(e Entry, line int) error {
+	file, err := e.Open()
+	if err != nil {
+		return err
+	}
+	text := new(string)
+	h.sums = append(h.sums, hashed{line, text})
+	h.put(hashJob{e, file, text})
+	return nil
+}
+
+// Fill writes the hashes into the lines that they were read for.
+func (h *Hashes) Fill(m Manifest) {
+	for _, known := range h.sums {
+		m[known.line].Sum = *known.sum
+	}
 }
 
 // Sealed gives the read-only permissions that fit a file or folder.
@@ -61,12 +121,7 @@ func Sealed(mode fs.FileMode) fs.FileMode {
 	return 0o444
 }
 
-func sum(ctx context.Context, e Entry, buffer []byte) (string, error) {
-	file, err := e.Open()
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }()
+func sum(ctx context.Context, e Entry, file *os.File, buffer []byte) (string, error) {
 	hash := sha256.New()
 	// The struct hides ReadFrom and WriteTo, which would ignore the buffer.
 	n, err := io.CopyBuffer(hash, struct{ io.Reader }{reader{ctx, file}}, buffer)
@@ -133,18 +188,20 @@ func Parse(text []byte) (Manifest, error) {
 	return m, lines.Err()
 }
 
-func parseLine(text string) (Line, error) {
-	var l Line
-	var mode uint32
-	var rest string
+func parseLine(text string) (l Line, err error) {
 	fields := strings.SplitN(text, " ", 5)
-	if len(fields) != 5 {
-		return l, fmt.Errorf("%d fields instead of 5", len(fields))
+	if len(fields) != 5 || len(fields[0]) != 1 {
+		return l, errors.New("it has not 5 fields")
 	}
-	if _, err := fmt.Sscanf(strings.Join(fields[:4], " "), "%c %o %d %s", &l.Kind, &mode, &l.Size, &l.Sum); err != nil {
+	mode, err := strconv.ParseUint(fields[1], 8, 12)
+	if err != nil {
 		return l, err
 	}
-	l.Mode, rest = fs.FileMode(mode), fields[4]
+	if l.Size, err = strconv.ParseInt(fields[2], 10, 64); err != nil {
+		return l, err
+	}
+	l.Kind, l.Mode, l.Sum = fields[0][0], fs.FileMode(mode), fields[3]
+	rest := fields[4]
 	quoted, err := strconv.QuotedPrefix(rest)
 	if err != nil {
 		return l, err

@@ -30,6 +30,9 @@ type Options struct {
 	Bytes int64 // sizes of all files together; 0 means DefaultBytes
 	// Skip leaves an entry, and what is below it, out of the walk unchecked.
 	Skip func(e Entry) bool
+	// Odd is told of what a walk does not accept, other than too much of it, and
+	// the walk goes on behind it; nil ends the walk there.
+	Odd func(e Entry, problem *models.Error)
 	// NoSetuid refuses files and folders that carry setuid or setgid bits.
 	NoSetuid bool
 }
@@ -156,8 +159,16 @@ func (w *walker) entry(dir *os.Root, name, at string, depth int) error {
 	if w.options.Skip != nil && w.options.Skip(e) {
 		return nil
 	}
-	if err := w.check(e); err != nil {
+	if err := w.count(e); err != nil {
 		return err
+	}
+	if err := w.check(e); err != nil {
+		problem, ok := errors.AsType[*models.Error](err)
+		if w.options.Odd == nil || !ok {
+			return err
+		}
+		w.options.Odd(e, problem)
+		return nil
 	}
 	if err := w.visit(e); err != nil || !info.IsDir() {
 		return err
@@ -182,6 +193,13 @@ func (w *walker) check(e Entry) error {
 		return w.checkLink(e)
 	case !mode.IsRegular():
 		return models.Errorf(models.Invalid, "%q is a device, socket or pipe. A platform holds only files, folders and links: remove it.", e.Path)
+	}
+	return nil
+}
+
+func (w *walker) count(e Entry) error {
+	if !e.Info.Mode().IsRegular() {
+		return nil
 	}
 	if w.bytes += e.Info.Size(); w.bytes > w.options.Bytes {
 		return models.Errorf(models.Invalid, "The files are larger than %s together. Leave large files out of the source.", Size(w.options.Bytes))

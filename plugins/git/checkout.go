@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hefring/internal/run"
 	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
@@ -21,6 +23,7 @@ type snapshot struct {
 	folder string // of the commit, "" for all of it
 	tree   string // id of the folder
 	links  []link
+	blobs  []blob // its files, where an older platform may hold some of them
 }
 
 // link is the place of a submodule.
@@ -59,15 +62,33 @@ func (m mirror) snapshot(ctx context.Context, commit, folder string) (snapshot, 
 	return s, nil
 }
 
-// checkout writes the files of exactly that snapshot to dst, and proves it.
-func (m mirror) checkout(ctx context.Context, s *snapshot, left *budget, dst string) error {
-	size, err := m.measure(ctx, s, left)
+// checkout writes the files of exactly that snapshot to dst, and proves it. Those
+// that older holds already, below the folder at, it leaves out and gives instead.
+func (m mirror) checkout(ctx context.Context, s *snapshot, left *budget, dst string, older *tree.Kept, at string) ([]tree.Proof, error) {
+	size, err := m.measure(ctx, s, left, older != nil)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	same, rest, err := m.unchanged(ctx, *s, older, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range same {
+		line, _ := older.File(p.Name)
+		size -= line.Size
 	}
 	if free, err := tree.Free(dst); err == nil && free < size {
-		return tree.Full(fmt.Errorf("the files need %s", tree.Size(size)), dst)
+		return nil, tree.Full(fmt.Errorf("the files need %s", tree.Size(size)), dst)
 	}
+	if len(same) > 0 {
+		plugins.Logf(m.c.env, "%d files are as the platform before has them and are shared with it", len(same))
+	}
+	return same, m.write(ctx, *s, rest, dst)
+}
+
+// write puts the snapshot's files into dst, or only those that are named, each
+// with a zero byte behind it.
+func (m mirror) write(ctx context.Context, s snapshot, names []byte, dst string) error {
 	work, err := os.MkdirTemp(m.c.env.Scratch, "git-")
 	if err != nil {
 		return fmt.Errorf("make folder for git: %w", tree.Explain(err, m.c.env.Scratch))
@@ -80,12 +101,17 @@ func (m mirror) checkout(ctx context.Context, s *snapshot, left *budget, dst str
 		out, err := m.localIn(ctx, dst, []string{work, dst}, env, nil, args...)
 		return strings.TrimSpace(string(out)), err
 	}
-	for _, args := range [][]string{
-		{"update-ref", "--no-deref", "HEAD", s.commit}, {"read-tree", s.tree}, {"checkout-index", "--all", "--force"},
-	} {
+	for _, args := range [][]string{{"update-ref", "--no-deref", "HEAD", s.commit}, {"read-tree", s.tree}} {
 		if _, err := git(args...); err != nil {
 			return fmt.Errorf("check out commit: %w", err)
 		}
+	}
+	checkout := run.Cmd{Args: []string{"checkout-index", "--all", "--force"}, Dir: dst, Env: env}
+	if names != nil {
+		checkout.Args, checkout.Stdin = []string{"checkout-index", "-z", "--stdin", "--force"}, bytes.NewReader(names)
+	}
+	if _, err := m.localCmd(ctx, checkout, work, dst); err != nil {
+		return fmt.Errorf("check out commit: %w", err)
 	}
 	head, err := git("rev-parse", "--verify", "HEAD^{commit}")
 	if err != nil {
@@ -103,22 +129,25 @@ func (m mirror) checkout(ctx context.Context, s *snapshot, left *budget, dst str
 
 // measure counts a tree before anything of it is written, since a small
 // repository can unfold into an endless one, and notes its submodules. It gives
-// the bytes of all files.
-func (m mirror) measure(ctx context.Context, s *snapshot, left *budget) (int64, error) {
+// the bytes of all files; with list the snapshot gets all of their names.
+func (m mirror) measure(ctx context.Context, s *snapshot, left *budget, list bool) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var files, bytes int64
-	s.links = nil
+	var files, size int64
+	s.links, s.blobs = nil, nil
 	_, err := m.localIn(ctx, m.dir, nil, nil, func(line string) {
 		mode, rest, _ := strings.Cut(line, " ")
-		size, rest, _ := strings.Cut(rest, " ")
+		length, rest, _ := strings.Cut(rest, " ")
 		id, name, _ := strings.Cut(rest, " ")
 		if mode == modeSubmodule && len(s.links) <= maxSubmodules {
 			s.links = append(s.links, link{unquote(name), id})
 		}
-		n, _ := strconv.ParseInt(size, 10, 64) // "-" for submodules
-		files, bytes = files+1, bytes+n
-		if files > left.files || bytes > left.bytes {
+		n, _ := strconv.ParseInt(length, 10, 64) // "-" for submodules
+		files, size = files+1, size+n
+		if list {
+			s.blobs = append(s.blobs, blob{unquote(name), mode, id, n})
+		}
+		if files > left.files || size > left.bytes {
 			cancel(models.Errorf(models.Invalid, "The repository holds more than a platform may: %d files or %s. Remove what is no part of the website, or name a sub-directory.",
 				left.files, tree.Size(left.bytes)).Because(models.ReasonTooLarge))
 		}
@@ -126,9 +155,9 @@ func (m mirror) measure(ctx context.Context, s *snapshot, left *budget) (int64, 
 	if err != nil {
 		return 0, fmt.Errorf("measure commit: %w", err)
 	}
-	left.files, left.bytes = left.files-files, left.bytes-bytes
-	plugins.Logf(m.c.env, "Checking out %d files, %s", files, tree.Size(bytes))
-	return bytes, nil
+	left.files, left.bytes = left.files-files, left.bytes-size
+	plugins.Logf(m.c.env, "Checking out %d files, %s", files, tree.Size(size))
+	return size, nil
 }
 
 // unquote reads a name as git prints those with unusual characters.

@@ -176,16 +176,21 @@ func (m mirror) local(ctx context.Context, args ...string) ([]byte, error) {
 // localIn is local in another working folder; writable are further folders that
 // git may change, env further variables, and lines, if given, takes its output.
 func (m mirror) localIn(ctx context.Context, dir string, writable, env []string, lines func(string), args ...string) ([]byte, error) {
-	cmd := run.Cmd{
-		Name: "git", Args: append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, args...), Dir: dir,
-		Env: append(plugins.GitEnvironment("none"), env...), Timeout: localTimeout,
-		Sandbox: &run.Sandbox{Writable: append([]string{m.dir}, writable...), Network: run.NetworkNone},
-	}
+	cmd := run.Cmd{Args: args, Dir: dir, Env: env}
 	if lines != nil {
 		w := run.Lines(lines)
 		defer func() { _ = w.Close() }()
 		cmd.Stdout = w
 	}
+	return m.localCmd(ctx, cmd, writable...)
+}
+
+// localCmd runs git's command on the mirror, in its sandbox.
+func (m mirror) localCmd(ctx context.Context, cmd run.Cmd, writable ...string) ([]byte, error) {
+	cmd.Name, cmd.Timeout = "git", localTimeout
+	cmd.Args = append([]string{"--literal-pathspecs", "--git-dir=" + m.dir}, cmd.Args...)
+	cmd.Env = append(plugins.GitEnvironment("none"), cmd.Env...)
+	cmd.Sandbox = &run.Sandbox{Writable: append([]string{m.dir}, writable...), Network: run.NetworkNone}
 	res, err := m.c.env.Run.Run(ctx, cmd)
 	if err == nil {
 		return res.Stdout, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -152,8 +153,8 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 	if err != nil {
 		return plugins.Made{}, err
 	}
-	placed := &materialiser{source: s, env: env, left: newBudget(s.limits)}
-	if err := s.materialise(ctx, placed, t, v.Content, dst); err != nil {
+	placed, err := s.put(ctx, env, t, v.Content, dst)
+	if err != nil {
 		return plugins.Made{}, err
 	}
 	if err := s.inspect(ctx, dst); err != nil {
@@ -163,6 +164,28 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 		err = composerinstall.Run(ctx, env, dst, s.remote.folder())
 	}
 	return plugins.Made{Sources: placed.sources}, err
+}
+
+// put writes the recorded commit to dst, with what an older platform holds of it
+// shared, unless composer runs in dst afterwards.
+func (s source) put(ctx context.Context, env plugins.Env, t tip, content, dst string) (*materialiser, error) {
+	p := &materialiser{source: s, env: env, left: newBudget(s.limits)}
+	if len(env.Older) > 0 && !s.composer {
+		p.older = env.Older[0]
+	}
+	if err := s.materialise(ctx, p, t, content, dst); err != nil {
+		return nil, err
+	}
+	err := p.share(ctx, dst)
+	if !errors.Is(err, tree.ErrShare) || ctx.Err() != nil {
+		return p, err
+	}
+	plugins.Logf(env, "The older platform's files cannot be shared; all files are written")
+	if err := empty(dst); err != nil {
+		return nil, err
+	}
+	p = &materialiser{source: s, env: env, left: newBudget(s.limits)}
+	return p, s.materialise(ctx, p, t, content, dst)
 }
 
 // materialise writes the recorded commit to dst. When it returns, no credential

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hefring/internal/run"
+	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
 )
@@ -29,6 +30,8 @@ type materialiser struct {
 	env     plugins.Env
 	left    *budget
 	sources []models.SourcePackage
+	older   *tree.Kept   // nil: nothing is shared
+	same    []tree.Proof // what is taken from it
 }
 
 // order is one repository's commit that is to be put in place.
@@ -37,7 +40,8 @@ type order struct {
 	tip    tip
 	folder string // of the commit, "" for all of it
 	dst    string
-	depth  int // of submodules in submodules
+	at     string // dst below the platform's folder, "" for that itself
+	depth  int    // of submodules in submodules
 	// accept looks at the commit before anything of it is written.
 	accept func(context.Context, mirror) error
 }
@@ -48,6 +52,7 @@ func (p *materialiser) place(ctx context.Context, o order) error {
 	var s snapshot
 	var known map[string]string
 	before := *p.left
+	var same []tree.Proof
 	err := o.c.withFiles(ctx, o.tip.format(), func(m mirror) (err error) {
 		*p.left = before // it may be done once more
 		if err := m.want(ctx, wanted{object: o.tip.commit, ref: o.tip.seen(), depth: 1}); err != nil {
@@ -59,7 +64,7 @@ func (p *materialiser) place(ctx context.Context, o order) error {
 		if s, err = m.snapshot(ctx, o.tip.commit, o.folder); err != nil {
 			return err
 		}
-		if err := m.checkout(ctx, &s, p.left, o.dst); err != nil {
+		if same, err = m.checkout(ctx, &s, p.left, o.dst, p.older, o.at); err != nil {
 			return err
 		}
 		if len(s.links) > 0 && p.source.submodules {
@@ -71,6 +76,7 @@ func (p *materialiser) place(ctx context.Context, o order) error {
 		return err
 	}
 	p.sources = append(p.sources, o.c.remote.sourcePackage(o.tip))
+	p.same = append(p.same, same...)
 	if len(s.links) > 0 && !p.source.submodules {
 		p.leftOut(s.links)
 		return nil
@@ -134,7 +140,7 @@ func (p *materialiser) submodule(ctx context.Context, parent order, address stri
 	defer c.close()
 	t := tip{ref: byCommit, commit: l.commit}
 	return p.place(ctx, order{
-		c: c, tip: t, dst: filepath.Join(parent.dst, filepath.FromSlash(l.path)), depth: parent.depth + 1,
+		c: c, tip: t, dst: filepath.Join(parent.dst, filepath.FromSlash(l.path)), at: path.Join(parent.at, l.path), depth: parent.depth + 1,
 		accept: func(ctx context.Context, m mirror) error { return m.isCommit(ctx, t) },
 	})
 }

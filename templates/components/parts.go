@@ -38,7 +38,7 @@ type Field struct {
 	ID, Name, Label   string
 	Help, Placeholder string
 	Value, Error      string
-	Kind              string // text, password, bool, choice, number, lines, secretlines
+	Kind              string // text, password, bool, choice, number, date, lines, secretlines
 	Options           []plugins.Option
 	Optional, Mono    bool
 	Focus             bool   // the first one with an error
@@ -81,7 +81,7 @@ func (f Field) placeholder() string {
 func (f Field) class() string { return strings.TrimSpace("f " + f.Width) }
 
 func (f Field) inputType() string {
-	if f.Kind == "password" || f.Kind == "number" {
+	if f.Kind == "password" || f.Kind == "number" || f.Kind == "date" {
 		return f.Kind
 	}
 	return "text"
@@ -200,5 +200,10 @@ func StreamURL(taskID int64, lines []models.TaskLine) string {
 // embedded tells whether a task is watched best by its log; the others have
 // pages of their own with steps or children.
 func embedded(kind models.TaskKind) bool {
-	return kind != models.TaskUpgrade && kind != models.TaskUpgradePlatform
+	switch kind {
+	case models.TaskUpgrade, models.TaskUpgradePlatform, models.TaskRollback, models.TaskRestore:
+		return false
+	default:
+		return true
+	}
 }

@@ -230,6 +230,56 @@ func CheckStatus(outcome models.CheckOutcome) Status {
 	}
 }
 
+// BackupStatus is how a backup stands.
+func BackupStatus(state models.BackupState) Status {
+	switch state {
+	case models.BackupMaking:
+		return Status{"running", "Being made"}
+	case models.BackupReady:
+		return Status{"ready", "Ready"}
+	case models.BackupFailed:
+		return Status{"failed", "Failed"}
+	case models.BackupDeleted:
+		return Status{"disabled", "Removed"}
+	default:
+		return unknown(string(state))
+	}
+}
+
+// DifferenceStatus is the verdict on one package of two platforms.
+func DifferenceStatus(d models.Difference) Status {
+	switch d {
+	case models.DiffError:
+		return Status{"failed", "Error"}
+	case models.DiffMissing:
+		return Status{"warning", "Missing"}
+	case models.DiffDowngrade:
+		return Status{"warning", "Downgrade"}
+	case models.DiffUpgrade:
+		return Status{"behind", "Upgrade"}
+	case models.DiffAdded:
+		return Status{"done", "Added"}
+	case models.DiffSame:
+		return Status{"unchanged", "Same"}
+	default:
+		return unknown(string(d))
+	}
+}
+
+// EngineName is what people call an engine.
+func EngineName(engine string) string {
+	switch engine {
+	case models.EngineSQLite:
+		return "SQLite"
+	case models.EngineMySQL:
+		return "MariaDB or MySQL"
+	case models.EnginePostgres:
+		return "PostgreSQL"
+	default:
+		return engine
+	}
+}
+
 // UpgradeStatus is how an upgrade stands.
 func UpgradeStatus(state models.UpgradeState) Status {
 	switch state {
@@ -303,6 +353,10 @@ func DecisionStatus(kind fleet.DecisionKind) Status {
 		return Status{"failed", "Insecure"}
 	case fleet.DecideSource:
 		return Status{"stalled", "Source needs you"}
+	case fleet.DecideBackup:
+		return Status{"failed", "Backup failed"}
+	case fleet.DecideServer:
+		return Status{"stalled", "Server cannot be used"}
 	default:
 		return unknown(string(kind))
 	}
@@ -383,6 +437,10 @@ func SubjectURL(s models.Subject) string {
 		return fmt.Sprintf("/sites/%d", s.ID)
 	case models.SubjectQueue:
 		return "/queues"
+	case models.SubjectImport:
+		return "/import"
+	case models.SubjectServer:
+		return fmt.Sprintf("/databases/%d", s.ID)
 	case models.SubjectUser, models.SubjectUpstream:
 		return ""
 	default:

@@ -8,7 +8,7 @@ import (
 // Page is what the frame shows.
 type Page struct {
 	Title     string // of the window
-	Section   string // of the main navigation: decisions distributions platforms sites tasks queues
+	Section   string // of the main navigation: decisions distributions platforms sites tasks queues databases
 	User      string // "" when nobody is signed in
 	CSRF      string
 	Theme     string // light, dark, or "" to follow the system
@@ -38,6 +38,7 @@ func sections() []section {
 		{"sites", "Sites", "/sites"},
 		{"tasks", "Tasks", "/tasks"},
 		{"queues", "Queues", "/queues"},
+		{"databases", "Databases", "/databases"},
 	}
 }
 

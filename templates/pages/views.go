@@ -3,6 +3,7 @@
 package pages
 
 import (
+	"encoding/json"
 	"fmt"
 	"sort"
 	"strconv"
@@ -115,6 +116,7 @@ type DistributionForm struct {
 
 	Checks, Every, Unit string // how often it is looked at, as it was typed
 	Rebuild             string // days
+	Keep                string // how many ready platforms stay
 }
 
 // watching are the fields about checks and rebuilds.
@@ -132,6 +134,11 @@ func (d DistributionForm) watching() []components.Field {
 			ID: "rebuild_days", Name: "rebuild_days", Label: "Rebuild every … days", Kind: "number", Value: d.Rebuild, Min: 1, Max: models.MaxRebuildDays, Width: "w4", Optional: true,
 			Error: d.Errors["rebuild_days"], Focus: d.First == "rebuild_days",
 			Help: "Builds the same revision again, for what changes without the source. Empty: never.",
+		},
+		{
+			ID: "keep_platforms", Name: "keep_platforms", Label: "Keep the last … platforms", Kind: "number", Value: d.Keep, Min: 1, Max: 1000, Width: "w4", Optional: true,
+			Error: d.Errors["keep_platforms"], Focus: d.First == "keep_platforms",
+			Help: "Beside the upgrade target; older ones without sites are deleted. Empty: all stay.",
 		},
 	}
 }
@@ -290,8 +297,24 @@ type SiteForm struct {
 	URI, SiteTitle, Profile string
 	Platform                int64
 	Platforms               []models.Platform // that may take new sites
+	Language                string            // a langcode; "" is English
+	Database                int64             // the server; 0: an SQLite file
+	Servers                 []fleet.DatabaseServerRow
 	Errors                  map[string]string
 	Error, First            string
+}
+
+func (s SiteForm) languageField() components.Field {
+	f := s.field("language", "Language", s.Language)
+	f.Kind, f.Options = "choice", languages()
+	f.Help = "Drupal fetches the translation while it installs."
+	return f
+}
+
+func (s SiteForm) databaseField() components.Field {
+	f := s.field("database", "Database", strconv.FormatInt(s.Database, 10))
+	f.Kind, f.Options = "choice", databaseOptions(s.Servers, "")
+	return f
 }
 
 func (s SiteForm) field(name, label, value string) components.Field {
@@ -332,6 +355,8 @@ type Site struct {
 	URL      string // where visitors find it
 	Upgrades []models.Upgrade
 	Names    map[int64]string // platform id -> version, for the upgrades
+	Server   string           // name of its database server; "" for none
+	Backups  []models.Backup
 	Tasks    []models.Task
 	Live     *models.Task
 	Lines    []models.TaskLine
@@ -439,7 +464,24 @@ type Task struct {
 	Versions [2]string // of the upgrade: from, to
 	Children []models.Task
 	Parent   *models.Task
-	Subject  Fact // Label is its name, Value its page
+	Subject  Fact               // Label is its name, Value its page
+	Found    []models.FoundSite // of a task that looked for sites
+	Looked   bool               // it has ended and said what it found
+}
+
+// canRetry tells whether the same work may be asked for again.
+func (t Task) canRetry() bool {
+	return t.Task.State != models.TaskWarning && fleet.Retryable(t.Task)
+}
+
+// differing lists the files that a verification found to be different, if it
+// says so.
+func (t Task) differing() []string {
+	var files []string
+	if t.Task.Kind != models.TaskVerify || json.Unmarshal([]byte(t.Task.Result), &files) != nil {
+		return nil
+	}
+	return files
 }
 
 func (t Task) url(rest string) string { return fmt.Sprintf("/tasks/%d%s", t.Task.ID, rest) }

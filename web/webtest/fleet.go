@@ -47,6 +47,14 @@ type Fleet struct {
 	HookSecrets    map[int64][]string // live ones by webhook
 	Noted          []models.Delivery  // by NoteDelivery
 	lastID         int64
+	Servers        []fleet.DatabaseServerRow
+	Backs          []models.Backup
+	Backwards      map[int64]fleet.RollbackPlan // by site
+	Found          map[int64][]models.FoundSite // by task
+	Clone1         fleet.NewClone
+	Settings1      fleet.SiteSettings
+	Server1        models.DatabaseServer
+	Said           []string        // what else the last use cases were told
 	RunningOnSite  map[int64]int64 // site -> task
 	RunningOnPlats map[int64]int64 // platform -> task
 }
@@ -488,7 +496,8 @@ func (f *Fleet) RetryInstall(_ context.Context, by string, _ int64) (models.Task
 }
 
 // HoldSite is only noted.
-func (f *Fleet) HoldSite(_ context.Context, by string, _ int64, _ string) error {
+func (f *Fleet) HoldSite(_ context.Context, by string, _ int64, reason string, until *time.Time) error {
+	f.note(reason, until)
 	return f.called("HoldSite", by)
 }
 
@@ -715,7 +724,7 @@ func (f *Fleet) UseLoginLink(_ context.Context, token string) (models.User, erro
 func (f *Fleet) UpdateTypes() []plugins.Plugin { return f.Types }
 
 // SiteURL is an address for a site.
-func (f *Fleet) SiteURL(uri string) string { return "http://" + uri + ":8080/" }
+func (f *Fleet) SiteURL(site models.Site) string { return "http://" + site.URI + ":8080/" }
 
 // Type is an update type that only has a form.
 type Type struct {

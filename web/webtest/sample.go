@@ -118,6 +118,7 @@ func Sample() *Fleet {
 	sampleTasks(f, back)
 	sampleUpgrades(f, back)
 	sampleRest(f, back)
+	sampleLife(f, back)
 	return f
 }
 

@@ -5,6 +5,7 @@ package database
 
 import (
 	"context"
+	"io"
 	"slices"
 
 	"hefring/models"
@@ -29,7 +30,41 @@ type Engine interface {
 	Check(ctx context.Context, db models.Database) error
 	// PHP is the array that settings.php assigns to
 	// $databases['default']['default'].
-	PHP(db models.Database) (Settings, error)
+	PHP(ctx context.Context, db models.Database) (Settings, error)
+
+	// Dump writes all that the database held at one moment, while it goes on
+	// being read and written, as Load of the same engine takes it.
+	Dump(ctx context.Context, db models.Database, w io.Writer) (CopyInfo, error)
+	// Load puts a dump in the place of what a database that Create made holds.
+	// Cut short, it leaves something that Load may be called on again.
+	Load(ctx context.Context, db models.Database, r io.Reader) (CopyInfo, error)
+	// Adopt is Load from a database that Hefring does not own and never changes.
+	Adopt(ctx context.Context, from Foreign, to models.Database) (CopyInfo, error)
+	// Databases lists what there is of a site, also what no record knows of.
+	Databases(ctx context.Context, site models.Site) ([]models.Database, error)
+	// Remove drops all databases of a site, and its user. What is not there is no
+	// error.
+	Remove(ctx context.Context, site models.Site) error
+
+	// Marks notes how each table is now, cheaply, so that Loss can tell later
+	// what was written since. Caches and other tables that Drupal fills again by
+	// itself are left out.
+	Marks(ctx context.Context, db models.Database) ([]models.TableMark, error)
+	// Loss tells what was written since the marks were taken.
+	Loss(ctx context.Context, db models.Database, marks []models.TableMark) ([]models.TableLoss, error)
+}
+
+// Foreign is the database of a site that Hefring does not own, as its
+// settings.php names it.
+type Foreign struct {
+	Engine   string // models.EngineSQLite …
+	File     string // SQLite
+	Host     string // or the absolute path of a socket
+	Port     int    // 0: the usual one
+	Name     string
+	User     string
+	Password string
+	Prefix   string // of its tables; one that is not empty cannot be adopted
 }
 
 // CopyInfo says what was copied.

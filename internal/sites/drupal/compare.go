@@ -2,6 +2,7 @@ package drupal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,25 +13,49 @@ import (
 	"hefring/models"
 )
 
+// Compared is what moving a site means.
+type Compared struct {
+	Updates []models.PendingUpdate // that the target would run
+	// Blockers say in sentences why the site cannot go there; while there are any,
+	// Updates may be incomplete.
+	Blockers    []string
+	Maintenance bool // the site is in maintenance mode as it serves
+}
+
 // Compare asks what moving a site means: from speaks with the site as it
 // serves, to with the target's code on a copy of its database (a Release with
-// Aside), which it may change.
-//
-// updates are the database updates that the target would run. blockers say in
-// sentences why the site cannot go there; while there are any, updates may be
-// incomplete. An error means that the question could not be answered.
-func Compare(ctx context.Context, from, to *Drush) (updates []models.PendingUpdate, blockers []string, err error) {
-	c := comparison{from: from, to: to}
-	for _, step := range []func(context.Context) error{c.now, c.version, c.profile, c.starts, c.modules, c.schemas, c.requirements, c.pending} {
+// Aside), which it may change. It starts Drush three times, so few that a site of
+// any size is answered within seconds. An error means that the question could not
+// be answered.
+func Compare(ctx context.Context, from, to *Drush) (Compared, error) {
+	return (&comparison{from: from, to: to}).run(ctx)
+}
+
+// CompareBack is Compare for going back to an older version with content that no
+// newer version has updated; that it is older blocks nothing.
+func CompareBack(ctx context.Context, from, to *Drush) (Compared, error) {
+	return (&comparison{from: from, to: to, back: true}).run(ctx)
+}
+
+// Examine is Compare for content that no site serves, such as that of a backup,
+// which ran on the Drupal version given.
+func Examine(ctx context.Context, to *Drush, version string) (Compared, error) {
+	c := comparison{to: to, status: Status{DrupalVersion: version}}
+	return c.run(ctx)
+}
+
+func (c *comparison) run(ctx context.Context) (Compared, error) {
+	steps := []func(context.Context) error{c.now, c.version, c.then, c.profile, c.modules, c.schemas, c.requirements, c.pending}
+	for _, step := range steps {
 		err := step(ctx)
 		switch {
 		case errors.Is(err, errSettled):
-			return nil, c.blockers, nil
+			return Compared{Blockers: c.blockers, Maintenance: c.maintenance}, nil
 		case err != nil:
-			return nil, nil, err
+			return Compared{}, err
 		}
 	}
-	return c.updates, c.blockers, nil
+	return Compared{Updates: c.updates, Blockers: c.blockers, Maintenance: c.maintenance}, nil
 }
 
 // errSettled ends a comparison early: asking the target more would be dangerous
@@ -38,11 +63,15 @@ func Compare(ctx context.Context, from, to *Drush) (updates []models.PendingUpda
 var errSettled = errors.New("settled")
 
 type comparison struct {
-	from, to *Drush
-	status   Status // of the site as it serves
-	missing  bool   // a module is missing: further failures of the target follow from that
-	blockers []string
-	updates  []models.PendingUpdate
+	from, to    *Drush // from is nil when nothing serves the content
+	back        bool
+	status      Status // of the site as it serves
+	maintenance bool
+	has         map[string]Module          // in the serving code
+	answers     map[string]json.RawMessage // of the target
+	missing     bool                       // a module is missing: further failures of the target follow from that
+	blockers    []string
+	updates     []models.PendingUpdate
 }
 
 func (c *comparison) block(format string, args ...any) {
@@ -53,6 +82,9 @@ func (c *comparison) block(format string, args ...any) {
 // outside of it stays an error.
 func (c *comparison) failed(ctx context.Context, err error) error {
 	_, ownFault := errors.AsType[*run.ExitError](err)
+	if _, thrown := errors.AsType[errThrown](err); thrown {
+		ownFault = true
+	}
 	if ctx.Err() != nil || !ownFault {
 		return err
 	}
@@ -62,12 +94,39 @@ func (c *comparison) failed(ctx context.Context, err error) error {
 	return errSettled
 }
 
-func (c *comparison) now(ctx context.Context) (err error) {
-	c.status, err = c.from.Status(ctx)
+// now asks the site as it serves.
+func (c *comparison) now(ctx context.Context) error {
+	if c.from == nil {
+		return nil
+	}
+	answers, err := c.from.askAll(ctx, statusQuestion(), maintenanceQuestion(), modulesQuestion())
+	if err == nil {
+		err = c.from.part(answers, askStatus, &c.status)
+	}
+	if err == nil {
+		err = c.from.boots(ctx, c.status)
+	}
+	if err == nil {
+		c.maintenance, err = c.from.maintenanceIn(answers)
+	}
+	if err == nil {
+		err = c.from.part(answers, askModules, &c.has)
+	}
 	if err != nil {
-		return fmt.Errorf("look at the site as it serves: %w", err)
+		return fmt.Errorf("look at the site as it serves: %w", c.from.diagnose(ctx, err))
 	}
 	return nil
+}
+
+// diagnose finds better words for a site that does not start.
+func (d *Drush) diagnose(ctx context.Context, err error) error {
+	if _, exited := errors.AsType[*run.ExitError](err); !exited || ctx.Err() != nil {
+		return err
+	}
+	if _, status := d.Status(ctx); status != nil {
+		return status
+	}
+	return err
 }
 
 // version refuses to go back: Drupal itself would not complain, and run with a
@@ -79,11 +138,51 @@ func (c *comparison) version(context.Context) error {
 		c.block("The Drupal versions %q and %q cannot be compared, so it is not known whether this would be a step back.", now, then)
 		return errSettled
 	}
-	if order < 0 {
+	if was, is := generation(now), generation(then); (was == 7) != (is == 7) && order > 0 {
+		c.block("The target has Drupal %s. The content of Drupal %d cannot be updated to it; it has to be migrated into a new site.", then, was)
+		return errSettled
+	}
+	if order < 0 && !c.back {
 		c.block("The target has Drupal %s, older than the site's %s. Drupal cannot go back to an older version.", then, now)
 		return errSettled
 	}
 	return nil
+}
+
+// then asks all of the target at once.
+func (c *comparison) then(ctx context.Context) (err error) {
+	c.answers, err = c.to.askAll(ctx, statusQuestion(), forgetQuestion(), modulesQuestion(), schemasQuestion(), targetQuestion(), requirementsQuestion())
+	var status Status
+	if err == nil {
+		err = c.to.part(c.answers, askStatus, &status)
+	}
+	if err != nil {
+		c.lost(ctx)
+		return c.failed(ctx, c.to.diagnose(ctx, err))
+	}
+	if err := c.to.boots(ctx, status); err != nil {
+		return err
+	}
+	if c.from == nil {
+		c.status.Profile = status.Profile
+	}
+	// The platform's record decided above; the code itself has the last word.
+	order, err := compareVersions(status.DrupalVersion, c.status.DrupalVersion)
+	if err != nil || order < 0 && !c.back {
+		c.block("The target's code says that it is Drupal %s, older than the site's %s. Drupal cannot go back to an older version.",
+			status.DrupalVersion, c.status.DrupalVersion)
+		return errSettled
+	}
+	return nil
+}
+
+// lost names the modules that the target lacks when its code does not survive
+// being asked more than that.
+func (c *comparison) lost(ctx context.Context) {
+	var err error
+	if c.answers, err = c.to.askAll(ctx, forgetQuestion(), modulesQuestion()); err == nil {
+		_ = c.modules(ctx)
+	}
 }
 
 func (c *comparison) profile(context.Context) error {
@@ -93,48 +192,51 @@ func (c *comparison) profile(context.Context) error {
 	return nil
 }
 
-func (c *comparison) starts(ctx context.Context) error {
-	status, err := c.to.Status(ctx)
-	if err != nil {
-		return c.failed(ctx, err)
-	}
-	// The platform's record decided above; the code itself has the last word.
-	if order, err := compareVersions(status.DrupalVersion, c.status.DrupalVersion); err != nil || order < 0 {
-		c.block("The target's code says that it is Drupal %s, older than the site's %s. Drupal cannot go back to an older version.",
-			status.DrupalVersion, c.status.DrupalVersion)
-		return errSettled
-	}
-	return nil
-}
-
 func (c *comparison) modules(ctx context.Context) error {
-	now, err := c.from.Modules(ctx)
-	if err != nil {
-		return fmt.Errorf("list the site's modules: %w", err)
+	if c.from == nil {
+		return c.absent(ctx)
 	}
-	if err := c.to.forgetLists(ctx); err != nil {
+	var then map[string]Module
+	if err := c.to.part(c.answers, askModules, &then); err != nil {
 		return c.failed(ctx, err)
 	}
-	then, err := c.to.Modules(ctx)
-	if err != nil {
-		return c.failed(ctx, err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(now)) {
-		if _, there := then[name]; now[name].Enabled && !there {
+	for _, name := range slices.Sorted(maps.Keys(c.has)) {
+		if _, there := then[name]; c.has[name].Enabled && !there {
 			c.missing = true
-			c.block("The %s %s is enabled on the site, but the target does not have it. Add it to the target, or uninstall it on the site first.", now[name].Type, name)
+			c.block("The %s %s is enabled on the site, but the target does not have it. Add it to the target, or uninstall it on the site first.", c.has[name].Type, name)
 		}
 	}
 	return nil
 }
 
-func (c *comparison) schemas(ctx context.Context) error {
-	has, err := c.from.Schemas(ctx)
+// absent is modules for content that nothing serves: what is enabled in it must be
+// in the target's code.
+func (c *comparison) absent(ctx context.Context) error {
+	names, err := c.to.missing(ctx)
 	if err != nil {
-		return fmt.Errorf("ask the site's schema versions: %w", err)
+		return c.failed(ctx, err)
 	}
-	knows, err := c.to.TargetSchemas(ctx)
-	if err != nil {
+	for _, name := range names {
+		c.missing = true
+		c.block("%s is enabled in the content, but the platform %s does not have it. Choose the platform that the content comes from.", name, c.to.release.Platform.Name)
+	}
+	return nil
+}
+
+// schemas compares what the copied content has with what the target knows.
+func (c *comparison) schemas(ctx context.Context) error {
+	var has map[string]int
+	var knows map[string]Schema
+	if c.answers == nil {
+		var err error
+		if c.answers, err = c.to.askAll(ctx, schemasQuestion(), targetQuestion()); err != nil {
+			return c.failed(ctx, err)
+		}
+	}
+	if err := c.to.part(c.answers, askSchemas, &has); err != nil {
+		return c.failed(ctx, err)
+	}
+	if err := c.to.part(c.answers, askTarget, &knows); err != nil {
 		return c.failed(ctx, err)
 	}
 	for _, module := range slices.Sorted(maps.Keys(has)) {
@@ -153,12 +255,12 @@ func (c *comparison) schemas(ctx context.Context) error {
 }
 
 func (c *comparison) requirements(ctx context.Context) error {
-	reasons, err := c.to.Requirements(ctx)
-	if err != nil {
+	var answer struct{ Errors []string }
+	if err := c.to.part(c.answers, askRequirements, &answer); err != nil {
 		return c.failed(ctx, err)
 	}
-	for _, reason := range reasons {
-		c.block("Drupal on the target refuses to update this site: %s", strings.TrimSpace(reason))
+	for _, reason := range answer.Errors {
+		c.block("Drupal on the target refuses to update this site: %s", strings.TrimSpace(run.Clean(reason)))
 	}
 	return nil
 }

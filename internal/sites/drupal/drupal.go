@@ -7,6 +7,7 @@ import (
 	"context"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"hefring/internal/run"
@@ -26,6 +27,10 @@ type Programs interface {
 
 // Drupal places sites on platforms and speaks with them.
 type Drupal struct {
+	// Drush8 is the absolute path of the Drush for Drupal 7 platforms that have
+	// none of their own; "" when this server has none.
+	Drush8 string
+
 	layout   sites.Layout
 	programs Programs
 	engine   database.Engine
@@ -63,7 +68,20 @@ func (r Release) URI() string {
 	return "_" + r.Aside + ".site" + strconv.FormatInt(r.Site.ID, 10)
 }
 
-func (r Release) link() string { return filepath.Join(r.Docroot(), "sites", r.URI()) }
+// names are all host names of the release; a trial has but one.
+func (r Release) names() []string {
+	if r.Aside != "" {
+		return []string{r.URI()}
+	}
+	return r.Site.Names()
+}
+
+func (r Release) link() string { return r.linkOf(r.URI()) }
+
+func (r Release) linkOf(name string) string { return filepath.Join(r.Docroot(), "sites", name) }
+
+// publicFiles is where Drupal finds the site's public files, from the docroot.
+func (r Release) publicFiles() string { return "sites/" + r.URI() + "/files" }
 
 // dir is the folder that the link points to.
 func (r Release) dir(layout sites.Layout) string {
@@ -85,6 +103,8 @@ func (r Release) check() error {
 		return models.Errorf(models.Invalid, "%q is not a site's name. %s", r.Site.URI, r.Site.Validate()["uri"])
 	case r.Aside != "" && !asidePattern.MatchString(r.Aside):
 		return models.Errorf(models.Invalid, "%q cannot name a trial.", r.Aside)
+	case slices.ContainsFunc(r.Site.Aliases, func(alias string) bool { return (&models.Site{URI: alias}).Validate()["uri"] != "" }):
+		return models.Errorf(models.Invalid, "One of the other names of %s is not a host name. Correct its aliases.", r.Site.URI)
 	case !filepath.IsAbs(r.Platform.Root) || r.Platform.Docroot != "" && !filepath.IsLocal(r.Platform.Docroot):
 		return models.Errorf(models.Invalid, "The platform %s has no code on this server. Build it again.", r.Platform.Name)
 	}

@@ -37,7 +37,9 @@ type Drush struct {
 
 	drupal  *Drupal
 	release Release
+	dialect dialect
 	program string
+	shown   []string // what it must see beside the platform
 	out     io.Writer
 	err     io.Writer
 }
@@ -48,11 +50,17 @@ func (d *Drupal) Drush(r Release, out, err io.Writer) (*Drush, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	program, failed := findDrush(r.Platform)
+	drush := &Drush{Times: DefaultTimes(), drupal: d, release: r, dialect: dialectOf(r.Platform), out: out, err: err}
+	var failed error
+	if drush.dialect.seven {
+		drush.program, drush.shown, failed = d.findDrush8(r.Platform)
+	} else {
+		drush.program, failed = findDrush(r.Platform)
+	}
 	if failed != nil {
 		return nil, failed
 	}
-	return &Drush{Times: DefaultTimes(), drupal: d, release: r, program: program, out: out, err: err}, nil
+	return drush, nil
 }
 
 // findDrush looks beside the docroot and above it, as far as the platform goes.
@@ -101,13 +109,10 @@ func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
 	if c.uri == "" {
 		c.uri = d.release.URI()
 	}
-	args := append([]string{c.command, "--root=" + d.release.Docroot(), "--uri=" + c.uri, "--no-interaction"}, c.options...)
-	if len(c.values) > 0 {
-		args = append(append(args, "--"), c.values...)
-	}
+	out, errs, done := d.dialect.streams(c)
 	res, err := d.drupal.programs.Run(ctx, run.Cmd{
 		Name: d.program,
-		Args: args,
+		Args: d.dialect.args(c, d.release.Docroot()),
 		Dir:  d.release.Docroot(),
 		Env: []string{
 			// Drush does not start without a home.
@@ -115,12 +120,14 @@ func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
 			// It breaks lines at 80 columns otherwise, and words with them.
 			"COLUMNS=500",
 		},
-		Stdout:  c.out,
-		Stderr:  c.err,
+		Stdout:  out,
+		Stderr:  errs,
 		Timeout: c.limit,
 		Limits:  run.Limits{OutputBytes: answerBytes},
 		Sandbox: d.sandbox(),
+		As:      d.drupal.owner(d.release),
 	})
+	done()
 	if err != nil {
 		return res, d.explain(ctx, c, res, err)
 	}
@@ -136,7 +143,7 @@ func (d *Drush) sandbox() *run.Sandbox {
 		writable = append(writable, l.Files(id), l.Private(id), l.Config(id))
 	}
 	return &run.Sandbox{
-		ReadOnly: []string{d.release.Platform.Root, l.Dir(id)},
+		ReadOnly: append([]string{d.release.Platform.Root, l.Dir(id)}, d.shown...),
 		Writable: writable,
 		Network:  run.NetworkHost,
 	}
@@ -189,7 +196,9 @@ func (d *Drush) unreadable(command string, res run.Result, err error) error {
 		command, d.release.URI(), complaint(res))
 }
 
+const evalCommand = "php:eval"
+
 // eval runs PHP in the fully booted site. The code prints one JSON value.
 func (d *Drush) eval(ctx context.Context, code string, into any) error {
-	return d.must(ctx, call{command: "php:eval", values: []string{code}}, into)
+	return d.must(ctx, call{command: evalCommand, values: []string{code}}, into)
 }

@@ -337,7 +337,7 @@ func TestDrush_CancelledContext(t *testing.T) {
 	if _, err := d.Status(ctx); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err := Compare(ctx, d, d); !errors.Is(err, stop) {
+	if _, err := Compare(ctx, d, d); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"hefring/internal/run"
 )
 
 func there(path string) bool {
@@ -35,7 +37,7 @@ func tempName(path string) (string, error) {
 
 // writeTemp writes a complete file beside path, on the disk and readable by the
 // web user, and gives its name.
-func (d *Drupal) writeTemp(path, text string, mode fs.FileMode) (string, error) {
+func (d *Drupal) writeTemp(path string, r Release, text string, mode fs.FileMode) (string, error) {
 	name, err := tempName(path)
 	if err != nil {
 		return "", err
@@ -46,7 +48,7 @@ func (d *Drupal) writeTemp(path, text string, mode fs.FileMode) (string, error) 
 	}
 	_, err = file.WriteString(text)
 	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = d.protect(name, mode)
+		err = d.protect(name, r, mode)
 	}
 	if err != nil {
 		return "", errors.Join(err, os.Remove(name))
@@ -54,10 +56,30 @@ func (d *Drupal) writeTemp(path, text string, mode fs.FileMode) (string, error) 
 	return name, nil
 }
 
-// protect lets the web user read a file by its group, but never write it.
-func (d *Drupal) protect(path string, mode fs.FileMode) error {
-	if web := d.programs.Identity(); web != nil {
-		if err := os.Lchown(path, os.Geteuid(), int(web.GID)); err != nil {
+// owner is who the site's PHP and its files belong to; nil: ourselves.
+func (d *Drupal) owner(r Release) *run.Identity {
+	return d.layout.Owner(r.Site.ID, d.programs.Identity())
+}
+
+// giveAway gives path and what is in it to the site's owner. A site that serves
+// makes and removes journals meanwhile, so it is tried more than once.
+func (d *Drupal) giveAway(path string, r Release) error {
+	if d.layout.User(r.Site.ID) == 0 {
+		return d.programs.Chown(path)
+	}
+	var err error
+	for range 5 {
+		if err = run.Chown(path, d.owner(r)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
+// protect lets the site's owner read a file by its group, but never write it.
+func (d *Drupal) protect(path string, r Release, mode fs.FileMode) error {
+	if owner := d.owner(r); owner != nil {
+		if err := os.Lchown(path, os.Geteuid(), int(owner.GID)); err != nil {
 			return err
 		}
 	}
@@ -65,8 +87,8 @@ func (d *Drupal) protect(path string, mode fs.FileMode) error {
 }
 
 // replace writes a file in one step: readers see the old one or the new one.
-func (d *Drupal) replace(path, text string, mode fs.FileMode) error {
-	temp, err := d.writeTemp(path, text, mode)
+func (d *Drupal) replace(path string, r Release, text string, mode fs.FileMode) error {
+	temp, err := d.writeTemp(path, r, text, mode)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,9 @@ func decode(raw json.RawMessage, into any) error {
 }
 
 var (
-	mark  = regexp.MustCompile(`^(>\s*)*\[error\]\s*`)
+	mark = regexp.MustCompile(`^(>\s*)*\[error\]\s*|\s+\[error\]$`) // Drush 8 has it at the end
+	// empty is said of every failure and tells nothing of it.
+	empty = regexp.MustCompile(`Finished performing updates\.$|Drush command terminated abnormally due to an unrecoverable error\.`)
 	stack = regexp.MustCompile(`^(#\d+ |Stack trace:|In .+ line \d+:$)`)
 )
 
@@ -96,12 +98,11 @@ const maxComplaint = 600
 func complaint(res run.Result) string {
 	var marked []string
 	var last string
-	const closing = "Finished performing updates." // said of failures, too
 	for _, text := range [][]byte{res.Stdout, res.Stderr} {
 		each := run.Lines(func(line string) {
 			line = strings.TrimSpace(secret.ReplaceAllString(line, "$1[hidden]"))
 			switch {
-			case mark.MatchString(line) && strings.HasSuffix(line, closing):
+			case mark.MatchString(line) && empty.MatchString(line):
 			case mark.MatchString(line):
 				marked = append(marked, withoutTrace(mark.ReplaceAllString(line, "")))
 			case line != "" && !stack.MatchString(line):

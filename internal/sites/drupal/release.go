@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hefring/models"
@@ -25,11 +26,11 @@ func (d *Drupal) WriteRelease(ctx context.Context, r Release) error {
 	if err := multisite(r); err != nil {
 		return err
 	}
-	for _, step := range []func(Release) error{d.folders, d.salt, d.releaseFolder, d.place} {
+	for _, step := range []func(context.Context, Release) error{d.folders, d.salt, d.releaseFolder, d.place} {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := step(r); err != nil {
+		if err := step(ctx, r); err != nil {
 			return fmt.Errorf("write release of %s on platform %d: %w", r.URI(), r.Platform.ID, err)
 		}
 	}
@@ -54,7 +55,7 @@ type folder struct {
 	web  bool // belongs to the web user, who writes there
 }
 
-func (d *Drupal) folders(r Release) error {
+func (d *Drupal) folders(_ context.Context, r Release) error {
 	l, id := d.layout, r.Site.ID
 	if err := os.MkdirAll(l.Root, 0o755); err != nil { //nolint:gosec // PHP is another user
 		return err
@@ -71,7 +72,7 @@ func (d *Drupal) folders(r Release) error {
 		{r.dir(l), 0o755, false},
 		{r.compiled(l), 0o750, true},
 	} {
-		if err := d.folder(f); err != nil {
+		if err := d.folder(f, r); err != nil {
 			return err
 		}
 	}
@@ -79,7 +80,7 @@ func (d *Drupal) folders(r Release) error {
 }
 
 // folder makes a folder, or mends its owner and mode.
-func (d *Drupal) folder(f folder) error {
+func (d *Drupal) folder(f folder, r Release) error {
 	if err := os.Mkdir(f.path, f.mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -96,22 +97,22 @@ func (d *Drupal) folder(f folder) error {
 		}
 	}
 	// Chown walks the whole tree, so it is called only when it is needed.
-	if web := d.programs.Identity(); f.web && web != nil && ownerOf(info) != int(web.UID) {
-		return d.programs.Chown(f.path)
+	if owner := d.owner(r); f.web && owner != nil && ownerOf(info) != int(owner.UID) {
+		return d.giveAway(f.path, r)
 	}
 	return nil
 }
 
 // salt makes the site's hash salt once and for all. Linking a complete file
 // into place never replaces one that is there, also when two do it at once.
-func (d *Drupal) salt(r Release) error {
+func (d *Drupal) salt(_ context.Context, r Release) error {
 	path := d.layout.Salt(r.Site.ID)
 	if _, err := os.Lstat(path); err == nil {
-		return d.protect(path, 0o640)
+		return d.protect(path, r, 0o640)
 	}
 	random := make([]byte, 55)
 	_, _ = rand.Read(random) // never fails
-	temp, err := d.writeTemp(path, base64.RawURLEncoding.EncodeToString(random), 0o640)
+	temp, err := d.writeTemp(path, r, base64.RawURLEncoding.EncodeToString(random), 0o640)
 	if err != nil {
 		return err
 	}
@@ -122,22 +123,54 @@ func (d *Drupal) salt(r Release) error {
 	return syncDir(filepath.Dir(path))
 }
 
-func (d *Drupal) releaseFolder(r Release) error {
-	text, err := d.settingsPHP(r)
+func (d *Drupal) releaseFolder(ctx context.Context, r Release) error {
+	text, err := d.settingsPHP(ctx, r)
 	if err != nil {
 		return err
 	}
 	dir := r.dir(d.layout)
-	if err := d.replace(filepath.Join(dir, "settings.php"), text, 0o440); err != nil {
+	if err := d.replace(filepath.Join(dir, "settings.php"), r, text, 0o440); err != nil {
 		return err
 	}
 	return placeLink(filepath.Join(dir, "files"), "../../files", func(string) bool { return false })
 }
 
-// place links sites/<uri> of the platform to the release.
-func (d *Drupal) place(r Release) error {
+// place links sites/<uri> of the platform to the release, and for every alias
+// as well: Drupal looks for the folder of the name that it was asked by.
+func (d *Drupal) place(_ context.Context, r Release) error {
 	ours := d.layout.Dir(r.Site.ID) + "/"
-	return placeLink(r.link(), r.dir(d.layout), func(old string) bool { return strings.HasPrefix(old, ours) })
+	names := r.names()
+	for _, name := range names {
+		err := placeLink(r.linkOf(name), r.dir(d.layout), func(old string) bool { return strings.HasPrefix(old, ours) })
+		if err != nil {
+			return err
+		}
+	}
+	return d.unlink(r, func(name string) bool { return !slices.Contains(names, name) })
+}
+
+// unlink removes the platform's links to the release whose names say yes.
+func (d *Drupal) unlink(r Release, yes func(name string) bool) error {
+	entries, err := os.ReadDir(filepath.Join(r.Docroot(), "sites"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Type() != fs.ModeSymlink || !yes(entry.Name()) {
+			continue
+		}
+		target, err := os.Readlink(r.linkOf(entry.Name()))
+		if err != nil || target != r.dir(d.layout) {
+			continue
+		}
+		if err := os.Remove(r.linkOf(entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // placeLink makes a link. One that is there is replaced in one step if
@@ -179,10 +212,8 @@ func (d *Drupal) RemoveRelease(_ context.Context, r Release) error {
 		return err
 	}
 	dir := r.dir(d.layout)
-	if old, err := os.Readlink(r.link()); err == nil && old == dir {
-		if err := os.Remove(r.link()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove link of %s: %w", r.URI(), err)
-		}
+	if err := d.unlink(r, func(string) bool { return true }); err != nil {
+		return fmt.Errorf("remove links of %s: %w", r.URI(), err)
 	}
 	if err := unlock(dir); err != nil {
 		return fmt.Errorf("remove release %s: %w", dir, err)

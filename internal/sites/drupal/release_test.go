@@ -332,7 +332,7 @@ func TestDrupal_WriteRelease_OneSaltForAll(t *testing.T) {
 	salts := make([]string, 8)
 	for i := range salts {
 		group.Go(func() {
-			if err := b.drupal.salt(r); err != nil {
+			if err := b.drupal.salt(testContext(t), r); err != nil {
 				t.Error(err)
 				return
 			}

@@ -1,6 +1,7 @@
 package drupal
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -16,8 +17,8 @@ import (
 const localSettings = "local.settings.php"
 
 // settingsPHP writes the settings.php of a release.
-func (d *Drupal) settingsPHP(r Release) (string, error) {
-	connection, err := d.connection(r)
+func (d *Drupal) settingsPHP(ctx context.Context, r Release) (string, error) {
+	connection, err := d.connection(ctx, r)
 	if err != nil {
 		return "", err
 	}
@@ -34,37 +35,69 @@ func (d *Drupal) settingsPHP(r Release) (string, error) {
  * settings into %s in the site's folder.
  */
 
+%s
 $databases['default']['default'] = %s;
 
-$settings['hash_salt'] = file_get_contents(%s);
-`, r.URI(), localSettings, db, quote(d.layout.Salt(r.Site.ID)))
-	for _, s := range ownSettings(d.layout, r) {
-		fmt.Fprintf(&b, "$settings[%s] = %s;\n", quote(s.key), s.value)
+`, r.URI(), localSettings, showStaged, db)
+	own := settings8(d.layout, r)
+	if dialectOf(r.Platform).seven {
+		own = settings7(d.layout, r)
+	}
+	for _, statement := range own {
+		b.WriteString(statement + ";\n")
 	}
 	// Drupal's own cron runs at the end of whatever page, also of one that only
 	// reads; what it writes while the database is being copied would be lost.
-	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  $config['automated_cron.settings']['interval'] = 0;\n}\n", quote(d.layout.ReadOnly(r.Site.ID)))
+	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  %s = 0;\n}\n", quote(d.layout.ReadOnly(r.Site.ID)), ownCron(r))
 	local := quote(filepath.Join(d.layout.Dir(r.Site.ID), localSettings))
 	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  include %s;\n}\n", local, local)
 	return b.String(), nil
 }
 
-type setting struct{ key, value string }
+// ownCron is the setting that says how often Drupal runs cron by itself.
+func ownCron(r Release) string {
+	return dialectOf(r.Platform).php("$config['automated_cron.settings']['interval']", "$conf['cron_safe_threshold']")
+}
 
-func ownSettings(layout sites.Layout, r Release) []setting {
+// settings8 is what Drupal 8 and later read, as statements of PHP.
+func settings8(layout sites.Layout, r Release) []string {
 	id := r.Site.ID
-	return []setting{
+	var hosts []string
+	for _, name := range r.names() {
+		hosts = append(hosts, "^"+regexp.QuoteMeta(name)+"$")
+	}
+	return []string{
+		"$settings['hash_salt'] = file_get_contents(" + quote(layout.Salt(id)) + ")",
 		// Drupal changes the settings of a site that has no such folder when it
 		// is installed.
-		{"config_sync_directory", quote(layout.Config(id))},
+		"$settings['config_sync_directory'] = " + quote(layout.Config(id)),
 		// Part of the name of the cached container: a release never runs with
 		// the container of another.
-		{"deployment_identifier", quote(deployment(r))},
-		{"trusted_host_patterns", list([]string{"^" + regexp.QuoteMeta(r.URI()) + "$"})},
-		{"file_public_path", quote("sites/" + r.URI() + "/files")},
-		{"file_private_path", quote(layout.Private(id))},
-		{"file_temp_path", quote(layout.Temp(id))},
-		{"php_storage", "['default' => ['directory' => " + quote(r.compiled(layout)) + "]]"},
+		"$settings['deployment_identifier'] = " + quote(deployment(r)),
+		"$settings['trusted_host_patterns'] = " + list(hosts),
+		"$settings['file_public_path'] = " + quote(r.publicFiles()),
+		"$settings['file_private_path'] = " + quote(layout.Private(id)),
+		"$settings['file_temp_path'] = " + quote(layout.Temp(id)),
+		"$settings['php_storage'] = ['default' => ['directory' => " + quote(r.compiled(layout)) + "]]",
+	}
+}
+
+// settings7 has what Drupal 7 keeps among its variables, which win over those in
+// the database, and what its default.settings.php says of sessions: without it
+// they are never tidied where PHP leaves that to a cron job of the system.
+func settings7(layout sites.Layout, r Release) []string {
+	id := r.Site.ID
+	return []string{
+		"$drupal_hash_salt = file_get_contents(" + quote(layout.Salt(id)) + ")",
+		"$update_free_access = FALSE",
+		"$conf['file_public_path'] = " + quote(r.publicFiles()),
+		"$conf['file_private_path'] = " + quote(layout.Private(id)),
+		"$conf['file_temporary_path'] = " + quote(layout.Temp(id)),
+		"$conf['clean_url'] = 1",
+		"ini_set('session.gc_probability', 1)",
+		"ini_set('session.gc_divisor', 100)",
+		"ini_set('session.gc_maxlifetime', 200000)",
+		"ini_set('session.cookie_lifetime', 2000000)",
 	}
 }
 
@@ -79,8 +112,8 @@ func deployment(r Release) string {
 // connection is the array for $databases. Drupal before 9.4 has its drivers in
 // core/lib and finds them by itself; naming a folder that is not there would
 // keep it from that.
-func (d *Drupal) connection(r Release) (database.Settings, error) {
-	connection, err := d.engine.PHP(r.Database)
+func (d *Drupal) connection(ctx context.Context, r Release) (database.Settings, error) {
+	connection, err := d.engine.PHP(ctx, r.Database)
 	if err != nil {
 		return nil, err
 	}

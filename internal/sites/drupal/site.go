@@ -2,6 +2,7 @@ package drupal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -31,17 +32,17 @@ func (d *Drush) Status(ctx context.Context) (Status, error) {
 	if err := d.must(ctx, call{command: "status", options: []string{"--format=json"}}, &s); err != nil {
 		return s, err
 	}
-	if err := d.boots(s); err != nil {
+	if err := d.boots(ctx, s); err != nil {
 		return s, err
 	}
 	var ready struct{ Ready bool }
-	if err := d.eval(ctx, `print "\n" . json_encode(["ready" => TRUE]) . "\n";`, &ready); err != nil {
+	if err := d.eval(ctx, d.dialect.php(`print "\n" . json_encode(["ready" => TRUE]) . "\n";`, ready7), &ready); err != nil {
 		return s, err
 	}
 	return s, nil
 }
 
-func (d *Drush) boots(s Status) error {
+func (d *Drush) boots(ctx context.Context, s Status) error {
 	uri := d.release.URI()
 	if s.Bootstrap != "Successful" {
 		return models.Errorf(models.Unavailable,
@@ -51,7 +52,7 @@ func (d *Drush) boots(s Status) error {
 		return models.Errorf(models.Unavailable,
 			"Drush answered for %q instead of sites/%s. Look at sites/sites.php in the platform's source: it must not send %s elsewhere.", s.Site, uri, uri)
 	}
-	connection, err := d.drupal.engine.PHP(d.release.Database)
+	connection, err := d.drupal.engine.PHP(ctx, d.release.Database)
 	if err != nil {
 		return err
 	}
@@ -71,13 +72,7 @@ func (d *Drush) Install(ctx context.Context, profile, title, adminName string) e
 		return &models.Error{Code: models.Invalid, Message: "The site cannot be installed.", Fields: wrong}
 	}
 	out, errs := redacted(d.out), redacted(d.err)
-	_, err := d.run(ctx, call{
-		command: "site:install",
-		options: []string{"--site-name=" + title, "--account-name=" + adminName},
-		values:  []string{profile},
-		limit:   d.Times.Install,
-		out:     out, err: errs,
-	})
+	err := d.install(ctx, profile, []string{"--site-name=" + title, "--account-name=" + adminName}, out, errs)
 	_, _ = out.Close(), errs.Close()
 	// The installer changes modes and may have touched settings.php.
 	if mending := d.drupal.WriteRelease(context.WithoutCancel(ctx), d.release); err == nil {
@@ -102,7 +97,7 @@ func withoutOutput(err error) error {
 
 // Rebuild clears all caches and rebuilds the container.
 func (d *Drush) Rebuild(ctx context.Context) error {
-	_, err := d.run(ctx, call{command: "cache:rebuild", limit: d.Times.Rebuild, out: d.out, err: d.err})
+	_, err := d.run(ctx, call{command: rebuildCommand, limit: d.Times.Rebuild, out: d.out, err: d.err})
 	return err
 }
 
@@ -110,13 +105,21 @@ const maintenanceKey = "system.maintenance_mode"
 
 // Maintenance tells whether the site is in maintenance mode.
 func (d *Drush) Maintenance(ctx context.Context) (bool, error) {
+	var answer json.RawMessage
+	q := maintenanceQuestion()
+	if err := d.eval(ctx, d.dialect.php(q.eight, q.seven), &answer); err != nil {
+		return false, err
+	}
+	return d.maintenanceIn(map[string]json.RawMessage{askMaintenance: answer})
+}
+
+func (d *Drush) maintenanceIn(answers map[string]json.RawMessage) (bool, error) {
 	var state map[string]any
-	found, res, err := d.ask(ctx, call{command: "state:get", options: []string{"--format=json"}, values: []string{maintenanceKey}}, &state)
-	if err != nil || !found { // never set
+	if err := d.part(answers, askMaintenance, &state); err != nil {
 		return false, err
 	}
 	switch v := state[maintenanceKey].(type) {
-	case nil:
+	case nil: // never set
 		return false, nil
 	case bool:
 		return v, nil
@@ -125,7 +128,7 @@ func (d *Drush) Maintenance(ctx context.Context) (bool, error) {
 	case string:
 		return v != "" && v != "0", nil
 	default:
-		return false, d.unreadable("state:get", res, errors.New("maintenance mode is neither on nor off"))
+		return false, d.unreadable(evalCommand, run.Result{}, errors.New("maintenance mode is neither on nor off"))
 	}
 }
 
@@ -135,9 +138,12 @@ func (d *Drush) SetMaintenance(ctx context.Context, on bool) error {
 	if on {
 		value = "1"
 	}
-	_, err := d.run(ctx, call{
-		command: "state:set", options: []string{"--input-format=integer"}, values: []string{maintenanceKey, value}, limit: d.Times.Ask,
-	})
+	order := call{command: "state:set", options: []string{"--input-format=integer"}, values: []string{maintenanceKey, value}}
+	if d.dialect.seven {
+		order = call{command: evalCommand, values: []string{setMaintenance7 + value + ");"}}
+	}
+	order.limit = d.Times.Ask
+	_, err := d.run(ctx, order)
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -15,117 +14,25 @@ import (
 
 // Module is one module or theme in a platform's code.
 type Module struct {
-	Type    string // module or theme
-	Version string // "" when it names none
-	Enabled bool   // on this site
+	Type    string `json:"type"`    // module or theme
+	Version string `json:"version"` // "" when it names none
+	Enabled bool   `json:"enabled"` // on this site
 }
 
-// Modules lists the modules and themes that the site sees in the platform's
-// code, by name. What is enabled but missing from the code is not among them.
-func (d *Drush) Modules(ctx context.Context) (map[string]Module, error) {
-	modules := map[string]Module{}
-	for _, kind := range []string{"module", "theme"} { // Drush's own answer does not say which is which
-		var rows map[string]struct {
-			Status  string `json:"status"`
-			Version any    `json:"version"`
-		}
-		err := d.must(ctx, call{command: "pm:list", options: []string{"--format=json", "--type=" + kind}}, &rows)
-		if err != nil {
-			return nil, err
-		}
-		for name, row := range rows {
-			if row.Status == "" {
-				return nil, models.Errorf(models.Unavailable, "drush pm:list does not say whether %s is enabled on %s.", name, d.release.URI())
-			}
-			version, _ := row.Version.(string)
-			modules[name] = Module{Type: kind, Version: version, Enabled: strings.EqualFold(row.Status, "enabled")}
-		}
-	}
-	return modules, nil
-}
-
-// forgetLists makes Drupal look for modules in its code again. A copied
-// database remembers the lists of the code that it came from, and pm:list
-// would repeat them.
+// forgetLists makes Drupal look for modules in its code again.
 func (d *Drush) forgetLists(ctx context.Context) error {
+	answers, err := d.askAll(ctx, forgetQuestion())
+	if err != nil {
+		return err
+	}
 	var done struct{ Done bool }
-	return d.eval(ctx, `
-foreach (["module", "theme", "profile"] as $type) {
-  if (\Drupal::hasService("extension.list.$type")) {
-    \Drupal::service("extension.list.$type")->reset();
-  }
-}
-print "\n" . json_encode(["done" => TRUE]) . "\n";`, &done)
-}
-
-// Schemas gives the schema version of every installed module: the number of
-// the last database update that it has.
-func (d *Drush) Schemas(ctx context.Context) (map[string]int, error) {
-	schemas := map[string]int{}
-	err := d.eval(ctx, `
-$schemas = array_map("intval", \Drupal::keyValue("system.schema")->getAll());
-print "\n" . json_encode((object) $schemas) . "\n";`, &schemas)
-	return schemas, err
+	return d.part(answers, askForget, &done)
 }
 
 // Schema is what a platform's code knows of a module's database updates.
 type Schema struct {
 	Newest  int `json:"newest"`  // number of the newest update, or the version a new installation starts with
 	Removed int `json:"removed"` // number of the newest update that is no longer in the code; 0 for none
-}
-
-// TargetSchemas gives for every module that is installed on the site what the
-// platform's code knows of its updates.
-func (d *Drush) TargetSchemas(ctx context.Context) (map[string]Schema, error) {
-	schemas := map[string]Schema{}
-	// A module that is installed afresh has the newest of these three numbers.
-	err := d.eval(ctx, `
-$names = array_keys(\Drupal::keyValue("system.schema")->getAll());
-foreach ($names as $name) {
-  \Drupal::moduleHandler()->loadInclude($name, "install");
-}
-$schemas = [];
-foreach ($names as $name) {
-  $removed = function_exists("{$name}_update_last_removed") ? (int) ("{$name}_update_last_removed")() : 0;
-  $updates = \Drupal::service("update.update_hook_registry")->getAvailableUpdates($name);
-  $schemas[$name] = ["newest" => max(8000, $removed, ...array_values($updates)), "removed" => $removed];
-}
-print "\n" . json_encode((object) $schemas) . "\n";`, &schemas)
-	return schemas, err
-}
-
-// Requirements lists why Drupal itself says that its updates should not run.
-// Drush only asks whether to go on, and answers yes for us.
-func (d *Drush) Requirements(ctx context.Context) ([]string, error) {
-	var answer struct{ Errors []string }
-	err := d.eval(ctx, `
-foreach (["install.inc", "update.inc"] as $file) {
-  if (is_file(\Drupal::root() . "/core/includes/$file")) {
-    include_once \Drupal::root() . "/core/includes/$file";
-  }
-}
-foreach (array_keys(\Drupal::moduleHandler()->getModuleList()) as $name) {
-  \Drupal::moduleHandler()->loadInclude($name, "install");
-}
-$text = function ($value) {
-  if (is_array($value) && !isset($value["#markup"])) {
-    $value = isset($value["#type"]) || isset($value["#theme"]) ? \Drupal::service("renderer")->renderInIsolation($value) : "";
-  }
-  return trim(preg_replace("/\s+/", " ", strip_tags((string) (is_array($value) ? $value["#markup"] : $value))));
-};
-$errors = [];
-foreach (update_check_requirements() as $requirement) {
-  if (!is_array($requirement)) {
-    $errors[] = $text($requirement);
-    continue;
-  }
-  $severity = $requirement["severity"] ?? 0;
-  if (($severity instanceof \BackedEnum ? $severity->value : $severity) >= 2) {
-    $errors[] = implode(": ", array_filter([$text($requirement["title"] ?? ""), $text($requirement["description"] ?? $requirement["value"] ?? "")]));
-  }
-}
-print "\n" . json_encode(["errors" => array_values(array_filter($errors))], JSON_INVALID_UTF8_SUBSTITUTE) . "\n";`, &answer)
-	return answer.Errors, err
 }
 
 // PendingUpdates lists the database updates that the platform's code would run,
@@ -230,14 +137,12 @@ func parseUpdate(raw json.RawMessage) (models.PendingUpdate, error) {
 
 var failure = regexp.MustCompile(`Update failed: |Update aborted by: |Requirements check reports errors`)
 
-// UpdateDatabase runs all pending updates and afterwards puts maintenance mode
-// to what the caller says: what the site had before, asked from what serves.
-// An update that was killed leaves the mode on, and the next one takes that for
-// the administrator's wish.
+// UpdateDatabase runs all pending updates. Nothing is said of maintenance mode
+// and of updates that remain until Settle has been asked, too.
 //
-// It fails when Drush fails, when its output tells of a failed update or of
-// requirements that it overruled, and when updates remain.
-func (d *Drush) UpdateDatabase(ctx context.Context, maintenance bool) error {
+// It fails when Drush fails, and when its output tells of a failed update or of
+// requirements that it overruled.
+func (d *Drush) UpdateDatabase(ctx context.Context) error {
 	var failures []string
 	look := func(line string) {
 		if failure.MatchString(line) && len(failures) < 20 {
@@ -250,33 +155,34 @@ func (d *Drush) UpdateDatabase(ctx context.Context, maintenance bool) error {
 		limit: d.Times.Update, out: out, err: errs,
 	})
 	_, _ = out.Close(), errs.Close()
-	if err == nil {
-		err = d.allDone(ctx, failures)
-	}
-	if ctx.Err() != nil { // what was killed is mended by the next run
-		return err
-	}
-	return errors.Join(err, d.restoreMaintenance(ctx, maintenance))
-}
-
-func (d *Drush) allDone(ctx context.Context, failures []string) error {
-	if len(failures) > 0 {
-		return models.Errorf(models.Unavailable, "The database updates of %s did not succeed: %s", d.release.URI(), strings.Join(failures, " "))
-	}
-	left, err := d.PendingUpdates(ctx)
 	if err != nil {
 		return err
 	}
-	if len(left) > 0 {
-		return models.Errorf(models.Unavailable, "%d database updates of %s remain after all were run, the first is %s.", len(left), d.release.URI(), left[0].Name)
+	if len(failures) > 0 {
+		return models.Errorf(models.Unavailable, "The database updates of %s did not succeed: %s", d.release.URI(), strings.Join(failures, " "))
 	}
 	return nil
 }
 
-func (d *Drush) restoreMaintenance(ctx context.Context, want bool) error {
-	is, err := d.Maintenance(ctx)
-	if err != nil || is == want {
-		return err
+// Settle ends what UpdateDatabase began: it fails when updates remain, and puts
+// maintenance mode to what the caller says: what the site had before, asked from
+// what serves. An update that was killed leaves the mode on, and the next one
+// takes that for the administrator's wish. It tells whether it changed the mode.
+func (d *Drush) Settle(ctx context.Context, maintenance bool) (changed bool, err error) {
+	answers, err := d.askAll(ctx, leftQuestion(), maintenanceQuestion())
+	if err != nil {
+		return false, err
 	}
-	return d.SetMaintenance(ctx, want)
+	var answer struct{ Left []string }
+	if err := d.part(answers, askLeft, &answer); err != nil {
+		return false, err
+	}
+	if len(answer.Left) > 0 {
+		return false, models.Errorf(models.Unavailable, "%d database updates of %s remain after all were run, the first is %s.", len(answer.Left), d.release.URI(), run.Clean(answer.Left[0]))
+	}
+	is, err := d.maintenanceIn(answers)
+	if err != nil || is == maintenance {
+		return false, err
+	}
+	return true, d.SetMaintenance(ctx, maintenance)
 }

@@ -42,7 +42,7 @@ func TestDrush_UpdateDatabase_Good(t *testing.T) {
 	from, r := b.installed()
 	before := articles(t, from)
 	to, log := b.target(r, tidepool.V1062, "10.6.2")
-	if err := to.UpdateDatabase(testContext(t), false); err != nil {
+	if err := to.update(testContext(t), false); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	if !strings.Contains(log.String(), "Update completed: system_update_10600") {
@@ -62,7 +62,7 @@ func TestDrush_UpdateDatabase_Good(t *testing.T) {
 		t.Errorf("the serving site has pending updates %v, %v", got, err)
 	}
 	// Nothing left to do is no failure.
-	if err := to.UpdateDatabase(testContext(t), false); err != nil {
+	if err := to.update(testContext(t), false); err != nil {
 		t.Error(err)
 	}
 }
@@ -72,7 +72,7 @@ func TestDrush_UpdateDatabase_Pitfall14_Throws(t *testing.T) {
 	b := newBench(t)
 	from, r := b.installed()
 	to, log := b.target(r, tidepool.Throws, "11.0.0")
-	err := to.UpdateDatabase(testContext(t), false)
+	err := to.update(testContext(t), false)
 	if models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "Update failed: ") || !strings.Contains(models.Explain(err), "exit code 1") {
 		t.Errorf("got %v", err)
 	}
@@ -98,7 +98,7 @@ func TestDrush_UpdateDatabase_Pitfall13_Overruled(t *testing.T) {
 	if err != nil || len(reasons) != 1 || !strings.Contains(reasons[0], "gone_module") {
 		t.Fatalf("requirements %v, %v", reasons, err)
 	}
-	err = to.UpdateDatabase(testContext(t), false)
+	err = to.update(testContext(t), false)
 	if models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "Requirements check reports errors") {
 		t.Errorf("got %v\n%s", err, log)
 	}
@@ -117,7 +117,7 @@ func TestDrush_UpdateDatabase_Pitfall15_Pitfall16_Killed(t *testing.T) {
 	killed := errors.New("killed")
 	ctx, kill := context.WithCancelCause(testContext(t))
 	to.err = watch{log, "Update started: tidepool_tides_update_10201", func() { kill(killed) }}
-	if err := to.UpdateDatabase(ctx, false); !errors.Is(err, killed) {
+	if err := to.update(ctx, false); !errors.Is(err, killed) {
 		t.Fatalf("got %v\n%s", err, log)
 	}
 	if left := processesOf(t, b.root); left != "" {
@@ -128,7 +128,7 @@ func TestDrush_UpdateDatabase_Pitfall15_Pitfall16_Killed(t *testing.T) {
 	}
 	b.local(`putenv("TIDEPOOL_SLOW_SECONDS=0.01");`)
 	to.err = log
-	if err := to.UpdateDatabase(testContext(t), false); err != nil {
+	if err := to.update(testContext(t), false); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	if on, err := to.Maintenance(testContext(t)); err != nil || on {
@@ -143,7 +143,7 @@ func TestDrush_UpdateDatabase_Pitfall16_KeepsTheWish(t *testing.T) {
 		t.Fatal(err)
 	}
 	to, log := b.target(r, tidepool.V1062, "10.6.2")
-	if err := to.UpdateDatabase(testContext(t), true); err != nil {
+	if err := to.update(testContext(t), true); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	if on, err := to.Maintenance(testContext(t)); err != nil || !on {
@@ -157,7 +157,7 @@ func TestDrush_UpdateDatabase_TimeLimit(t *testing.T) {
 	to, _ := b.target(r, tidepool.SlowUpdate, "10.6.4")
 	b.local(`putenv("TIDEPOOL_SLOW_SECONDS=600");`)
 	to.Times.Update = 1500e6 // 1.5 s
-	err := to.UpdateDatabase(testContext(t), false)
+	err := to.update(testContext(t), false)
 	if models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "limit of 1.5s") {
 		t.Errorf("got %v", err)
 	}
@@ -173,7 +173,7 @@ func TestDrush_Status_Pitfall17_ParseError(t *testing.T) {
 	if models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "ParseError") {
 		t.Errorf("status: %v", err)
 	}
-	if err := to.UpdateDatabase(testContext(t), false); models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "ParseError") {
+	if err := to.update(testContext(t), false); models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), "ParseError") {
 		t.Errorf("update: %v", err)
 	}
 }
@@ -191,7 +191,8 @@ func TestDrush_Pitfall01_RunsTheReleasesCode(t *testing.T) {
 
 func compare(t *testing.T, from, to *Drush) ([]models.PendingUpdate, string) {
 	t.Helper()
-	updates, blockers, err := Compare(testContext(t), from, to)
+	c, err := Compare(testContext(t), from, to)
+	updates, blockers := c.Updates, c.Blockers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +321,8 @@ func TestCompare_SiteDoesNotStart(t *testing.T) {
 	if err := os.Remove(r.link()); err != nil {
 		t.Fatal(err)
 	}
-	_, blockers, err := Compare(testContext(t), from, to)
+	c, err := Compare(testContext(t), from, to)
+	blockers := c.Blockers
 	if err == nil || len(blockers) != 0 {
 		t.Errorf("blockers %v, %v", blockers, err)
 	}
@@ -335,7 +337,7 @@ func TestCompare_LeavesTheSiteAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Compare(testContext(t), from, to); err != nil {
+	if _, err := Compare(testContext(t), from, to); err != nil {
 		t.Fatal(err)
 	}
 	after, err := from.Schemas(testContext(t))
@@ -372,4 +374,35 @@ func processesOf(t *testing.T, root string) string {
 		}
 	}
 	return ""
+}
+
+// one asks a single question of those that Compare asks together.
+func one[T any](ctx context.Context, d *Drush, q question) (answer T, err error) {
+	answers, err := d.askAll(ctx, q)
+	if err != nil {
+		return answer, err
+	}
+	return answer, d.part(answers, q.name, &answer)
+}
+
+func (d *Drush) Modules(ctx context.Context) (map[string]Module, error) {
+	return one[map[string]Module](ctx, d, modulesQuestion())
+}
+
+func (d *Drush) Schemas(ctx context.Context) (map[string]int, error) {
+	return one[map[string]int](ctx, d, schemasQuestion())
+}
+
+func (d *Drush) Requirements(ctx context.Context) ([]string, error) {
+	answer, err := one[struct{ Errors []string }](ctx, d, requirementsQuestion())
+	return answer.Errors, err
+}
+
+// update is what an upgrade does: run the updates, and look afterwards.
+func (d *Drush) update(ctx context.Context, maintenance bool) error {
+	if err := d.UpdateDatabase(ctx); err != nil {
+		return err
+	}
+	_, err := d.Settle(ctx, maintenance)
+	return err
 }

@@ -71,6 +71,16 @@ func compareVersions(a, b string) (int, error) {
 	return cmp.Or(cmp.Compare(x.stage, y.stage), cmp.Compare(x.serial, y.serial)), nil
 }
 
+// generation is the first number of a Drupal version, 0 when it has none. The
+// content of Drupal 7 cannot be brought to a later one by database updates.
+func generation(text string) int {
+	v, err := parseVersion(text)
+	if err != nil {
+		return 0
+	}
+	return at(v.numbers, 0)
+}
+
 func at(numbers []int, i int) int {
 	if i < len(numbers) {
 		return numbers[i]

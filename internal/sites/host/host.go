@@ -25,10 +25,26 @@ type Host struct {
 	Databases database.Engine
 	Drupal    *drupal.Drupal
 	Web       *webserver.Server
+	// Backups is the absolute folder of all backups; it belongs to Hefring alone.
+	Backups string
+	// Servers tries out database servers.
+	Servers Servers
 	// Abandoned and Cancelled tell from a context's cause that work goes on
 	// elsewhere, or that a person stopped it.
 	Abandoned func(cause error) bool
 	Cancelled func(cause error) bool
+}
+
+// Servers tries out database servers.
+type Servers interface {
+	// TestDatabaseServer connects, creates a database and a user, grants, and
+	// drops them again. It gives the server's version.
+	TestDatabaseServer(ctx context.Context, server models.DatabaseServer) (version string, err error)
+}
+
+// TestDatabaseServer tries out a database server and gives its version.
+func (h *Host) TestDatabaseServer(ctx context.Context, server models.DatabaseServer) (string, error) {
+	return h.Servers.TestDatabaseServer(ctx, server)
 }
 
 // adminName is the name of every new site's first user; people come in by
@@ -36,7 +52,7 @@ type Host struct {
 const adminName = "admin"
 
 // URL is where visitors find a site.
-func (h *Host) URL(uri string) string { return h.Web.URL(uri) }
+func (h *Host) URL(site models.Site) string { return h.Web.URL(site) }
 
 // Install makes the site's folders and database, installs Drupal and opens the
 // site in the web server. An attempt before it that was cut short is replaced.
@@ -63,19 +79,37 @@ func (h *Host) Install(ctx context.Context, site models.Site, platform models.Pl
 	if err := drush.Install(ctx, site.Profile, site.Title, adminName); err != nil {
 		return models.Database{}, err
 	}
+	inform(ctx, drush, log)
+	return r.Database, h.open(ctx, r, sound(), log)
+}
+
+// inform warns when the site got another language than was wished.
+func inform(ctx context.Context, drush *drupal.Drush, log upgrade.Log) {
+	wish := drush.Site().Language
+	if wish == "" {
+		return
+	}
+	if got, err := drush.Language(ctx); err == nil && got != wish {
+		log.Printf(models.LevelWarn, "The translation to %q is neither in the platform nor could Drupal fetch it. "+
+			"The site is in %q; add the language on the site's own pages.", wish, got)
+	}
+}
+
+// open lets the world see a new site, and fails unless it answers as expected.
+func (h *Host) open(ctx context.Context, r drupal.Release, want expected, log upgrade.Log) error {
 	log.Step("open")
-	if err := point(h.Layout.Current(site.ID), r.Docroot()); err != nil {
-		return models.Database{}, err
+	if err := point(h.Layout.Current(r.Site.ID), r.Docroot()); err != nil {
+		return err
 	}
-	if err := h.Web.AddSite(ctx, webserver.Vhost{SiteID: site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID)}); err != nil {
-		return models.Database{}, err
+	if err := h.Web.AddSite(ctx, h.vhost(r.Site)); err != nil {
+		return err
 	}
-	fact, err := h.probe(ctx, site, "current", r.Docroot(), sound())
+	fact, err := h.probe(ctx, r.Site, "current", r.Docroot(), want)
 	if err != nil {
-		return models.Database{}, err
+		return err
 	}
-	log.Printf(models.LevelInfo, "%s answers %s", h.URL(site.URI), fact)
-	return r.Database, nil
+	log.Printf(models.LevelInfo, "%s answers %s", h.URL(r.Site), fact)
+	return nil
 }
 
 func (h *Host) freshDatabase(ctx context.Context, site models.Site) (models.Database, error) {
@@ -100,80 +134,29 @@ func (h *Host) Compare(ctx context.Context, site models.Site, from, to models.Pl
 	return h.compare(ctx, site, from, to, log)
 }
 
-func (h *Host) compare(ctx context.Context, site models.Site, from, to models.Platform, log upgrade.Log) (result models.Comparison, err error) {
-	begin := time.Now()
-	result = models.Comparison{SiteID: site.ID, FromPlatformID: from.ID, PlatformID: to.ID}
-	trial, err := h.trial(ctx, site, to)
-	if err != nil {
-		return result, err
-	}
-	defer func() {
-		err = errors.Join(err, h.dropTrial(context.WithoutCancel(ctx), trial))
-	}()
-	if _, err := h.Databases.Copy(ctx, site.Database, trial.Database); err != nil {
-		return result, err
-	}
-	if err := h.Drupal.WriteRelease(ctx, trial); err != nil {
-		return result, err
-	}
-	now, err := h.Drupal.Drush(drupal.Release{Site: site, Platform: from, Database: site.Database}, log.Out(), log.Err())
-	if err != nil {
-		return result, err
-	}
-	then, err := h.Drupal.Drush(trial, log.Out(), log.Err())
-	if err != nil {
-		return result, err
-	}
-	result.Updates, result.Blockers, err = drupal.Compare(ctx, now, then)
-	result.Took = time.Since(begin)
-	return result, err
-}
-
-// trial is the site on the target, beside the site itself, with a database of
-// its own.
-func (h *Host) trial(ctx context.Context, site models.Site, to models.Platform) (drupal.Release, error) {
-	db, err := h.Databases.Create(ctx, site, "compare")
-	return drupal.Release{Site: site, Platform: to, Database: db, Aside: "compare"}, err
-}
-
-func (h *Host) dropTrial(ctx context.Context, trial drupal.Release) error {
-	return errors.Join(h.Drupal.RemoveRelease(ctx, trial), h.Databases.Drop(ctx, trial.Database))
-}
-
-// Verify fails unless the site answers soundly from its platform; then it ends a
-// read-only time that an upgrade may have left.
-func (h *Host) Verify(ctx context.Context, site models.Site, platform models.Platform, log upgrade.Log) error {
-	unlock, err := h.lock(ctx, site)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := h.Web.AddSite(ctx, webserver.Vhost{SiteID: site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID)}); err != nil {
-		return err
-	}
-	r := drupal.Release{Site: site, Platform: platform, Database: site.Database}
-	fact, err := h.probe(ctx, site, "current", r.Docroot(), unknown())
-	if err != nil {
-		return err
-	}
-	log.Printf(models.LevelInfo, "%s answers %s", h.URL(site.URI), fact)
-	gate := webserver.Gate{Run: h.Layout.Run(site.ID)}
-	return gate.Open()
-}
-
 // Forget removes the site's release on a platform that it left, and the database
-// that it had there, if one is named.
+// that it had there, if one is named, with the files that belong to it. What
+// serves the site by now, because it went back, stays.
 func (h *Host) Forget(ctx context.Context, site models.Site, from models.Platform, db models.Database) error {
 	unlock, err := h.lock(ctx, site)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := h.Drupal.RemoveRelease(ctx, drupal.Release{Site: site, Platform: from, Database: db}); err != nil {
+	serves, uses, err := h.inUse(ctx, drupal.Release{Site: site, Platform: from, Database: db})
+	if err != nil {
 		return err
 	}
-	if db == (models.Database{}) {
+	if !serves {
+		if err := h.Drupal.RemoveRelease(ctx, drupal.Release{Site: site, Platform: from, Database: db}); err != nil {
+			return err
+		}
+	}
+	if uses || db == (models.Database{}) {
 		return nil
+	}
+	if err := h.dropContent(site, db); err != nil {
+		return err
 	}
 	return h.Databases.Drop(ctx, db)
 }

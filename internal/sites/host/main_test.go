@@ -28,6 +28,7 @@ import (
 const (
 	guardMark  = "HOST_TEST_GUARD"
 	victimMark = "HOST_TEST_VICTIM"
+	choreMark  = "HOST_TEST_CHORE"
 )
 
 // guard is a process that outlives this one, whatever ends it, and then ends the
@@ -42,6 +43,9 @@ func TestMain(m *testing.M) {
 	}
 	if file := os.Getenv(victimMark); file != "" {
 		os.Exit(victim(file))
+	}
+	if text := os.Getenv(choreMark); text != "" {
+		os.Exit(doChore(text))
 	}
 	os.Exit(guarded(m))
 }
@@ -143,7 +147,7 @@ func (p place) open() *server {
 
 func (s *server) hostWith(web *webserver.Server) *host.Host {
 	return &host.Host{
-		Layout: s.layout, Databases: s.engine, Drupal: s.drupal, Web: web,
+		Layout: s.layout, Databases: s.engine, Drupal: s.drupal, Web: web, Backups: filepath.Join(s.Base, "backups"),
 		Abandoned: func(cause error) bool { return errors.Is(cause, errLost) },
 		Cancelled: func(cause error) bool { return errors.Is(cause, errCancelled) },
 	}

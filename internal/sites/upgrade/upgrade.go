@@ -1,5 +1,6 @@
-// Package upgrade moves a site from one platform to another so that whatever
-// happens it serves the old version or the new one, never neither.
+// Package upgrade moves a site from one platform to another, or from one content
+// to another, so that whatever happens it serves the old version or the new one,
+// never neither.
 //
 // The new version is prepared beside the old one, on a copy of the database; the
 // switch is one rename of a link. Before it, every failure and every kill means:
@@ -24,6 +25,17 @@ type Move struct {
 	Site    models.Site
 	From    models.Platform
 	To      models.Platform
+	// Undoes is the upgrade that a rollback takes back; Backup is what a restore
+	// brings back. nil for the other kinds.
+	Undoes *models.Upgrade
+	Backup *models.Backup
+	// Keep records a backup of what a rollback or a restore left, so that its
+	// database may be dropped one day. It prepares a row and calls write, which
+	// makes the archive while the site is locked and gives the row with what is in
+	// it. It is called in the last step, when writes are let through again, and
+	// once more when that was cut short; an error leaves the database as it is.
+	// nil: nothing is kept beside the database itself.
+	Keep func(ctx context.Context, write func(b models.Backup) (models.Backup, error)) error `json:"-"`
 }
 
 // Journal is the durable record of an upgrade. Every method fails when another
@@ -61,7 +73,10 @@ type Step struct {
 
 // Plan is the steps of one upgrade and what the engine must know of the world.
 type Plan struct {
-	Steps []Step // in the order of models.Steps
+	// Steps are in the order in which they are carried out. Every kind of move has
+	// its own: what need not happen while writes are refused happens before. The
+	// journal knows them by their names.
+	Steps []Step
 	// Switched looks at the disk: does the site serve the target by now?
 	Switched func() (bool, error)
 	// Return puts the site back onto the old platform after the switch, as long

@@ -31,6 +31,8 @@ type daemon struct {
 	ports                []string // addresses that must be free before it starts
 	// answers asks the daemon which version of its configuration it runs with.
 	answers func(ctx context.Context) (string, error)
+	// system is how it is handled when it is the machine's own; nil: it is ours.
+	system *commands
 }
 
 // apply makes the daemon run with a configuration. If the daemon refuses it, the
@@ -51,14 +53,28 @@ func (d *daemon) apply(ctx context.Context, c configuration) error {
 		if err := d.check(ctx, version); err != nil {
 			return errors.Join(err, d.tree.prune(previous))
 		}
-		if err := d.tree.use(version); err != nil {
+		if err := d.swap(previous, version); err != nil {
 			return err
 		}
 	}
 	if err := d.bring(ctx, version); err != nil {
 		return errors.Join(err, d.goBack(ctx, previous, version))
 	}
+	if err := d.tree.forget(); err != nil {
+		return err
+	}
 	return d.tree.prune(version)
+}
+
+// swap puts a version in force on the disk. The system's own test can look at it
+// only then, so until it has, there is a note of the one before.
+func (d *daemon) swap(previous, version string) error {
+	if d.system != nil {
+		if err := d.tree.note(previous); err != nil {
+			return err
+		}
+	}
+	return d.tree.use(version)
 }
 
 // goBack puts the configuration before a failed one in force again. The context
@@ -67,13 +83,14 @@ func (d *daemon) goBack(ctx context.Context, previous, failed string) error {
 	if previous == failed {
 		return nil
 	}
+	ctx = context.WithoutCancel(ctx)
 	if previous == "" {
-		return errors.Join(os.Remove(d.tree.link), d.tree.prune(""))
+		return errors.Join(d.tree.leave(), d.tree.forget(), d.letGo(ctx), d.tree.prune(""))
 	}
-	if err := d.tree.use(previous); err != nil {
+	if err := errors.Join(d.tree.use(previous), d.tree.forget()); err != nil {
 		return err
 	}
-	if err := d.bring(context.WithoutCancel(ctx), previous); err != nil {
+	if err := d.bring(ctx, previous); err != nil {
 		return err
 	}
 	return d.tree.prune(previous)
@@ -112,6 +129,9 @@ func complaint(output string) string {
 
 // bring starts or reloads the daemon until it answers with that version.
 func (d *daemon) bring(ctx context.Context, version string) error {
+	if d.system != nil {
+		return d.bringSystem(ctx, version)
+	}
 	_, running, err := d.process()
 	if err != nil {
 		return err
@@ -393,6 +413,9 @@ func (d *daemon) stop(ctx context.Context) error {
 }
 
 func (d *daemon) status(ctx context.Context) DaemonStatus {
+	if d.system != nil {
+		return d.systemStatus(ctx)
+	}
 	p, found, err := d.process()
 	if err != nil {
 		return DaemonStatus{Message: err.Error()}

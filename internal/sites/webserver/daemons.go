@@ -29,11 +29,12 @@ func (s *Server) nginx() *daemon {
 			return s.runner.LookPath("nginx")
 		},
 		args: func(folder string) []string {
-			return []string{"-p", s.cfg.Dir, "-c", folder + "/nginx.conf", "-e", s.path("log", "nginx.log")}
+			return []string{"-p", s.cfg.Dir, "-c", folder + "/" + s.mainFile("nginx"), "-e", s.path("log", "nginx.log")}
 		},
 		test:    []string{"-t", "-q"},
 		ports:   []string{s.publicAddress(), s.probeAddress()},
 		answers: s.nginxVersion,
+		system:  s.systemNginx(),
 	}
 }
 
@@ -46,11 +47,21 @@ func (s *Server) php() *daemon {
 		runner:  s.runner,
 		program: s.findFPM,
 		args: func(folder string) []string {
-			return []string{"--fpm-config", folder + "/php-fpm.conf", "-c", folder + "/php.ini"}
+			return []string{"--fpm-config", folder + "/" + s.mainFile("php-fpm"), "-c", folder + "/php.ini"}
 		},
 		test:    []string{"--test"},
 		answers: s.phpVersion,
+		system:  s.systemPHP(),
 	}
+}
+
+// mainFile is the configuration that a daemon begins with. In system mode it only
+// serves to test ours alone, and its name keeps it from being included.
+func (s *Server) mainFile(name string) string {
+	if s.cfg.Mode == ModeSystem {
+		return name + ".test"
+	}
+	return name + ".conf"
 }
 
 // findFPM finds php-fpm, which Debian installs under its version's name; of

@@ -28,6 +28,9 @@ final class Gate
     public static function pass(array $server): void
     {
         $run = $server['HEFRING_RUN'] ?? '';
+        if (($server['HEFRING_PROBE'] ?? '') !== '') {
+            header_register_callback([self::class, 'sign']);
+        }
         if ($run === '' || ($server['HEFRING_PROBE'] ?? '') !== '' || !self::mayWrite($server)) {
             return;
         }
@@ -44,6 +47,13 @@ final class Gate
         }
         self::checkFlag($run . '/read-only');
         self::checkRelease(dirname($run) . '/current', $server['DOCUMENT_ROOT'] ?? '');
+    }
+
+    /** Tells a probe which Drupal answers: the code that runs, whatever lies on the disk. */
+    public static function sign(): void
+    {
+        $version = class_exists('Drupal', false) ? constant('Drupal::VERSION') : (defined('VERSION') ? VERSION : '');
+        header('X-Hefring-Drupal: ' . preg_replace('/[^\w.+-]/', '', (string) $version));
     }
 
     private static function mayWrite(array $server): bool
@@ -91,17 +101,14 @@ final class Gate
 
     /**
      * A request that waited while the site was switched was meant for the old
-     * release and would write to the old database: nginx sends it again.
+     * release and would write to the old database: nginx sends it again. PHP may
+     * not even look at the new one, as this request may open the old platform only.
      */
     private static function checkRelease(string $current, string $docroot): void
     {
         clearstatcache(true, $current);
-        $serving = realpath($current);
-        if ($serving === $docroot) {
+        if (@realpath($current) === $docroot) {
             return;
-        }
-        if ($serving === false) {
-            self::refuse();
         }
         header('X-Accel-Redirect: @php');
         exit;

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,8 +32,12 @@ const (
 // sees yet.
 type Prober struct {
 	PublicAddr string        // address that visitors reach, host:port
+	TLSAddr    string        // the same for HTTPS
 	ProbeAddr  string        // address of the probe listener, host:port
 	Limit      time.Duration // for one request; 0 means a minute
+	// Secure tells of a host name whether visitors reach it by HTTPS alone; nil
+	// means that none is.
+	Secure func(uri string) bool
 }
 
 // Releases that the probe listener serves.
@@ -73,7 +78,12 @@ func (p *Prober) Probe(ctx context.Context, r Request) (Answer, error) {
 	}
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
-	transport := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: largestPage}
+	transport := &http.Transport{
+		DisableKeepAlives: true, MaxResponseHeaderBytes: largestPage,
+		// It is our own nginx; whether visitors trust the certificate is told by
+		// Server.Certificates.
+		TLSClientConfig: &tls.Config{ServerName: r.URI, InsecureSkipVerify: true}, //nolint:gosec // see above
+	}
 	defer transport.CloseIdleConnections()
 
 	start := time.Now()
@@ -104,8 +114,12 @@ func (p *Prober) request(ctx context.Context, r Request) (*http.Request, error) 
 	if r.Release != "" && r.Release != ReleaseCurrent && r.Release != ReleaseNext {
 		return nil, fmt.Errorf("probe %s: unknown release %q", r.URI, r.Release)
 	}
+	secure := p.Secure != nil && p.Secure(r.URI)
 	target.Scheme, target.Host = "http", p.ProbeAddr
-	if r.Public {
+	switch {
+	case r.Public && secure:
+		target.Scheme, target.Host = "https", p.TLSAddr
+	case r.Public:
 		target.Host = p.PublicAddr
 	}
 	if target.RawQuery != "" {
@@ -116,7 +130,7 @@ func (p *Prober) request(ctx context.Context, r Request) (*http.Request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("probe %s: %w", r.URI, err)
 	}
-	request.Host, err = p.host(r.URI)
+	request.Host, err = p.host(r.URI, secure)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +143,12 @@ func (p *Prober) request(ctx context.Context, r Request) (*http.Request, error) 
 }
 
 // host is the Host header as visitors send it, for the probe listener too.
-func (p *Prober) host(uri string) (string, error) {
-	_, text, err := net.SplitHostPort(p.PublicAddr)
+func (p *Prober) host(uri string, secure bool) (string, error) {
+	address, usual := p.PublicAddr, httpPort
+	if secure {
+		address, usual = p.TLSAddr, httpsPort
+	}
+	_, text, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("probe %s: %w", uri, err)
 	}
@@ -138,7 +156,7 @@ func (p *Prober) host(uri string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("probe %s: %w", uri, err)
 	}
-	return hostPort(uri, port), nil
+	return hostPort(uri, port, usual), nil
 }
 
 // unanswered turns a transport's error into a sentence.

@@ -53,7 +53,7 @@ func TestProber_Probe_Public(t *testing.T) {
 	a, err := f.prober.Probe(t.Context(), Request{URI: host, Path: "/", Public: true, Release: ReleaseNext})
 	f.must(err)
 	f.must(Healthy(a, ""))
-	if a.Root != "" || !strings.Contains(string(a.Body), "release=v1") || !strings.HasPrefix(a.URL, f.server.URL(host)+"?") {
+	if a.Root != "" || !strings.Contains(string(a.Body), "release=v1") || !strings.HasPrefix(a.URL, f.server.URL(models.Site{URI: host})+"?") {
 		t.Errorf("got %+v %s", a, a.Body)
 	}
 	if err := Healthy(a, f.docroot("v1")); err == nil {

@@ -62,3 +62,11 @@ func readProcess(pid int) (process, bool) {
 	p.title = strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " "))
 	return p, true
 }
+
+// ownerOf is the uid of a file's owner.
+func ownerOf(info os.FileInfo) uint32 {
+	if owner, known := info.Sys().(*syscall.Stat_t); known {
+		return owner.Uid
+	}
+	return 0
+}

@@ -1,12 +1,16 @@
 // Package webserver runs Hefring's own nginx and php-fpm, private daemons on high
-// ports that go on serving when Hefring stops or crashes, and knows how a Drupal
-// site is served, made read-only for an upgrade, and looked at.
+// ports that go on serving when Hefring stops or crashes, or writes the part of
+// the system's own that serves sites. It knows how a Drupal site is served, made
+// read-only for an upgrade, and looked at.
 package webserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/user"
@@ -23,12 +27,35 @@ import (
 // Config says where a Server lives.
 type Config struct {
 	Dir       string // absolute; holds configuration, logs, pid files, socket and temporary files
-	Listen    string // address that visitors reach; "" means 127.0.0.1
-	Port      int    // that visitors reach
+	Mode      Mode   // "" means ModePrivate
+	Listen    string // address that visitors reach; "" means 127.0.0.1, or with ModeSystem 0.0.0.0; :: is both kinds
+	Port      int    // that visitors reach; with ModeSystem 0 means 80
+	TLSPort   int    // for HTTPS; 0 means 8443, or with ModeSystem 443
 	ProbePort int    // on the loopback address, for Prober
 	Nginx     string // program; "" finds it
 	PHPFPM    string // program; "" finds it
+
+	// PoolPerSite gives every site a php-fpm pool of its own. A site with a user
+	// of its own has one anyway.
+	PoolPerSite bool
+	// Programs lets PHP start programs (exec, proc_open and the like) also where
+	// several sites share one user; it could then read what the others keep to
+	// themselves.
+	Programs bool
+	// Platforms is the folder that holds platforms, each in a folder of its own;
+	// PHP may read that of its site. "" goes by the usual names of docroots.
+	Platforms string
+	System    System
 }
+
+// Mode says whose daemons serve the sites.
+type Mode string
+
+// Modes of a Server.
+const (
+	ModePrivate Mode = "private" // Hefring's own, which it starts
+	ModeSystem  Mode = "system"  // the machine's, which it only configures
+)
 
 const (
 	loopback = "127.0.0.1"
@@ -36,6 +63,10 @@ const (
 	longestSocket = 107
 	largestLog    = 16 << 20
 	startTimeout  = 30 * time.Second
+	httpPort      = 80
+	httpsPort     = 443
+	// stoppedFile is there while the daemons are stopped on purpose.
+	stoppedFile = "stopped"
 	// reloadTimeout is longer than php-fpm's process_control_timeout.
 	reloadTimeout = 45 * time.Second
 	quitTimeout   = 10 * time.Second
@@ -46,18 +77,31 @@ const (
 type Server struct {
 	cfg    Config
 	runner *run.Runner
+	// patience bounds the wait for the system's daemons after a reload.
+	patience time.Duration
 }
 
 // New makes a Server; nothing is started.
 func New(cfg Config, runner *run.Runner) *Server {
-	if cfg.Listen == "" {
-		cfg.Listen = loopback
+	if cfg.Mode == ModeSystem {
+		cfg.Listen, cfg.Port, cfg.TLSPort = cmp.Or(cfg.Listen, "0.0.0.0"), cmp.Or(cfg.Port, httpPort), cmp.Or(cfg.TLSPort, httpsPort)
 	}
-	return &Server{cfg: cfg, runner: runner}
+	cfg.Listen, cfg.TLSPort = cmp.Or(cfg.Listen, loopback), cmp.Or(cfg.TLSPort, 8443)
+	return &Server{cfg: cfg, runner: runner, patience: reloadTimeout}
 }
 
-// URL is where visitors find the site with that host name.
-func (s *Server) URL(uri string) string { return "http://" + hostPort(uri, s.cfg.Port) + "/" }
+// URL is where visitors find a site.
+func (s *Server) URL(site models.Site) string {
+	return s.origin(site.URI, site.HTTPS != models.HTTPSOff) + "/"
+}
+
+// origin is a URL without its path.
+func (s *Server) origin(name string, secure bool) string {
+	if secure {
+		return "https://" + hostPort(name, s.cfg.TLSPort, httpsPort)
+	}
+	return "http://" + hostPort(name, s.cfg.Port, httpPort)
+}
 
 // Prober looks at this server's sites.
 func (s *Server) Prober() *Prober {
@@ -67,12 +111,32 @@ func (s *Server) Prober() *Prober {
 	}
 	return &Prober{
 		PublicAddr: net.JoinHostPort(public, strconv.Itoa(s.cfg.Port)),
+		TLSAddr:    net.JoinHostPort(public, strconv.Itoa(s.cfg.TLSPort)),
 		ProbeAddr:  s.probeAddress(),
+		Secure:     s.requiresTLS,
 	}
+}
+
+// requiresTLS tells whether visitors of that name are sent to HTTPS.
+func (s *Server) requiresTLS(uri string) bool {
+	sites, err := s.sites()
+	if err != nil {
+		return false // who asks learns of it when nothing answers
+	}
+	for _, site := range sites {
+		if site.URI == uri {
+			return site.HTTPS == models.HTTPSRequired
+		}
+	}
+	return false
 }
 
 func (s *Server) publicAddress() string {
 	return net.JoinHostPort(s.cfg.Listen, strconv.Itoa(s.cfg.Port))
+}
+
+func (s *Server) tlsAddress() string {
+	return net.JoinHostPort(s.cfg.Listen, strconv.Itoa(s.cfg.TLSPort))
 }
 
 func (s *Server) probeAddress() string {
@@ -80,8 +144,8 @@ func (s *Server) probeAddress() string {
 }
 
 // hostPort is the Host header that a browser sends.
-func hostPort(uri string, port int) string {
-	if port == 80 {
+func hostPort(uri string, port, usual int) string {
+	if port == usual {
 		return uri
 	}
 	return net.JoinHostPort(uri, strconv.Itoa(port))
@@ -94,9 +158,51 @@ func (s *Server) Start(ctx context.Context) error {
 	return s.change(ctx, func(siteList) error { return nil })
 }
 
-// Stop ends both daemons. Requests that are running may finish.
+// Reload makes both daemons run with what is on the disk now: certificates that
+// were renewed, above all. Where nothing has changed, nothing is reloaded.
+func (s *Server) Reload(ctx context.Context) error { return s.Start(ctx) }
+
+// Mend starts or reloads a daemon that does not answer with the configuration
+// that was last written, and tells whether there was anything to mend. It is
+// cheap while all is well, and leaves alone what was never started or was stopped
+// on purpose.
+func (s *Server) Mend(ctx context.Context) (mended bool, err error) {
+	if s.cfg.Dir == "" || s.resting() || s.well(ctx) {
+		return false, nil
+	}
+	err = s.locked(ctx, func() error {
+		if s.resting() || s.well(ctx) { // a change was under way
+			return nil
+		}
+		mended = true
+		return s.keep(ctx)
+	})
+	return mended && err == nil, err
+}
+
+func (s *Server) well(ctx context.Context) bool {
+	return s.nginx().status(ctx).Current && s.php().status(ctx).Current
+}
+
+// resting tells whether the daemons were never started, or stopped on purpose.
+func (s *Server) resting() bool {
+	if _, err := os.Lstat(s.path("run", stoppedFile)); err == nil {
+		return true
+	}
+	_, err := os.Lstat(s.nginx().tree.link)
+	return err != nil
+}
+
+// Stop ends both daemons. Requests that are running may finish. The system's own
+// daemons are not ours to stop.
 func (s *Server) Stop(ctx context.Context) error {
+	if s.cfg.Mode == ModeSystem {
+		return nil
+	}
 	return s.locked(ctx, func() error {
+		if err := os.WriteFile(s.path("run", stoppedFile), nil, 0o600); err != nil {
+			return fmt.Errorf("note that the web server is stopped: %w", err)
+		}
 		if err := s.nginx().stop(ctx); err != nil {
 			return err
 		}
@@ -133,30 +239,72 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 // only if nginx takes it and answers with it.
 func (s *Server) change(ctx context.Context, alter func(siteList) error) error {
 	return s.locked(ctx, func() error {
-		sites, err := s.sites()
+		before, err := s.sites()
 		if err != nil {
 			return err
 		}
+		sites := maps.Clone(before)
 		if err := alter(sites); err != nil {
 			return err
 		}
-		account, err := s.account()
-		if err != nil {
-			return err
-		}
-		phpFiles, err := s.phpFiles(account)
-		if err != nil {
-			return err
-		}
-		nginxFiles, err := s.nginxFiles(account, sites)
-		if err != nil {
-			return err
-		}
-		if err := s.php().apply(ctx, phpFiles); err != nil {
-			return err
-		}
-		return s.nginx().apply(ctx, nginxFiles)
+		return s.become(ctx, before, sites)
 	})
+}
+
+// keep brings the daemons to the set of sites that is in force.
+func (s *Server) keep(ctx context.Context) error {
+	sites, err := s.sites()
+	if err != nil {
+		return err
+	}
+	return s.become(ctx, sites, sites)
+}
+
+// become brings the daemons from one set of sites to another. A pool is there
+// before nginx hands it requests, and goes after.
+func (s *Server) become(ctx context.Context, before, after siteList) error {
+	account, err := s.account()
+	if err != nil {
+		return err
+	}
+	if err := s.prepareSites(after); err != nil {
+		return err
+	}
+	nginxFiles, err := s.nginxFiles(account, after)
+	if err != nil {
+		return err
+	}
+	both := maps.Clone(before)
+	maps.Copy(both, after)
+	if err := s.applyPHP(ctx, account, both); err != nil {
+		return err
+	}
+	nginx := s.nginx()
+	if after.secure() {
+		nginx.ports = append(nginx.ports, s.tlsAddress())
+	}
+	if err := nginx.apply(ctx, nginxFiles); err != nil {
+		// The pools that only the refused sites need go again.
+		return errors.Join(err, s.applyPHP(context.WithoutCancel(ctx), account, before))
+	}
+	if err := os.Remove(s.path("run", stoppedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note that the web server runs: %w", err)
+	}
+	if err := s.applyPHP(ctx, account, after); err != nil {
+		return err
+	}
+	return s.clearSites(before, after)
+}
+
+func (s *Server) applyPHP(ctx context.Context, account *account, sites siteList) error {
+	content, err := s.phpFiles(account, sites)
+	if err != nil {
+		return err
+	}
+	if err := s.php().apply(ctx, content); err != nil {
+		return err
+	}
+	return s.tidyGates()
 }
 
 // locked makes the folders, waits for its turn and calls fn.
@@ -175,6 +323,11 @@ func (s *Server) locked(ctx context.Context, fn func() error) (err error) {
 	if err := flock(ctx, lock, syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("wait for web server's lock: %w", err)
 	}
+	for _, d := range []*daemon{s.nginx(), s.php()} {
+		if err := d.tree.undo(); err != nil {
+			return err
+		}
+	}
 	return fn()
 }
 
@@ -187,16 +340,26 @@ func (s *Server) checkConfig() error {
 			"The path of the web server's folder is %d characters too long for a socket: %s. Choose a shorter data folder.",
 			length-longestSocket, s.cfg.Dir)
 	}
+	if s.cfg.Mode != "" && s.cfg.Mode != ModePrivate && s.cfg.Mode != ModeSystem {
+		return models.Errorf(models.Invalid, "The web server's mode %q is unknown. Use %s or %s.", s.cfg.Mode, ModePrivate, ModeSystem)
+	}
+	if s.cfg.Platforms != "" {
+		if err := checkPath(s.cfg.Platforms); err != nil {
+			return err
+		}
+	}
 	if net.ParseIP(s.cfg.Listen) == nil {
 		return models.Errorf(models.Invalid, "The web server's listen address %q is not an IP address. Use 127.0.0.1 or 0.0.0.0, for example.", s.cfg.Listen)
 	}
-	for _, port := range []int{s.cfg.Port, s.cfg.ProbePort} {
+	seen := map[int]bool{}
+	for _, port := range []int{s.cfg.Port, s.cfg.TLSPort, s.cfg.ProbePort} {
 		if port < 1 || port > 65535 {
 			return models.Errorf(models.Invalid, "The web server's port %d is not between 1 and 65535.", port)
 		}
-	}
-	if s.cfg.Port == s.cfg.ProbePort {
-		return models.Errorf(models.Invalid, "The web server's port for visitors and its probe port are both %d. Choose two ports.", s.cfg.Port)
+		if seen[port] {
+			return models.Errorf(models.Invalid, "Two of the web server's ports, for HTTP, HTTPS and probes, are both %d. Choose another.", port)
+		}
+		seen[port] = true
 	}
 	return nil
 }
@@ -227,14 +390,16 @@ func (s *Server) makeFolders() error {
 			return err
 		}
 	}
-	for _, dir := range []string{"uploads", "sessions"} {
-		path := s.path("temp", dir)
-		if err := makeFolder(path, 0o700); err != nil {
+	for _, dir := range []string{"acme", filepath.Join("acme", ".well-known"), filepath.Join("acme", ".well-known", "acme-challenge"), "gate"} {
+		if err := makeFolder(s.path(dir), 0o755); err != nil {
 			return err
 		}
-		if err := s.runner.Chown(path); err != nil {
-			return fmt.Errorf("prepare folder of web server: %w", err)
-		}
+	}
+	if err := makeFolder(s.sharedTemp(), 0o700); err != nil {
+		return err
+	}
+	if err := s.runner.Chown(s.sharedTemp()); err != nil {
+		return fmt.Errorf("prepare folder of web server: %w", err)
 	}
 	for _, name := range []string{"nginx.log", "php-fpm.log", "php-error.log"} {
 		if err := s.trimLog(s.path("log", name)); err != nil {
@@ -244,8 +409,11 @@ func (s *Server) makeFolders() error {
 	if err := s.makeErrorLog(); err != nil {
 		return err
 	}
-	return s.enterable(s.cfg.Dir)
+	return s.enterable(s.cfg.Dir, 0)
 }
+
+// sharedTemp is where PHP of the shared pool puts temporary files.
+func (s *Server) sharedTemp() string { return s.path("temp", "php") }
 
 // makeFolder makes a folder with exactly that mode, whatever our umask is.
 func makeFolder(path string, mode os.FileMode) error {
@@ -291,16 +459,19 @@ func (s *Server) trimLog(path string) error {
 	return nil
 }
 
-// account is the user that workers and sites' PHP run as; nil for ourselves.
+// account is the user that workers and sites' PHP run as; nil for ourselves. The
+// system's php-fpm is root's, so it must be told also who we are.
 func (s *Server) account() (*account, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil //nolint:nilnil // nobody else is a fact, not a failure
-	}
 	var found *user.User
 	var err error
-	if id := s.runner.Identity(); id != nil {
+	switch id := s.runner.Identity(); {
+	case os.Geteuid() != 0 && s.cfg.Mode == ModeSystem:
+		found, err = user.Current()
+	case os.Geteuid() != 0:
+		return nil, nil //nolint:nilnil // nobody else is a fact, not a failure
+	case id != nil:
 		found, err = user.LookupId(strconv.FormatUint(uint64(id.UID), 10))
-	} else {
+	default:
 		found, err = user.Lookup("www-data")
 	}
 	if err != nil {
@@ -319,12 +490,27 @@ func (s *Server) account() (*account, error) {
 type account struct{ user, group, uid, gid string }
 
 // enterable finds the folder on the way to path that the sites' user may not
-// enter; nginx would answer 404 and PHP "File not found" without a reason.
-func (s *Server) enterable(path string) error {
-	account, err := s.account()
-	if err != nil || account == nil {
+// enter; nginx would answer 404 and PHP "File not found" without a reason. With
+// owner, a site's own user must come through, too.
+func (s *Server) enterable(path string, owner int) error {
+	web, err := s.account()
+	if err != nil || web == nil {
 		return err
 	}
+	accounts := []*account{web}
+	if owner != 0 {
+		id := strconv.Itoa(owner)
+		accounts = append(accounts, &account{user: id, uid: id, gid: id})
+	}
+	for _, a := range accounts {
+		if err := a.enters(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *account) enters(path string) error {
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("look at folder of web server: %w", err)
@@ -334,8 +520,8 @@ func (s *Server) enterable(path string) error {
 		if err != nil {
 			return fmt.Errorf("look at folder of web server: %w", err)
 		}
-		if !account.mayEnter(info) {
-			return models.Errorf(models.Invalid, "The user %s, whom sites run as, may not enter %s. Allow it with: chmod o+x %s", account.user, dir, dir)
+		if !a.mayEnter(info) {
+			return models.Errorf(models.Invalid, "The user %s, whom sites run as, may not enter %s. Allow it with: chmod o+x %s", a.user, dir, dir)
 		}
 		if dir == "/" {
 			return nil

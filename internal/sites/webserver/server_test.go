@@ -32,8 +32,8 @@ func TestServer_Start_Serves(t *testing.T) {
 	if status := f.status(); !status.Healthy() || status.Sites != 1 {
 		t.Errorf("status %+v", status)
 	}
-	if want := fmt.Sprintf("http://%s:%d/", host, f.config.Port); f.server.URL(host) != want {
-		t.Errorf("URL is %s, want %s", f.server.URL(host), want)
+	if want := fmt.Sprintf("http://%s:%d/", host, f.config.Port); f.server.URL(models.Site{URI: host}) != want {
+		t.Errorf("URL is %s, want %s", f.server.URL(models.Site{URI: host}), want)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestServer_Start_PHPConfigurationOfAnotherVersion(t *testing.T) {
 	f := serve(t)
 	account, err := f.server.account()
 	f.must(err)
-	ours, err := f.server.phpFiles(account)
+	ours, err := f.server.phpFiles(account, siteList{7: f.vhost()})
 	f.must(err)
 	older := func(version string) (files, error) {
 		content, err := ours(version)

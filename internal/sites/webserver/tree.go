@@ -30,6 +30,11 @@ func (f files) version() string {
 // that neither a crash nor a full disk leaves half of a configuration.
 type tree struct{ link string }
 
+const (
+	keySuffix = ".key"  // of files that nobody else may read
+	noVersion = "-none" // what a tree that had no version goes back to
+)
+
 func (t tree) folder(version string) string { return t.link + "-" + version }
 
 // current is the version in force, "" for none.
@@ -97,7 +102,11 @@ func writeFile(path, text string, durable bool) error {
 	if err := makeFolder(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // the sites' user reads it
+	mode := fs.FileMode(0o644) // the sites' user reads it
+	if strings.HasSuffix(path, keySuffix) {
+		mode = 0o600
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode) //nolint:gosec // our own folder
 	if err != nil {
 		return err
 	}
@@ -106,7 +115,7 @@ func writeFile(path, text string, durable bool) error {
 		err = errors.Join(err, file.Sync())
 	}
 	// PHP's workers are another user, whatever our umask is.
-	return errors.Join(err, file.Chmod(0o644), file.Close())
+	return errors.Join(err, file.Chmod(mode), file.Close())
 }
 
 // use puts a version in force.
@@ -123,6 +132,60 @@ func (t tree) use(version string) error {
 	}
 	return syncDir(filepath.Dir(t.link))
 }
+
+// note keeps the version to go back to, should we be killed before the one that
+// is about to be in force is proven.
+func (t tree) note(previous string) error {
+	if err := t.forget(); err != nil {
+		return err
+	}
+	target := noVersion
+	if previous != "" {
+		target = filepath.Base(t.folder(previous))
+	}
+	if err := os.Symlink(target, t.back()); err != nil {
+		return fmt.Errorf("note configuration to go back to: %w", err)
+	}
+	return syncDir(filepath.Dir(t.link))
+}
+
+// forget says that the version in force is proven.
+func (t tree) forget() error {
+	if err := os.Remove(t.back()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note proven configuration: %w", err)
+	}
+	return nil
+}
+
+// undo goes back from a version that was never proven.
+func (t tree) undo() error {
+	target, err := os.Readlink(t.back())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read configuration to go back to: %w", err)
+	}
+	if target == noVersion {
+		err = t.leave()
+	} else {
+		err = t.use(strings.TrimPrefix(target, filepath.Base(t.link)+"-"))
+	}
+	if err != nil {
+		return err
+	}
+	return t.forget()
+}
+
+// leave puts no version in force.
+func (t tree) leave() error {
+	if err := os.Remove(t.link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove configuration: %w", err)
+	}
+	return nil
+}
+
+func (t tree) back() string { return t.link + ".back" }
 
 // prune removes all versions but one.
 func (t tree) prune(version string) error {

@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
+	"hefring/internal/run"
 	"hefring/models"
 )
 
@@ -20,11 +24,51 @@ type Vhost struct {
 	SiteID int64  `json:"site"`
 	URI    string `json:"uri"` // host name, lower case, without port
 	Dir    string `json:"dir"` // the site's own folder, sites.Layout.Dir: holds current, next and run
+	// Aliases are other host names of it; with Redirect their visitors are sent to the URI.
+	Aliases  []string     `json:"aliases,omitempty"`
+	Redirect bool         `json:"redirect,omitempty"`
+	HTTPS    models.HTTPS `json:"https,omitempty"`
+	// Certificate, with its chain, and CertificateKey are absolute files in PEM.
+	Certificate    string `json:"certificate,omitempty"`
+	CertificateKey string `json:"certificate_key,omitempty"`
+	Disabled       bool   `json:"disabled,omitempty"` // every page says that the site is switched off
+	// User is the uid and gid of the site's own PHP pool; 0 is the shared one.
+	User int `json:"user,omitempty"`
 }
 
 func (v Vhost) compare(other Vhost) int { return cmp.Compare(v.SiteID, other.SiteID) }
 
+// names are all host names that answer.
+func (v Vhost) names() []string { return append([]string{v.URI}, v.Aliases...) }
+
 type siteList map[int64]Vhost
+
+func (l siteList) sorted() []Vhost { return slices.SortedFunc(maps.Values(l), Vhost.compare) }
+
+// secure tells whether a site has HTTPS.
+func (l siteList) secure() bool {
+	for _, site := range l {
+		if site.HTTPS != models.HTTPSOff {
+			return true
+		}
+	}
+	return false
+}
+
+// taken tells whether another site has one of the site's names, and which.
+func (l siteList) taken(site Vhost) (string, bool) {
+	for id, other := range l {
+		if id == site.SiteID {
+			continue
+		}
+		for _, name := range site.names() {
+			if slices.Contains(other.names(), name) {
+				return name, true
+			}
+		}
+	}
+	return "", false
+}
 
 var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 
@@ -32,10 +76,58 @@ func (v Vhost) check() error {
 	if v.SiteID <= 0 {
 		return fmt.Errorf("serve site: %d is not a site's number", v.SiteID)
 	}
-	if len(v.URI) > 253 || !hostPattern.MatchString(v.URI) {
+	if !isHostName(v.URI) {
 		return models.InvalidField("uri", "Use a host name such as museum.example.org: letters, digits, dots and hyphens, no port and no path.")
 	}
+	seen := map[string]bool{v.URI: true}
+	for _, alias := range v.Aliases {
+		if !isHostName(alias) {
+			return models.InvalidField("aliases", fmt.Sprintf("%q is not a host name. Use names such as www.example.org: letters, digits, dots and hyphens, no port and no path.", alias))
+		}
+		if seen[alias] {
+			return models.InvalidField("aliases", alias+" is there twice.")
+		}
+		seen[alias] = true
+	}
+	if err := v.checkTLS(); err != nil {
+		return err
+	}
+	if err := v.checkUser(); err != nil {
+		return err
+	}
 	return checkPath(v.Dir)
+}
+
+func isHostName(name string) bool { return len(name) <= 253 && hostPattern.MatchString(name) }
+
+func (v Vhost) checkTLS() error {
+	switch v.HTTPS {
+	case models.HTTPSOff:
+		return nil
+	case models.HTTPSOn, models.HTTPSRequired:
+	default:
+		return models.InvalidField("https", fmt.Sprintf("%q is no choice for HTTPS.", v.HTTPS))
+	}
+	for field, path := range map[string]string{"certificate": v.Certificate, "certificate_key": v.CertificateKey} {
+		if !filepath.IsAbs(path) {
+			return models.InvalidField(field, "HTTPS needs a certificate and its key: name both as absolute files in PEM, or switch HTTPS off.")
+		}
+	}
+	return nil
+}
+
+// checkUser refuses users that nobody can become. The number 65534 is nobody's,
+// and the highest means that nothing is changed.
+func (v Vhost) checkUser() error {
+	switch {
+	case v.User == 0:
+		return nil
+	case os.Geteuid() != 0:
+		return models.Errorf(models.Invalid, "Sites can have users of their own only when Hefring runs as root. Start it as root, or switch users per site off.")
+	case v.User < 1000 || v.User == 65534 || int64(v.User) >= math.MaxUint32:
+		return models.Errorf(models.Invalid, "The user %d cannot be a site's own. Choose a first user that leaves a free range above it, such as 200000.", v.User)
+	}
+	return nil
 }
 
 // AddSite serves a site, or changes how it is served, and waits until nginx
@@ -45,14 +137,17 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 	if err := site.check(); err != nil {
 		return err
 	}
+	if site.HTTPS != models.HTTPSOff {
+		if _, err := readCertificate(site); err != nil {
+			return err
+		}
+	}
 	if err := s.prepareSite(site); err != nil {
 		return err
 	}
 	return s.change(ctx, func(sites siteList) error {
-		for id, other := range sites {
-			if other.URI == site.URI && id != site.SiteID {
-				return models.Errorf(models.Conflict, "The web server already serves another site as %s. Choose another name.", site.URI)
-			}
+		if name, taken := sites.taken(site); taken {
+			return models.Errorf(models.Conflict, "The web server already serves another site as %s. Choose another name.", name)
 		}
 		sites[site.SiteID] = site
 		return nil
@@ -87,17 +182,17 @@ func (s *Server) prepareSite(site Vhost) error {
 	if err := lock.Close(); err != nil {
 		return fmt.Errorf("close write lock of %s: %w", site.URI, err)
 	}
-	if err := s.runner.Chown(dir); err != nil {
+	if err := run.Chown(dir, s.owner(site)); err != nil {
 		return fmt.Errorf("prepare run folder of %s: %w", site.URI, err)
 	}
-	if err := s.enterable(dir); err != nil {
+	if err := s.enterable(dir, site.User); err != nil {
 		return err
 	}
 	current := filepath.Join(site.Dir, "current")
 	if _, err := os.Stat(current); err != nil {
 		return nil // it may come later; until then visitors get 404
 	}
-	return s.enterable(current)
+	return s.enterable(current, site.User)
 }
 
 // openLock opens a site's write lock. The folder belongs to the sites' user, so

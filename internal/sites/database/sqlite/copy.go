@@ -131,6 +131,15 @@ func open(path, mode string) (conn, error) {
 	return conn{c}, nil
 }
 
+// openImmutable opens a file that nobody else has open, without its journals.
+func openImmutable(path string) (conn, error) {
+	c, err := (&driversqlite.Driver{}).Open(address(path, "ro") + "&immutable=1")
+	if err != nil {
+		return conn{}, err
+	}
+	return conn{c}, nil
+}
+
 func address(path, mode string) string {
 	query := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)"}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()

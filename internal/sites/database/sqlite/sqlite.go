@@ -15,13 +15,14 @@ import (
 	"strings"
 	"syscall"
 
+	"hefring/internal/run"
 	"hefring/internal/sites"
 	"hefring/internal/sites/database"
 	"hefring/models"
 )
 
 // Name is what models.Database calls this engine.
-const Name = "sqlite"
+const Name = models.EngineSQLite
 
 const (
 	suffix   = ".sqlite"
@@ -84,7 +85,12 @@ func (e *Engine) folder(dir string) error {
 	if int(stat.Uid) != os.Geteuid() {
 		return nil
 	}
-	return e.owner.Chown(dir)
+	// The name of a site's folder is its number.
+	id, err := strconv.ParseInt(filepath.Base(filepath.Dir(dir)), 10, 64)
+	if err != nil || e.layout.User(id) == 0 {
+		return e.owner.Chown(dir)
+	}
+	return run.Chown(dir, e.layout.Owner(id, nil))
 }
 
 func createFile(path string) error {
@@ -110,11 +116,15 @@ func regular(path string) error {
 }
 
 // Copy copies a file with SQLite's online backup, which sees what other
-// connections have committed to the write-ahead log.
+// connections have committed to the write-ahead log. The sites of the two may
+// differ, and with them the users that own them.
 func (e *Engine) Copy(ctx context.Context, from, to models.Database) (database.CopyInfo, error) {
 	source, target, err := e.pair(from, to)
 	if err != nil {
 		return database.CopyInfo{}, err
+	}
+	if filepath.Dir(source) != filepath.Dir(target) {
+		return e.clone(ctx, source, target)
 	}
 	var info database.CopyInfo
 	err = asOwner(filepath.Dir(target), func() error {
@@ -127,6 +137,17 @@ func (e *Engine) Copy(ctx context.Context, from, to models.Database) (database.C
 	return info, nil
 }
 
+// clone copies to a folder that another user may own: each is handled with its
+// own owner's rights.
+func (e *Engine) clone(ctx context.Context, source, target string) (info database.CopyInfo, err error) {
+	file, _, err := e.snapshot(ctx, source)
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return e.fill(ctx, target, file)
+}
+
 func (e *Engine) pair(from, to models.Database) (source, target string, err error) {
 	if source, err = e.file(from); err != nil {
 		return "", "", err
@@ -134,8 +155,8 @@ func (e *Engine) pair(from, to models.Database) (source, target string, err erro
 	if target, err = e.file(to); err != nil {
 		return "", "", err
 	}
-	if source == target || filepath.Dir(source) != filepath.Dir(target) {
-		return "", "", models.Errorf(models.Invalid, "A database is copied to another one of the same site, not from %s to %s.", source, target)
+	if source == target {
+		return "", "", models.Errorf(models.Invalid, "The database %s cannot be copied onto itself.", source)
 	}
 	return source, target, nil
 }
@@ -147,7 +168,7 @@ func (e *Engine) Drop(_ context.Context, db models.Database) error {
 		return err
 	}
 	err = asOwner(filepath.Dir(path), func() error {
-		return errors.Join(removeFiles(copying(path)), removeFiles(path), syncDir(filepath.Dir(path)))
+		return errors.Join(removeFiles(copying(path)), removeFiles(dumping(path)), removeFiles(path), syncDir(filepath.Dir(path)))
 	})
 	if errors.Is(err, fs.ErrNotExist) { // the whole folder is gone
 		return nil
@@ -197,7 +218,7 @@ func writable(path string) error {
 
 // PHP names Drupal's SQLite driver and the file. The path is absolute: a
 // relative one would be looked for inside the code base.
-func (e *Engine) PHP(db models.Database) (database.Settings, error) {
+func (e *Engine) PHP(_ context.Context, db models.Database) (database.Settings, error) {
 	path, err := e.file(db)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,8 @@ final class Application {
     'cache:rebuild' => [Commands::class, 'cacheRebuild', ['cr', 'rebuild', 'cache-rebuild'], []],
     'php:eval' => [Commands::class, 'phpEval', ['eval', 'ev', 'php-eval'], []],
     'config:get' => [Commands::class, 'configGet', ['cget', 'config-get'], []],
+    'config:set' => [Commands::class, 'configSet', ['cset', 'config-set'], ['input-format' => TRUE]],
+    'core:cron' => [Commands::class, 'cron', ['cron', 'core-cron'], []],
     'state:get' => [Commands::class, 'stateGet', ['sget', 'state-get'], []],
     'state:set' => [Commands::class, 'stateSet', ['sset', 'state-set'], ['input-format' => TRUE]],
     'user:login' => [Commands::class, 'userLogin', ['uli', 'user-login'], ['uid' => TRUE, 'name' => TRUE, 'no-browser' => FALSE]],

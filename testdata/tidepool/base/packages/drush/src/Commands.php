@@ -147,6 +147,22 @@ final class Commands {
     $this->output->data($key === '' ? $config->get() : ["$name:$key" => $config->get($key)], $this->options['format'] ?? 'yaml');
   }
 
+  public function configSet(string $name, string $key, string $value): void {
+    $this->bootstrap->full();
+    $config = \Drupal::configFactory()->getEditable($name);
+    if ($config->isNew()) {
+      $this->output->confirm($this->options, "Config $name does not exist. Do you want to create a new config object?");
+    }
+    $this->output->confirm($this->options, "Do you want to update $key key in $name config?");
+    $config->set($key, $this->value($value))->save();
+  }
+
+  public function cron(): void {
+    $this->bootstrap->full();
+    \Drupal::service('cron')->run();
+    $this->output->log('success', 'Cron run successful.');
+  }
+
   public function stateGet(string $key): void {
     $this->bootstrap->full();
     $value = \Drupal::state()->get($key);
@@ -155,14 +171,19 @@ final class Commands {
 
   public function stateSet(string $key, string $value): void {
     $this->bootstrap->full();
+    \Drupal::state()->set($key, $this->value($value));
+  }
+
+  /** What was typed, as --input-format says; a number or a yes or no is seen by itself. */
+  private function value(string $value): mixed {
     $format = $this->options['input-format'] ?? 'auto';
-    \Drupal::state()->set($key, match (TRUE) {
+    return match (TRUE) {
       $format === 'integer' => (int) $value,
       $format === 'boolean', $format === 'bool', $format === 'auto' && in_array($value, ['TRUE', 'FALSE'], TRUE) => in_array($value, ['TRUE', '1'], TRUE),
       $format === 'json' => json_decode($value, TRUE, 512, JSON_THROW_ON_ERROR),
       $format === 'auto' && is_numeric($value) => $value + 0,
       default => $value,
-    });
+    };
   }
 
   public function userLogin(): void {

@@ -24,9 +24,36 @@ final class Config {
     return $value;
   }
 
-  public function save(array $data): void {
+  public function getName(): string {
+    return $this->name;
+  }
+
+  public function isNew(): bool {
+    return $this->data === [];
+  }
+
+  /** The whole object without what settings.php lays over it. */
+  public function getRawData(): array {
+    return $this->data;
+  }
+
+  public function setData(array $data): static {
     $this->data = $data;
-    $this->db->upsert('config', ['collection', 'name'], ['collection' => '', 'name' => $this->name, 'data' => serialize($data)]);
+    return $this;
+  }
+
+  public function set(string $key, mixed $value): static {
+    $place = &$this->data;
+    foreach (explode('.', $key) as $part) {
+      $place = &$place[$part];
+    }
+    $place = $value;
+    return $this;
+  }
+
+  public function save(): static {
+    $this->db->upsert('config', ['collection', 'name'], ['collection' => '', 'name' => $this->name, 'data' => serialize($this->data)]);
+    return $this;
   }
 
 }

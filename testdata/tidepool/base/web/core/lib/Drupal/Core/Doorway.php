@@ -53,6 +53,10 @@ abstract class Doorway {
     return new Config(self::database(), $name);
   }
 
+  public static function configFactory(): ConfigFactory {
+    return self::service('config.factory');
+  }
+
   public static function installProfile(): string {
     return (string) self::config('core.extension')->get('profile');
   }

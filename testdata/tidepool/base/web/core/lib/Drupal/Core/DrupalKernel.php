@@ -8,10 +8,17 @@ use Drupal\Core\Extension\Extension;
 use Drupal\Core\Extension\ExtensionList;
 use Drupal\Core\Extension\ModuleHandler;
 use Drupal\Core\Site\Settings;
+use Drupal\Core\Update\PostUpdateRegistry;
 use Drupal\Core\Update\UpdateHookRegistry;
 
 /** Finds the site of a request, starts it, and answers. */
 final class DrupalKernel {
+
+  /** Those that code written for Drupal may ask for. */
+  const SERVICES = [
+    'kernel', 'database', 'state', 'keyvalue', 'config.factory', 'cron', 'module_handler', 'extension.list.module', 'extension.list.profile',
+    'extension.list.theme', 'update.update_hook_registry', 'update.post_update_registry',
+  ];
 
   public readonly string $appRoot;
   public readonly string $sitePath;
@@ -116,18 +123,32 @@ final class DrupalKernel {
     return $this->services[$id] ??= match ($id) {
       'database' => $this->database(),
       'state' => new KeyValueStore($this->database(), 'state'),
+      'keyvalue' => new KeyValueFactory($this->database()),
+      'config.factory' => new ConfigFactory($this->database()),
+      'cron' => new Cron($this->service('module_handler'), $this->service('state')),
       'module_handler' => new ModuleHandler(array_map($this->extension(...), $this->container['container.modules'])),
+      'extension.list.module', 'extension.list.profile', 'extension.list.theme' => $this->extensionList(substr($id, strlen('extension.list.'))),
       'update.update_hook_registry' => new UpdateHookRegistry(
         $this->service('module_handler'),
         new KeyValueStore($this->database(), 'system.schema'),
         new KeyValueStore($this->database(), 'core.equivalent_updates'),
       ),
+      'update.post_update_registry' => new PostUpdateRegistry(),
       default => throw new \RuntimeException("You have requested a non-existent service \"$id\"."),
     };
   }
 
+  private function extensionList(string $type): ExtensionList {
+    $installed = (new Config($this->database(), 'core.extension'))->get($type === 'theme' ? 'theme' : 'module');
+    return new ExtensionList($this->appRoot, $this->sitePath, $type, $installed ?? []);
+  }
+
+  public function getSitePath(): string {
+    return $this->sitePath;
+  }
+
   public function hasService(string $id): bool {
-    return in_array($id, ['kernel', 'database', 'state', 'module_handler', 'update.update_hook_registry'], TRUE);
+    return in_array($id, self::SERVICES, TRUE);
   }
 
   /** Forgets every cache and the container in memory. */
@@ -135,7 +156,7 @@ final class DrupalKernel {
     foreach (CacheBin::BINS as $bin) {
       (new CacheBin($this->database(), $bin))->deleteAll();
     }
-    unset($this->services['module_handler'], $this->services['update.update_hook_registry']);
+    $this->services = array_intersect_key($this->services, ['kernel' => 1, 'database' => 1]);
     $this->boot();
   }
 

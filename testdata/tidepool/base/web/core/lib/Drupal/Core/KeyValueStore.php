@@ -15,6 +15,14 @@ final class KeyValueStore {
     return $value === FALSE ? $default : unserialize($value, ['allowed_classes' => FALSE]);
   }
 
+  public function has(string $key): bool {
+    return $this->db->query('SELECT name FROM {key_value} WHERE collection = ? AND name = ?', [$this->collection, $key])->fetchColumn() !== FALSE;
+  }
+
+  public function getMultiple(array $keys): array {
+    return array_intersect_key($this->getAll(), array_flip($keys));
+  }
+
   public function getAll(): array {
     $rows = $this->db->query('SELECT name, value FROM {key_value} WHERE collection = ? ORDER BY name', [$this->collection]);
     return array_map(fn ($value) => unserialize($value, ['allowed_classes' => FALSE]), $rows->fetchAll(\PDO::FETCH_KEY_PAIR));
@@ -22,6 +30,12 @@ final class KeyValueStore {
 
   public function set(string $key, mixed $value): void {
     $this->db->upsert('key_value', ['collection', 'name'], ['collection' => $this->collection, 'name' => $key, 'value' => serialize($value)]);
+  }
+
+  public function setMultiple(array $values): void {
+    foreach ($values as $key => $value) {
+      $this->set($key, $value);
+    }
   }
 
   public function delete(string $key): void {

@@ -6,7 +6,10 @@ namespace Drupal\Core\Database;
 /** One PDO connection to SQLite, MySQL/MariaDB or PostgreSQL. SQL names tables as {table}. */
 final class Connection {
 
-  private function __construct(private \PDO $pdo, public readonly string $driver, private string $prefix) {}
+  /** What servers say when two transactions stood in each other's way, and one of them has to come again. */
+  const COME_AGAIN = ['40001', '40P01'];
+
+  private function __construct(private \PDO $pdo, public readonly string $driver, private string $prefix, private array $info) {}
 
   /** Opens what settings.php's $databases array describes. */
   public static function open(array $info): self {
@@ -17,15 +20,19 @@ final class Connection {
       'pgsql' => self::openPgsql($info),
       default => throw new \RuntimeException("The database driver '$driver' is not supported."),
     };
-    return new self($pdo, $driver, (string) ($info['prefix'] ?? ''));
+    foreach ($info['init_commands'] ?? [] as $command) {
+      $pdo->exec($command);
+    }
+    return new self($pdo, $driver, (string) ($info['prefix'] ?? ''), $info);
   }
 
-  private static function options(): array {
-    return [\PDO::ATTR_ERRMODE => \PDO::ERRMODE_EXCEPTION, \PDO::ATTR_DEFAULT_FETCH_MODE => \PDO::FETCH_ASSOC];
+  /** As in Drupal, settings.php may give more options to PDO, such as the certificates of the server. */
+  private static function options(array $info): array {
+    return [\PDO::ATTR_ERRMODE => \PDO::ERRMODE_EXCEPTION, \PDO::ATTR_DEFAULT_FETCH_MODE => \PDO::FETCH_ASSOC] + ($info['pdo'] ?? []);
   }
 
   private static function openSqlite(array $info): \PDO {
-    $pdo = new \PDO('sqlite:' . $info['database'], NULL, NULL, self::options() + [\PDO::ATTR_TIMEOUT => 30]);
+    $pdo = new \PDO('sqlite:' . $info['database'], NULL, NULL, self::options($info) + [\PDO::ATTR_TIMEOUT => 30]);
     // Drupal's own collation lives in PHP only: that is why other programs cannot dump, vacuum or check the file.
     $pdo->sqliteCreateCollation('NOCASE_UTF8', fn ($a, $b) => strcmp(mb_strtolower($a), mb_strtolower($b)));
     $pdo->exec('PRAGMA journal_mode=WAL');
@@ -36,18 +43,35 @@ final class Connection {
     $where = empty($info['unix_socket'])
       ? 'host=' . ($info['host'] ?? 'localhost') . ';port=' . ($info['port'] ?? 3306)
       : 'unix_socket=' . $info['unix_socket'];
-    return new \PDO("mysql:$where;dbname={$info['database']};charset=utf8mb4", $info['username'] ?? NULL, $info['password'] ?? NULL, self::options());
+    return new \PDO("mysql:$where;dbname={$info['database']};charset=utf8mb4", $info['username'] ?? NULL, $info['password'] ?? NULL, self::options($info));
   }
 
   private static function openPgsql(array $info): \PDO {
     $dsn = 'pgsql:host=' . ($info['host'] ?? 'localhost') . ';port=' . ($info['port'] ?? 5432) . ';dbname=' . $info['database'];
-    return new \PDO($dsn, $info['username'] ?? NULL, $info['password'] ?? NULL, self::options());
+    $dsn .= isset($info['sslmode']) ? ";sslmode={$info['sslmode']}" : '';
+    return new \PDO($dsn, $info['username'] ?? NULL, $info['password'] ?? NULL, self::options($info));
+  }
+
+  /** What settings.php says of the connection. */
+  public function getConnectionOptions(): array {
+    return $this->info;
   }
 
   public function query(string $sql, array $args = []): \PDOStatement {
-    $statement = $this->pdo->prepare($this->prefixed($sql));
-    $statement->execute($args);
-    return $statement;
+    for ($try = 1;; $try++) {
+      try {
+        $statement = $this->pdo->prepare($this->prefixed($sql));
+        $statement->execute($args);
+        return $statement;
+      }
+      catch (\PDOException $e) {
+        // Each statement is a transaction of its own, so it may simply be repeated.
+        if ($try === 5 || !in_array((string) $e->getCode(), self::COME_AGAIN, TRUE)) {
+          throw $e;
+        }
+        usleep(random_int(1000, 20000));
+      }
+    }
   }
 
   public function exec(string $sql): void {
@@ -71,6 +95,10 @@ final class Connection {
   /** The number that the last insert into a table with a serial column got. */
   public function lastInsertId(): int {
     return (int) $this->pdo->lastInsertId();
+  }
+
+  public function driver(): string {
+    return $this->driver;
   }
 
   public function schema(): Schema {

@@ -6,6 +6,11 @@ namespace Drupal\Core\Extension;
 /** One enabled module, profile or theme. */
 final class Extension {
 
+  /** Whether it is enabled, 1 or 0, and what its info file says; set by the extension lists alone, as in Drupal. */
+  public int $status = 0;
+  public array $info = [];
+  public string $origin = '';
+
   public function __construct(private string $root, private string $name, private string $type, private string $path) {}
 
   public function getName(): string {

@@ -6,6 +6,58 @@ namespace Drupal\Core\Extension;
 /** Finds the modules, profiles and themes that are in the code. */
 final class ExtensionList {
 
+  private ?array $list = NULL;
+
+  /** @param array<string, mixed> $installed by name, what core.extension says of this type */
+  public function __construct(private string $root, private string $site_path, private string $type, private array $installed) {}
+
+  /** @return array<string, Extension> */
+  public function getList(): array {
+    if ($this->list === NULL) {
+      $this->list = [];
+      foreach (self::scan($this->root, $this->site_path) as $name => $e) {
+        // Drupal counts the install profile among the modules, too.
+        if ($e['type'] === $this->type || $this->type === 'module' && $e['type'] === 'profile' && isset($this->installed[$name])) {
+          $extension = new Extension($this->root, $name, $e['type'], $e['path']);
+          $extension->status = (int) isset($this->installed[$name]);
+          $extension->info = $e['info'];
+          $extension->origin = $e['origin'];
+          $this->list[$name] = $extension;
+        }
+      }
+    }
+    return $this->list;
+  }
+
+  public function exists(string $name): bool {
+    return isset($this->getList()[$name]);
+  }
+
+  public function get(string $name): Extension {
+    return $this->getList()[$name] ?? throw new \InvalidArgumentException("The $this->type $name does not exist.");
+  }
+
+  public function getPath(string $name): string {
+    return $this->get($name)->getPath();
+  }
+
+  public function getExtensionInfo(string $name): array {
+    return $this->get($name)->info;
+  }
+
+  public function getAllAvailableInfo(): array {
+    return array_map(fn ($e) => $e->info, $this->getList());
+  }
+
+  public function getAllInstalledInfo(): array {
+    return array_intersect_key($this->getAllAvailableInfo(), $this->installed);
+  }
+
+  public function reset(): static {
+    $this->list = NULL;
+    return $this;
+  }
+
   /**
    * Every extension found below the root, keyed by machine name.
    *

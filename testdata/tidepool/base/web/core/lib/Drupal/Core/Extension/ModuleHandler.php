@@ -18,6 +18,10 @@ final class ModuleHandler {
     return isset($this->modules[$name]);
   }
 
+  public function getModule(string $name): Extension {
+    return $this->modules[$name] ?? throw new \InvalidArgumentException("The module $name does not exist.");
+  }
+
   public function loadAll(): void {
     foreach ($this->modules as $module) {
       $module->load('module');
@@ -28,6 +32,18 @@ final class ModuleHandler {
     if (isset($this->modules[$name])) {
       $this->modules[$name]->load($suffix);
     }
+  }
+
+  /** Calls MODULE_HOOK() of every module and gives what they return. */
+  public function invokeAll(string $hook, array $arguments = []): array {
+    $results = [];
+    foreach (array_keys($this->modules) as $name) {
+      $function = "{$name}_$hook";
+      if (function_exists($function)) {
+        $results = array_merge($results, (array) $function(...$arguments));
+      }
+    }
+    return $results;
   }
 
   /** Calls MODULE_HOOK() of every module, handing on one variable that each may change. */

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"hefring/internal/config"
+	"hefring/models"
+)
+
+// Exit codes of commands that wait for a task.
+const (
+	exitFailed    = 1 // it failed; what it worked on may need a person
+	exitRecovered = 4 // it failed and put everything back
+	exitCancelled = 5
+)
+
+// act is what every command that does something has in common. It works on the
+// data folder; the program that serves takes up what it queues.
+type act struct {
+	config.Config
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// waiting is act for commands that queue a task.
+type waiting struct {
+	act
+	Wait bool `short:"w" help:"Follow the task's log until it ends. Exit codes: 0 it succeeded, 1 it failed, 4 it failed and everything was put back, 5 it was cancelled."`
+}
+
+// queue asks for a task, and waits for its end if that is wished. A task that
+// works on the same thing already is no success: it may do something else.
+func (w *waiting) queue(ctx context.Context, ask func(a *app, by string) (models.Task, error)) error {
+	return withApp(ctx, &w.Config, func(a *app) error {
+		task, err := ask(a, actor())
+		if err != nil {
+			return commandError(err)
+		}
+		return w.follow(ctx, a, task)
+	})
+}
+
+// onSite is queue for a site by its address.
+func (w *waiting) onSite(ctx context.Context, uri string, ask func(a *app, by string, site models.Site) (models.Task, error)) error {
+	return w.queue(ctx, func(a *app, by string) (models.Task, error) {
+		site, err := a.fleet.SiteNamed(ctx, uri)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return ask(a, by, site)
+	})
+}
+
+// onPlatform is queue for a platform by its name.
+func (w *waiting) onPlatform(ctx context.Context, name string, ask func(a *app, by string, p models.Platform) (models.Task, error)) error {
+	return w.queue(ctx, func(a *app, by string) (models.Task, error) {
+		p, err := a.fleet.PlatformNamed(ctx, name)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return ask(a, by, p)
+	})
+}
+
+// do is for what needs no task.
+func (c *act) do(ctx context.Context, work func(a *app, by string) error) error {
+	return withApp(ctx, &c.Config, func(a *app) error { return commandError(work(a, actor())) })
+}
+
+// actor is how the record of changes names who typed the command.
+func actor() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username + " (command line)"
+	}
+	return "command line"
+}
+
+// commandError gives errors the exit codes of the source commands.
+func commandError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*exitError](err); ok {
+		return err
+	}
+	code := exitFailed
+	switch models.CodeOf(err) {
+	case models.Invalid, models.NotFound, models.Conflict:
+		code = exitSettings
+	case models.Unavailable:
+		code = exitUnavailable
+	default:
+	}
+	lines := []string{err.Error()}
+	if e, ok := errors.AsType[*models.Error](err); ok {
+		lines = []string{e.Message}
+		for field, why := range e.Fields {
+			lines = append(lines, "  "+field+": "+why)
+		}
+	}
+	return &exitError{code, strings.Join(lines, "\n")}
+}
+
+// taskJSON is a task as scripts read it.
+type taskJSON struct {
+	ID      int64            `json:"id"`
+	Kind    models.TaskKind  `json:"kind"`
+	Title   string           `json:"title"`
+	State   models.TaskState `json:"state"`
+	Message string           `json:"message"`
+}
+
+func asJSON(t models.Task) taskJSON { return taskJSON{t.ID, t.Kind, t.Title, t.State, t.Message} }
+
+// follow prints a task's log as it grows. Without --wait it only names the task.
+func (w *waiting) follow(ctx context.Context, a *app, t models.Task) error {
+	if !w.Wait {
+		if w.JSON {
+			return printJSON(os.Stdout, asJSON(t))
+		}
+		printTo(os.Stdout, "task %d: %s", t.ID, t.Title)
+		return nil
+	}
+	out := io.Writer(os.Stdout)
+	if w.JSON {
+		out = os.Stderr // the answer alone stands on standard output
+	}
+	last, err := a.tail(ctx, t.ID, out)
+	if err != nil {
+		return err
+	}
+	if w.JSON {
+		if err := printJSON(os.Stdout, asJSON(last)); err != nil {
+			return err
+		}
+	}
+	return taskEnd(last)
+}
+
+// taskEnd turns a task's end into the exit code.
+func taskEnd(t models.Task) error {
+	switch t.State {
+	case models.TaskSucceeded, models.TaskWarning:
+		return nil
+	case models.TaskRecovered:
+		return &exitError{exitRecovered, t.Message}
+	case models.TaskCancelled:
+		return &exitError{exitCancelled, t.Message}
+	default:
+		return &exitError{exitFailed, t.Message}
+	}
+}
+
+const (
+	// tailEvery is how often the log is looked at; the one who writes it may be
+	// another process.
+	tailEvery = 300 * time.Millisecond
+	tailLines = 500
+	// idleHint is after how long a task that nobody takes up is wondered at.
+	idleHint = 10 * time.Second
+)
+
+// tail prints the lines of a task until it has ended.
+func (a *app) tail(ctx context.Context, id int64, out io.Writer) (models.Task, error) {
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	var after int64
+	begun, hinted := time.Now(), false
+	for {
+		t, err := a.fleet.Task(ctx, id)
+		if err != nil {
+			return t, err
+		}
+		for {
+			lines, err := a.fleet.Lines(ctx, id, after, tailLines)
+			if err != nil {
+				return t, err
+			}
+			for _, line := range lines {
+				printTo(out, "%s", line.Text)
+				after = line.ID
+			}
+			if len(lines) < tailLines {
+				break
+			}
+		}
+		if t.State.Over() {
+			printTo(out, "%s: %s", t.State, t.Message)
+			return t, nil
+		}
+		if t.State == models.TaskQueued && !hinted && time.Since(begun) > idleHint {
+			printTo(os.Stderr, "nobody has taken this task up yet; is hefring serve running?")
+			hinted = true
+		}
+		select {
+		case <-ctx.Done():
+			return t, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func printTo(out io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(out, format+"\n", args...)
+}
+
+// table prints rows under a head, or as JSON.
+func (c *act) table(rows any, head []string, cells func(line func(cells ...any))) error {
+	if c.JSON {
+		return printJSON(os.Stdout, rows)
+	}
+	out := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	printTo(out, "%s", strings.Join(head, "\t"))
+	cells(func(values ...any) {
+		text := make([]string, len(values))
+		for i, v := range values {
+			text[i] = fmt.Sprint(v)
+		}
+		printTo(out, "%s", strings.Join(text, "\t"))
+	})
+	return out.Flush()
+}

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+type platformCmd struct {
+	List    platformListCmd    `cmd:"" help:"List platforms."`
+	Verify  platformVerifyCmd  `cmd:"" help:"Compare a platform's files with those that were built."`
+	Lock    platformLockCmd    `cmd:"" help:"Bar a platform from new sites."`
+	Unlock  platformUnlockCmd  `cmd:"" help:"Let a platform take new sites."`
+	Target  platformTargetCmd  `cmd:"" help:"Make a platform its distribution's upgrade target."`
+	Upgrade platformUpgradeCmd `cmd:"" help:"Upgrade every site of a platform."`
+	Diff    platformDiffCmd    `cmd:"" help:"Compare two platforms, and what moving the sites of the first would meet."`
+	Build   platformBuildCmd   `cmd:"" help:"Build a failed platform again."`
+	Delete  platformDeleteCmd  `cmd:"" help:"Delete a platform that no site needs."`
+}
+
+type platformListCmd struct {
+	act
+	Query string `help:"Part of the name."`
+	State string `help:"Only platforms in this state."`
+	Limit int    `default:"1000" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *platformListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		rows, _, err := a.fleet.Platforms(ctx, fleet.Filter{Query: c.Query, State: c.State, Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		type platform struct {
+			Name         string               `json:"name"`
+			Distribution string               `json:"distribution"`
+			State        models.PlatformState `json:"state"`
+			Locked       bool                 `json:"locked"`
+			Target       bool                 `json:"upgrade_target"`
+			Drupal       string               `json:"drupal_version"`
+			Sites        int                  `json:"sites"`
+		}
+		list := make([]platform, 0, len(rows))
+		for _, r := range rows {
+			list = append(list, platform{r.Name, r.DistributionName, r.State, r.Locked, r.IsTarget(), r.DrupalVersion, r.Sites})
+		}
+		return c.table(list, []string{"PLATFORM", "DISTRIBUTION", "STATE", "DRUPAL", "SITES", ""}, func(line func(...any)) {
+			for _, p := range list {
+				mark := ""
+				if p.Locked {
+					mark = "locked"
+				}
+				if p.Target {
+					mark = "upgrade target"
+				}
+				line(p.Name, p.Distribution, p.State, p.Drupal, p.Sites, mark)
+			}
+		})
+	})
+}
+
+// platformArg names the platform of a command.
+type platformArg struct {
+	Name string `arg:"" name:"platform" help:"The platform's name."`
+}
+
+type platformVerifyCmd struct {
+	waiting
+	platformArg
+}
+
+// Run queues the comparison.
+func (c *platformVerifyCmd) Run(ctx context.Context) error {
+	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
+		return a.fleet.VerifyPlatform(ctx, by, p.ID)
+	})
+}
+
+// at does something with a platform that needs no task.
+func (c *act) at(ctx context.Context, name string, work func(a *app, by string, id int64) error) error {
+	return c.do(ctx, func(a *app, by string) error {
+		p, err := a.fleet.PlatformNamed(ctx, name)
+		if err != nil {
+			return err
+		}
+		return work(a, by, p.ID)
+	})
+}
+
+type platformLockCmd struct {
+	act
+	platformArg
+}
+
+// Run locks it.
+func (c *platformLockCmd) Run(ctx context.Context) error {
+	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.LockPlatform(ctx, by, id) })
+}
+
+type platformUnlockCmd struct {
+	act
+	platformArg
+}
+
+// Run unlocks it.
+func (c *platformUnlockCmd) Run(ctx context.Context) error {
+	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.UnlockPlatform(ctx, by, id) })
+}
+
+type platformTargetCmd struct {
+	act
+	platformArg
+}
+
+// Run makes it the target.
+func (c *platformTargetCmd) Run(ctx context.Context) error {
+	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.SetTarget(ctx, by, id) })
+}
+
+type platformUpgradeCmd struct {
+	waiting
+	platformArg
+}
+
+// Run queues the upgrades.
+func (c *platformUpgradeCmd) Run(ctx context.Context) error {
+	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
+		row, err := a.fleet.PlatformRow(ctx, p.ID)
+		if err != nil {
+			return models.Task{}, err
+		}
+		if row.TargetID == nil {
+			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", row.DistributionName)
+		}
+		return a.fleet.UpgradePlatform(ctx, by, p.ID, *row.TargetID)
+	})
+}
+
+type platformDiffCmd struct {
+	act
+	From string `arg:"" help:"A platform's name."`
+	To   string `arg:"" help:"Another platform's name."`
+	All  bool   `help:"Also packages that are the same."`
+}
+
+// Run prints the differences.
+func (c *platformDiffCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		from, err := a.fleet.PlatformNamed(ctx, c.From)
+		if err != nil {
+			return err
+		}
+		to, err := a.fleet.PlatformNamed(ctx, c.To)
+		if err != nil {
+			return err
+		}
+		diff, err := a.fleet.DiffPlatforms(ctx, from.ID, to.ID)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(os.Stdout, diff)
+		}
+		return c.print(diff)
+	})
+}
+
+func (c *platformDiffCmd) print(diff fleet.PlatformDiff) error {
+	version := func(p models.Package) string {
+		if p.Schema > 0 {
+			return fmt.Sprintf("%s (%d)", p.Version, p.Schema)
+		}
+		return p.Version
+	}
+	err := c.table(nil, []string{"PACKAGE", "TYPE", "FROM (SCHEMA)", "TO (SCHEMA)", ""}, func(line func(...any)) {
+		for _, d := range diff.Packages {
+			if c.All || d.Difference != models.DiffSame {
+				line(d.Name, d.Type, version(d.From), version(d.To), d.Difference)
+			}
+		}
+	})
+	if err != nil || len(diff.Sites) == 0 {
+		return err
+	}
+	return c.table(nil, []string{"SITE", "DATABASE UPDATES", "CANNOT GO BECAUSE"}, func(line func(...any)) {
+		for _, s := range diff.Sites {
+			if s.Comparison == nil {
+				line(s.Site.URI, "not asked yet", "")
+				continue
+			}
+			line(s.Site.URI, len(s.Comparison.Updates), strings.Join(s.Comparison.Blockers, " "))
+		}
+	})
+}
+
+type platformBuildCmd struct {
+	waiting
+	platformArg
+}
+
+// Run queues the build.
+func (c *platformBuildCmd) Run(ctx context.Context) error {
+	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
+		return a.fleet.RetryBuild(ctx, by, p.ID)
+	})
+}
+
+type platformDeleteCmd struct {
+	waiting
+	platformArg
+}
+
+// Run queues the deletion.
+func (c *platformDeleteCmd) Run(ctx context.Context) error {
+	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
+		return a.fleet.DeletePlatform(ctx, by, p.ID)
+	})
+}
+
+type databaseCmd struct {
+	List   databaseListCmd   `cmd:"" help:"List the database servers for sites."`
+	Add    databaseAddCmd    `cmd:"" help:"Register a database server, once it has shown that it can do what is asked of it. Its password is read from standard input."`
+	Test   databaseTestCmd   `cmd:"" help:"Ask a server again to connect, create, grant and drop."`
+	Delete databaseDeleteCmd `cmd:"" help:"Forget a server that no site uses. Nothing on it is changed."`
+}
+
+type databaseListCmd struct{ act }
+
+// Run prints the list.
+func (c *databaseListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		rows, err := a.fleet.DatabaseServers(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			rows[i].Secret = nil
+		}
+		return c.table(rows, []string{"SERVER", "KIND", "HOST", "VERSION", "SITES", "PROBLEM"}, func(line func(...any)) {
+			for _, r := range rows {
+				line(r.Name, r.Engine, r.Host, r.Version, r.Sites, r.Reason)
+			}
+		})
+	})
+}
+
+type databaseAddCmd struct {
+	act
+	Name    string `arg:"" help:"What people call it."`
+	Engine  string `required:"" enum:"mysql,postgres" help:"mysql (MariaDB, too) or postgres."`
+	Host    string `required:"" help:"Host name, address, or absolute path of the socket (PostgreSQL: of its folder)."`
+	Port    int    `help:"Port (default: the usual one)."`
+	User    string `required:"" help:"User that may create databases and users."`
+	TLS     string `name:"tls" default:"off" enum:"off,require,verify" help:"off, require or verify."`
+	Clients string `help:"Where the sites' users may come from, as MySQL writes it (default: anywhere)."`
+	Prefix  string `help:"Begins the name of every database and user that Hefring makes there (default: hefring)."`
+	Default bool   `help:"New sites go there unless somebody says otherwise."`
+}
+
+// Run registers the server.
+func (c *databaseAddCmd) Run(ctx context.Context) error {
+	password, err := readPassword(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, func(a *app, by string) error {
+		s, err := a.fleet.SaveDatabaseServer(ctx, by, models.DatabaseServer{
+			Name: c.Name, Engine: c.Engine, Host: c.Host, Port: c.Port, User: c.User, Password: password,
+			TLS: models.TLSMode(c.TLS), Clients: c.Clients, Prefix: c.Prefix, Default: c.Default,
+		})
+		if err != nil {
+			return err
+		}
+		printTo(os.Stdout, "%s: %s", s.Name, s.Version)
+		return nil
+	})
+}
+
+type databaseTestCmd struct {
+	act
+	Name string `arg:"" help:"The server's name."`
+}
+
+// Run tests the server.
+func (c *databaseTestCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error {
+		id, err := a.serverNamed(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		return a.fleet.TestDatabaseServer(ctx, by, id)
+	})
+}
+
+type databaseDeleteCmd struct {
+	act
+	Name string `arg:"" help:"The server's name."`
+}
+
+// Run forgets the server.
+func (c *databaseDeleteCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error {
+		id, err := a.serverNamed(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		return a.fleet.DeleteDatabaseServer(ctx, by, id)
+	})
+}
+
+type taskCmd struct {
+	List   taskListCmd   `cmd:"" help:"List tasks."`
+	Log    taskLogCmd    `cmd:"" help:"Print a task's log, and follow it until it ends."`
+	Cancel taskCancelCmd `cmd:"" help:"Cancel a task."`
+	Retry  taskRetryCmd  `cmd:"" help:"Do the same work once more."`
+}
+
+type taskListCmd struct {
+	act
+	State string `help:"Only tasks in this state."`
+	Limit int    `default:"50" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *taskListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		list, _, err := a.fleet.Tasks(ctx, fleet.Filter{State: c.State, Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		rows := make([]taskJSON, 0, len(list))
+		for _, t := range list {
+			rows = append(rows, asJSON(t))
+		}
+		return c.table(rows, []string{"TASK", "QUEUED", "STATE", "TITLE", "RESULT"}, func(line func(...any)) {
+			for _, t := range list {
+				line(t.ID, t.CreatedAt.Format(time.DateTime), t.State, t.Title, t.Message)
+			}
+		})
+	})
+}
+
+// taskArg names the task of a command.
+type taskArg struct {
+	ID int64 `arg:"" name:"task" help:"The task's number."`
+}
+
+type taskLogCmd struct {
+	waiting
+	taskArg
+}
+
+// Run follows the log; the exit code is that of --wait.
+func (c *taskLogCmd) Run(ctx context.Context) error {
+	c.Wait = true
+	return c.queue(ctx, func(a *app, _ string) (models.Task, error) { return a.fleet.Task(ctx, c.ID) })
+}
+
+type taskCancelCmd struct {
+	act
+	taskArg
+}
+
+// Run cancels it.
+func (c *taskCancelCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error { return a.fleet.CancelTask(ctx, by, c.ID) })
+}
+
+type taskRetryCmd struct {
+	waiting
+	taskArg
+}
+
+// Run queues it.
+func (c *taskRetryCmd) Run(ctx context.Context) error {
+	return c.queue(ctx, func(a *app, by string) (models.Task, error) { return a.fleet.RetryTask(ctx, by, c.ID) })
+}

@@ -1,0 +1,523 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+type siteCmd struct {
+	List      siteListCmd      `cmd:"" help:"List sites."`
+	Install   siteInstallCmd   `cmd:"" help:"Install a new site."`
+	Upgrade   siteUpgradeCmd   `cmd:"" help:"Move a site to its distribution's upgrade target."`
+	Rollback  siteRollbackCmd  `cmd:"" help:"Take a site's last move back. Without --yes, say what that would lose."`
+	Verify    siteVerifyCmd    `cmd:"" help:"Look whether a site is sound."`
+	Backup    siteBackupCmd    `cmd:"" help:"Back a site up."`
+	Backups   siteBackupsCmd   `cmd:"" help:"List a site's backups."`
+	Restore   siteRestoreCmd   `cmd:"" help:"Bring a site's content back from one of its backups."`
+	Clone     siteCloneCmd     `cmd:"" help:"Make a site from another one, or from a backup."`
+	Disable   siteDisableCmd   `cmd:"" help:"Take a site off the web."`
+	Enable    siteEnableCmd    `cmd:"" help:"Put a site onto the web again."`
+	Hold      siteHoldCmd      `cmd:"" help:"Keep a site where it is: no upgrade moves it."`
+	Release   siteReleaseCmd   `cmd:"" help:"End a hold."`
+	Cron      siteCronCmd      `cmd:"" help:"Run a site's cron."`
+	Login     siteLoginCmd     `cmd:"" help:"Print a one-time link that signs in as the site's first user."`
+	Configure siteConfigureCmd `cmd:"" help:"Change aliases, HTTPS, probes, cron and backups of a site. What is not named stays."`
+	Delete    siteDeleteCmd    `cmd:"" help:"Delete a site, after a last backup."`
+	Find      siteFindCmd      `cmd:"" help:"Look for sites in a code base outside of Hefring; nothing there is changed."`
+	Adopt     siteAdoptCmd     `cmd:"" help:"Make a site from one that was found outside."`
+}
+
+type siteListCmd struct {
+	act
+	Query  string `help:"Part of the address."`
+	State  string `help:"Only sites in this state."`
+	Behind bool   `help:"Only sites that an upgrade waits for."`
+	Limit  int    `default:"1000" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *siteListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		rows, _, err := a.fleet.Sites(ctx, fleet.Filter{Query: c.Query, State: c.State, Behind: c.Behind, Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		type site struct {
+			URI      string           `json:"uri"`
+			State    models.SiteState `json:"state"`
+			Platform string           `json:"platform"`
+			Drupal   string           `json:"drupal_version"`
+			Target   string           `json:"upgrade_target"`
+			Held     bool             `json:"held"`
+		}
+		list := make([]site, 0, len(rows))
+		for _, row := range rows {
+			one := site{row.URI, row.State, row.Platform.Name, row.Platform.DrupalVersion, "", row.Held}
+			if row.Behind() {
+				one.Target = row.Target.Name
+			}
+			list = append(list, one)
+		}
+		return c.table(list, []string{"SITE", "STATE", "DRUPAL", "PLATFORM", "UPGRADE TO"}, func(line func(...any)) {
+			for _, s := range list {
+				line(s.URI, s.State, s.Drupal, s.Platform, s.Target)
+			}
+		})
+	})
+}
+
+type siteInstallCmd struct {
+	waiting
+	URI      string `arg:"" name:"site" help:"Address, such as museum.example.org."`
+	Platform string `required:"" help:"Name of the platform."`
+	Profile  string `default:"standard" help:"Install profile."`
+	Title    string `help:"Name of the site (default: its address)."`
+	Language string `help:"Language code (default: English)."`
+	Database string `help:"Database server for its content (default: an SQLite file)."`
+}
+
+// Run queues the installation.
+func (c *siteInstallCmd) Run(ctx context.Context) error {
+	return c.onPlatform(ctx, c.Platform, func(a *app, by string, p models.Platform) (models.Task, error) {
+		server, err := a.serverNamed(ctx, c.Database)
+		if err != nil {
+			return models.Task{}, err
+		}
+		site, err := a.fleet.CreateSite(ctx, by, fleet.NewSite{
+			URI: c.URI, Title: c.Title, Profile: c.Profile, PlatformID: p.ID, Language: c.Language, DatabaseServerID: server,
+		})
+		return a.taskOf(ctx, site, err)
+	})
+}
+
+// taskOf gives the task that makes a new site.
+func (a *app) taskOf(ctx context.Context, site models.Site, err error) (models.Task, error) {
+	if err != nil {
+		return models.Task{}, err
+	}
+	list, err := a.fleet.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	if err != nil || len(list) == 0 {
+		return models.Task{}, errors.Join(err, errors.New("the new site has no task"))
+	}
+	return list[0], nil
+}
+
+// serverNamed finds a database server; "" and sqlite are none.
+func (a *app) serverNamed(ctx context.Context, name string) (int64, error) {
+	if name == "" || name == models.EngineSQLite {
+		return 0, nil
+	}
+	rows, err := a.fleet.DatabaseServers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, row := range rows {
+		if row.Name == name {
+			return row.ID, nil
+		}
+	}
+	return 0, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name)
+}
+
+// siteArg names the site of a command.
+type siteArg struct {
+	URI string `arg:"" name:"site" help:"The site's address."`
+}
+
+type siteUpgradeCmd struct {
+	waiting
+	siteArg
+}
+
+// Run queues the upgrade.
+func (c *siteUpgradeCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+		row, err := a.fleet.SiteRow(ctx, s.ID)
+		if err != nil {
+			return models.Task{}, err
+		}
+		if row.Target == nil {
+			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", s.URI)
+		}
+		return a.fleet.UpgradeSite(ctx, by, s.ID, row.Target.ID)
+	})
+}
+
+type siteRollbackCmd struct {
+	waiting
+	siteArg
+	Yes bool `short:"y" help:"Do it, whatever is lost."`
+}
+
+// Run says what would be lost, or queues the rollback.
+func (c *siteRollbackCmd) Run(ctx context.Context) error {
+	if c.Yes {
+		return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+			plan, err := a.fleet.RollbackPlan(ctx, s.ID)
+			if err != nil {
+				return models.Task{}, err
+			}
+			return a.fleet.RollbackSite(ctx, by, s.ID, plan.Upgrade.ID)
+		})
+	}
+	return c.do(ctx, func(a *app, _ string) error {
+		site, err := a.fleet.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		plan, err := a.fleet.RollbackPlan(ctx, site.ID)
+		if err != nil {
+			return err
+		}
+		return c.quote(plan)
+	})
+}
+
+func (c *siteRollbackCmd) quote(plan fleet.RollbackPlan) error {
+	if c.JSON {
+		return printJSON(os.Stdout, struct {
+			To    string      `json:"to"`
+			Until time.Time   `json:"until"`
+			Loss  models.Loss `json:"loss"`
+		}{plan.To.Name, plan.Until, plan.Loss})
+	}
+	printTo(os.Stdout, "%s goes back to %s. This is possible until %s.", c.URI, plan.To.Name, plan.Until.Format(time.DateTime))
+	if plan.Loss.None {
+		printTo(os.Stdout, "Nothing is lost: both versions use the same database. Use --yes to do it.")
+		return nil
+	}
+	err := c.table(plan.Loss.Tables, []string{"TABLE", "ADDED", "CHANGED", "REMOVED", ""}, func(line func(...any)) {
+		for _, t := range plan.Loss.Tables {
+			line(t.Table, t.Added, t.Changed, t.Removed, t.Why)
+		}
+	})
+	printTo(os.Stdout, "What was written since %s is lost to the site, and kept as a backup. Use --yes to do it.", plan.Loss.Since.Format(time.DateTime))
+	return err
+}
+
+type siteVerifyCmd struct {
+	waiting
+	siteArg
+}
+
+// Run queues the look.
+func (c *siteVerifyCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.VerifySite(ctx, by, s.ID) })
+}
+
+type siteBackupCmd struct {
+	waiting
+	siteArg
+	Note string `help:"A word on what it is for."`
+	Keep bool   `help:"Keep it until somebody deletes it."`
+}
+
+// Run queues the backup.
+func (c *siteBackupCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+		return a.fleet.BackupSite(ctx, by, s.ID, c.Note, c.Keep)
+	})
+}
+
+type siteBackupsCmd struct {
+	act
+	siteArg
+	Limit int `default:"1000" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *siteBackupsCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		site, err := a.fleet.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		list, err := a.fleet.Backups(ctx, site.ID, c.Limit)
+		if err != nil {
+			return err
+		}
+		return c.table(list, []string{"BACKUP", "MADE", "PURPOSE", "STATE", "DRUPAL", "BYTES", "NOTE"}, func(line func(...any)) {
+			for _, b := range list {
+				line(b.ID, b.CreatedAt.Format(time.DateTime), b.Purpose, b.State, b.DrupalVersion, b.Bytes, b.Note)
+			}
+		})
+	})
+}
+
+type siteRestoreCmd struct {
+	waiting
+	siteArg
+	Backup int64 `arg:"" help:"Number of the backup; see hefring site backups."`
+	Own    bool  `name:"own-platform" help:"Go to the platform that the backup was made on, not to the present one."`
+}
+
+// Run queues the restoring.
+func (c *siteRestoreCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+		b, err := a.fleet.Backup(ctx, c.Backup)
+		if err != nil {
+			return models.Task{}, err
+		}
+		if b.SiteID != s.ID {
+			return models.Task{}, models.Errorf(models.Conflict, "Backup %d is of %s. Use hefring site clone to make a site from it.", b.ID, b.URI)
+		}
+		platform := s.PlatformID
+		if c.Own {
+			platform = b.PlatformID
+		}
+		return a.fleet.RestoreSite(ctx, by, b.ID, platform)
+	})
+}
+
+type siteCloneCmd struct {
+	waiting
+	From     string `arg:"" help:"Address of the site to copy, or the number of a backup."`
+	URI      string `arg:"" name:"site" help:"Address of the new site."`
+	Title    string `help:"Name of the new site (default: the origin's)."`
+	Platform string `help:"Name of the platform (default: the origin's)."`
+	Database string `help:"Database server for its content; it must be of the origin's kind (default: an SQLite file)."`
+}
+
+// Run queues the copying.
+func (c *siteCloneCmd) Run(ctx context.Context) error {
+	return c.queue(ctx, func(a *app, by string) (models.Task, error) {
+		in := fleet.NewClone{URI: c.URI, Title: c.Title}
+		if id, err := strconv.ParseInt(c.From, 10, 64); err == nil {
+			in.FromBackup = id
+		} else {
+			from, err := a.fleet.SiteNamed(ctx, c.From)
+			if err != nil {
+				return models.Task{}, err
+			}
+			in.FromSite = from.ID
+		}
+		return a.clone(ctx, by, in, c.Platform, c.Database)
+	})
+}
+
+func (a *app) clone(ctx context.Context, by string, in fleet.NewClone, platform, database string) (models.Task, error) {
+	if platform != "" {
+		p, err := a.fleet.PlatformNamed(ctx, platform)
+		if err != nil {
+			return models.Task{}, err
+		}
+		in.PlatformID = p.ID
+	}
+	server, err := a.serverNamed(ctx, database)
+	if err != nil {
+		return models.Task{}, err
+	}
+	in.DatabaseServerID = server
+	site, err := a.fleet.CloneSite(ctx, by, in)
+	return a.taskOf(ctx, site, err)
+}
+
+type siteDisableCmd struct {
+	waiting
+	siteArg
+}
+
+// Run queues it.
+func (c *siteDisableCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.DisableSite(ctx, by, s.ID) })
+}
+
+type siteEnableCmd struct {
+	waiting
+	siteArg
+}
+
+// Run queues it.
+func (c *siteEnableCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.EnableSite(ctx, by, s.ID) })
+}
+
+type siteHoldCmd struct {
+	act
+	siteArg
+	Reason string    `required:"" help:"Why it stays."`
+	Until  time.Time `format:"2006-01-02" help:"Day on which the hold ends by itself, such as 2027-01-31 (default: never)."`
+}
+
+// Run holds the site.
+func (c *siteHoldCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error {
+		site, err := a.fleet.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		var until *time.Time
+		if !c.Until.IsZero() {
+			until = &c.Until
+		}
+		return a.fleet.HoldSite(ctx, by, site.ID, c.Reason, until)
+	})
+}
+
+type siteReleaseCmd struct {
+	act
+	siteArg
+}
+
+// Run ends the hold.
+func (c *siteReleaseCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error {
+		site, err := a.fleet.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		return a.fleet.ReleaseSite(ctx, by, site.ID)
+	})
+}
+
+type siteCronCmd struct {
+	waiting
+	siteArg
+}
+
+// Run queues it.
+func (c *siteCronCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.RunCron(ctx, by, s.ID) })
+}
+
+type siteLoginCmd struct {
+	act
+	siteArg
+}
+
+// Run prints the link.
+func (c *siteLoginCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, by string) error {
+		site, err := a.fleet.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		link, err := a.fleet.LoginToSite(ctx, by, site.ID)
+		if err != nil {
+			return err
+		}
+		printTo(os.Stdout, "%s", link)
+		return nil
+	})
+}
+
+type siteConfigureCmd struct {
+	waiting
+	siteArg
+	Alias       []string       `sep:"," help:"Other host names of the site, all of them; --alias= for none."`
+	Redirect    *bool          `negatable:"" help:"Send visitors of an alias to the site's own address."`
+	HTTPS       *string        `name:"https" enum:"off,on,required" help:"off, on or required."`
+	Certificate *string        `help:"File of the certificate on the server."`
+	Key         *string        `help:"File of the certificate's key on the server."`
+	Probe       []string       `sep:"," help:"Paths that must answer as before when the site is moved; --probe= for the usual ones."`
+	ProbeText   *string        `help:"Text that must stand on the first of them."`
+	CronEvery   *time.Duration `help:"How often cron runs, such as 1h; 0s for never."`
+	BackupEvery *time.Duration `help:"How often the site is backed up, such as 24h; 0s for never."`
+	BackupKeep  *int           `help:"How many scheduled backups stay."`
+}
+
+// Run stores the settings and queues the web server's change.
+func (c *siteConfigureCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+		return a.fleet.ConfigureSite(ctx, by, s.ID, c.settings(s))
+	})
+}
+
+func (c *siteConfigureCmd) settings(s models.Site) fleet.SiteSettings {
+	in := fleet.SettingsOf(s)
+	if c.Alias != nil {
+		in.Aliases = named(c.Alias)
+	}
+	if c.Probe != nil {
+		in.Probes = named(c.Probe)
+	}
+	if c.HTTPS != nil {
+		in.HTTPS = models.HTTPS(strings.TrimPrefix(*c.HTTPS, "off"))
+	}
+	replace(&in.Redirect, c.Redirect)
+	replace(&in.Certificate, c.Certificate)
+	replace(&in.CertificateKey, c.Key)
+	replace(&in.ProbeText, c.ProbeText)
+	replace(&in.CronEvery, c.CronEvery)
+	replace(&in.BackupEvery, c.BackupEvery)
+	replace(&in.BackupKeep, c.BackupKeep)
+	return in
+}
+
+// named leaves out what is empty.
+func named(list []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
+}
+
+func replace[T any](value *T, by *T) {
+	if by != nil {
+		*value = *by
+	}
+}
+
+type siteDeleteCmd struct {
+	waiting
+	siteArg
+	Confirm string `required:"" help:"The site's address once more."`
+	Backup  bool   `default:"true" negatable:"" help:"Back it up first; without that backup nothing is removed."`
+}
+
+// Run queues the deletion.
+func (c *siteDeleteCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
+		return a.fleet.DeleteSite(ctx, by, s.ID, c.Confirm, c.Backup)
+	})
+}
+
+type siteFindCmd struct {
+	waiting
+	Root string `arg:"" help:"Folder of the code base." type:"path"`
+}
+
+// Run queues the search; with --wait it prints what was found.
+func (c *siteFindCmd) Run(ctx context.Context) error {
+	var task models.Task
+	err := c.queue(ctx, func(a *app, by string) (t models.Task, err error) {
+		task, err = a.fleet.FindSites(ctx, by, c.Root)
+		return task, err
+	})
+	if err != nil || !c.Wait {
+		return err
+	}
+	return c.do(ctx, func(a *app, _ string) error {
+		found, err := a.fleet.FoundSites(ctx, task.ID)
+		if err != nil {
+			return err
+		}
+		return c.table(found, []string{"FOLDER", "ADDRESS", "DRUPAL", "PROFILE", "DATABASE", "PROBLEM"}, func(line func(...any)) {
+			for _, f := range found {
+				line(f.Folder, f.URI, f.DrupalVersion, f.Profile, f.Engine+" "+f.Database, f.Problem)
+			}
+		})
+	})
+}
+
+type siteAdoptCmd struct {
+	waiting
+	Task     int64  `arg:"" help:"The task that looked for sites."`
+	Folder   string `arg:"" help:"The found site's folder below sites/."`
+	URI      string `arg:"" name:"site" help:"Address of the new site."`
+	Platform string `required:"" help:"Name of the platform that it will live on."`
+	Title    string `help:"Name of the new site (default: the found one's)."`
+	Database string `help:"Database server for its content; it must be of the same kind (default: an SQLite file)."`
+}
+
+// Run queues the copying.
+func (c *siteAdoptCmd) Run(ctx context.Context) error {
+	return c.queue(ctx, func(a *app, by string) (models.Task, error) {
+		return a.clone(ctx, by, fleet.NewClone{FromFound: c.Task, Folder: c.Folder, URI: c.URI, Title: c.Title}, c.Platform, c.Database)
+	})
+}

@@ -1,0 +1,84 @@
+package platforms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"hefring/internal/tree"
+	"hefring/models"
+)
+
+// Older offers ready platforms for a new build to share files with, best the
+// newest first. Those that are gone, or whose manifest is not the one that was
+// recorded, are left out: sharing saves, and is never needed.
+func (s *Store) Older(list ...models.Platform) []*tree.Kept {
+	var kept []*tree.Kept
+	for _, p := range list {
+		box, err := s.publishedBox(p.Root)
+		if err != nil {
+			continue
+		}
+		text, err := readManifest(filepath.Join(box, manifestName))
+		if err != nil || digest(text) != p.ManifestDigest {
+			continue
+		}
+		if _, m, err := decode(text); err == nil {
+			kept = append(kept, tree.Keep(p.Root, m))
+		}
+	}
+	return kept
+}
+
+// blockBytes is the unit of stat's block count, whatever the file system's is.
+const blockBytes = 512
+
+// Usage measures a platform on the disk in bytes: apparent is what it would use
+// alone, exclusive what deleting it would free, where files are shared by hard
+// links. Blocks that a file system shares below the files count in both.
+func (s *Store) Usage(ctx context.Context, root string) (apparent, exclusive int64, err error) {
+	box, err := s.publishedBox(root)
+	if err != nil {
+		return 0, 0, err
+	}
+	type inode struct{ dev, ino uint64 }
+	left := map[inode]uint64{} // names of a file that were not seen yet
+	err = filepath.WalkDir(box, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(name)
+		if err != nil {
+			return err
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return errors.New("the system tells no blocks")
+		}
+		size := stat.Blocks * blockBytes
+		if info.IsDir() || stat.Nlink < 2 {
+			apparent, exclusive = apparent+size, exclusive+size
+			return nil
+		}
+		key := inode{stat.Dev, stat.Ino}
+		if left[key] == 0 {
+			left[key] = uint64(stat.Nlink) //nolint:unconvert // 32 bits on other machines
+			apparent += size
+		}
+		if left[key]--; left[key] == 0 {
+			exclusive += size
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure platform: %w", err)
+	}
+	return apparent, exclusive, nil
+}

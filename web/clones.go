@@ -1,0 +1,183 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/templates/components"
+	"hefring/templates/pages"
+)
+
+// newClone is the form of a site that is made from what is there: the address
+// says from what.
+func (s *server) newClone(c echo.Context) error {
+	view := pages.Clone{Once: newOnce(), Origin: pages.Origin{
+		Site: number(c.QueryParam("site")), Backup: number(c.QueryParam("backup")), Task: number(c.QueryParam("task")), Folder: c.QueryParam("folder"),
+	}}
+	if err := s.findOrigin(c.Request().Context(), &view); err != nil {
+		return err
+	}
+	view.SiteTitle, view.Database = view.Origin.Title, view.Origin.Server
+	if view.Database == 0 {
+		view.Database = s.defaultServer(c.Request().Context(), view.Origin.Engine)
+	}
+	return s.cloneForm(c, http.StatusOK, view)
+}
+
+// defaultServer is the server of an engine that new sites go to; 0 for none.
+func (s *server) defaultServer(ctx context.Context, engine string) int64 {
+	rows, err := s.fleet.DatabaseServers(ctx)
+	if err != nil {
+		return 0 // the form says it
+	}
+	var first int64
+	for _, row := range rows {
+		switch {
+		case row.Engine != engine:
+		case row.Default:
+			return row.ID
+		case first == 0:
+			first = row.ID
+		}
+	}
+	return first
+}
+
+// findOrigin fills in what the new site is made from.
+func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
+	switch o := &view.Origin; {
+	case o.Site != 0:
+		row, err := s.fleet.SiteRow(ctx, o.Site)
+		if err != nil {
+			return err
+		}
+		o.Name, o.Title, o.Version, o.Engine, o.Server = row.URI, row.Title, row.Platform.DrupalVersion, row.Database.Engine, row.Database.Server
+		o.PlatformName, o.Back = row.Platform.Name, sitePath(row.ID)
+	case o.Backup != 0:
+		b, err := s.fleet.Backup(ctx, o.Backup)
+		if err != nil {
+			return err
+		}
+		o.Name, o.Version, o.Engine, o.Back = backupName(b), b.DrupalVersion, b.Engine, sitePath(b.SiteID)
+		o.URI = b.URI
+		if p, err := s.fleet.Platform(ctx, b.PlatformID); err == nil && p.State == models.PlatformReady {
+			o.PlatformName = p.Name
+		}
+	case o.Task != 0:
+		return s.findFound(ctx, o)
+	default:
+		return errNoPage()
+	}
+	return nil
+}
+
+func (s *server) findFound(ctx context.Context, o *pages.Origin) error {
+	list, err := s.fleet.FoundSites(ctx, o.Task)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(f models.FoundSite) bool { return f.Folder == o.Folder })
+	if i < 0 {
+		return errNoPage()
+	}
+	f := list[i]
+	o.Name, o.URI, o.Title, o.Version, o.Engine = f.Root, f.URI, f.Title, f.DrupalVersion, f.Engine
+	o.Problem, o.Bytes, o.Back = f.Problem, f.Bytes, fmt.Sprintf("/tasks/%d", o.Task)
+	return nil
+}
+
+func (s *server) cloneForm(c echo.Context, status int, view pages.Clone) (err error) {
+	ctx := c.Request().Context()
+	if view.Platforms, err = s.fleet.OpenPlatforms(ctx); err != nil {
+		return fmt.Errorf("list open platforms: %w", err)
+	}
+	if view.Servers, err = s.fleet.DatabaseServers(ctx); err != nil {
+		return fmt.Errorf("list database servers: %w", err)
+	}
+	view.First = firstOf(view.Errors, "uri", "title", "platform", "database")
+	view.Page = s.page(c, "sites", view.Heading())
+	return render(c, status, pages.ClonePage(view))
+}
+
+func (s *server) createClone(c echo.Context) error {
+	view := pages.Clone{
+		Once: once(c), URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), SiteTitle: strings.TrimSpace(c.FormValue("title")),
+		Platform: number(c.FormValue("platform")), Database: number(c.FormValue("database")),
+		Origin: pages.Origin{
+			Site: number(c.FormValue("site")), Backup: number(c.FormValue("backup")), Task: number(c.FormValue("task")), Folder: c.FormValue("folder"),
+		},
+	}
+	if err := s.findOrigin(c.Request().Context(), &view); err != nil {
+		return err
+	}
+	in := fleet.NewClone{
+		FromSite: view.Origin.Site, FromBackup: view.Origin.Backup, FromFound: view.Origin.Task, Folder: view.Origin.Folder,
+		URI: view.URI, Title: view.SiteTitle, PlatformID: view.Platform, DatabaseServerID: view.Database, Once: view.Once,
+	}
+	site, err := s.fleet.CloneSite(c.Request().Context(), s.user(c), in)
+	if refused(err) {
+		view.Error, view.Errors = formErrors(err)
+		return s.cloneForm(c, http.StatusUnprocessableEntity, view)
+	}
+	if err != nil {
+		return err
+	}
+	s.say(c, "succeeded", "%s is being made from %s. Nothing is changed there.", site.URI, view.Origin.Name)
+	return redirect(c, sitePath(site.ID))
+}
+
+func (s *server) importForm(c echo.Context) error {
+	return s.importPage(c, http.StatusOK, pages.Import{})
+}
+
+func (s *server) importPage(c echo.Context, status int, view pages.Import) error {
+	view.Page = s.page(c, "sites", "Import sites")
+	return render(c, status, pages.ImportPage(view))
+}
+
+func (s *server) findSites(c echo.Context) error {
+	root := strings.TrimSpace(c.FormValue("root"))
+	task, err := s.fleet.FindSites(c.Request().Context(), s.user(c), root)
+	if refused(err) && (models.CodeOf(err) != models.Conflict || task.ID == 0) {
+		view := pages.Import{Root: root}
+		over, wrong := formErrors(err)
+		view.Error, view.Wrong = over, wrong["root"]
+		return s.importPage(c, http.StatusUnprocessableEntity, view)
+	}
+	if err != nil && task.ID == 0 {
+		return err
+	}
+	return redirect(c, fmt.Sprintf("/tasks/%d", task.ID))
+}
+
+// addFound fills in what a task found that looked for sites.
+func (s *server) addFound(ctx context.Context, view *pages.Task) error {
+	if view.Task.State != models.TaskSucceeded && view.Task.State != models.TaskWarning {
+		return nil
+	}
+	found, err := s.fleet.FoundSites(ctx, view.Task.ID)
+	if err != nil {
+		return fmt.Errorf("list found sites: %w", err)
+	}
+	view.Found, view.Looked = found, true
+	return nil
+}
+
+// serverName is what people call the database server of a site; "" for none.
+func (s *server) serverName(ctx context.Context, db models.Database) string {
+	if db.Server == 0 {
+		return ""
+	}
+	server, err := s.fleet.DatabaseServer(ctx, db.Server)
+	if err != nil {
+		return fmt.Sprintf("server %d", db.Server)
+	}
+	return components.EngineName(server.Engine) + " on " + server.Name
+}
