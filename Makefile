@@ -40,9 +40,10 @@ unit: ## every package's tests, with the race detector
 e2e: build ## the real binary with real git, PHP, nginx and a real browser
 	$(GO) test -count=1 -timeout 25m ./e2e/...
 
-e2e-drupal: build ## the same upgrade on real Drupal: HEFRING_DRUPAL_REPO=<git URL or path>
-	@test -n "$$HEFRING_DRUPAL_REPO" || { echo "say where Drupal is: HEFRING_DRUPAL_REPO=<git URL or path> make e2e-drupal"; exit 1; }
-	$(GO) test -count=1 -timeout 40m -run TestDrupal -tags drupal ./e2e/...
+e2e-drupal: build ## the whole life of sites on real Drupal: HEFRING_DRUPAL_REPO=<git URL or path>, and for Drupal 7 HEFRING_DRUPAL7_REPO with HEFRING_DRUSH8
+	@test -n "$$HEFRING_DRUPAL_REPO$$HEFRING_DRUPAL7_REPO" || { echo "say where Drupal is: HEFRING_DRUPAL_REPO=<git URL or path> make e2e-drupal"; exit 1; }
+	@# -run names a test only if it was told where its Drupal is.
+	$(GO) test -count=1 -timeout 90m -v -run "^($${HEFRING_DRUPAL_REPO:+TestDrupal}|$${HEFRING_DRUPAL7_REPO:+TestDrupal7})\$$" -tags drupal ./e2e/...
 
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...

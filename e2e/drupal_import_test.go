@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -10,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"hefring/models"
 )
@@ -89,7 +92,14 @@ func (d *drupal) foreignDatabase(dir string, like *drupalSite) string {
 			phpString(server.User), phpString(server.Password), phpString(server.Host), server.Port)
 	case models.EnginePostgres:
 		server := d.postgres.TCP()
-		d.postgres.Exec(d.t, "CREATE DATABASE outside")
+		connection, err := pgx.Connect(d.t.Context(), d.postgres.DSN("postgres"))
+		if err == nil {
+			_, err = connection.Exec(d.t.Context(), "CREATE DATABASE outside OWNER "+pgx.Identifier{server.User}.Sanitize())
+			err = errors.Join(err, connection.Close(d.t.Context()))
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
 		return fmt.Sprintf("['driver' => 'pgsql', 'database' => 'outside', 'username' => %s, 'password' => %s, 'host' => %s, 'port' => %d, 'prefix' => '']",
 			phpString(server.User), phpString(server.Password), phpString(server.Host), server.Port)
 	default:

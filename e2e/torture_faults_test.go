@@ -53,7 +53,8 @@ func faultyOrdeals(engine, mode string) []ordeal {
 const diskSize = 160 << 20
 
 // onSmallDisk gives the lane's Hefring a disk of its own for all its data.
-func (h *hefring) onSmallDisk() {
+func (l *lane) onSmallDisk() {
+	h := l.h
 	h.t.Helper()
 	h.stop()
 	if err := reap(h.dir); err != nil {
@@ -81,6 +82,7 @@ func (h *hefring) onSmallDisk() {
 		h.t.Fatal(err)
 	}
 	h.start()
+	*l.j = *h.journal() // the one before reads the old file
 }
 
 // fill takes all that is left on the disk, and gives how to free it.

@@ -39,7 +39,7 @@ func allLanes(t *testing.T, ordeals func(engine, mode string) []ordeal, batch in
 					t.Parallel()
 					l := newLane(t, engine, mode, batch)
 					if slices.ContainsFunc(list, func(o ordeal) bool { return o.victim == faultDisk }) {
-						l.h.onSmallDisk()
+						l.onSmallDisk()
 					}
 					b.add(l.torture(t, list, seed))
 				})

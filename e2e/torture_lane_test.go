@@ -114,15 +114,29 @@ func (l *lane) in(t *testing.T) {
 	}
 }
 
-// install installs the next batch of sites.
+// install installs the next batch of sites, side by side.
 func (l *lane) install() {
-	uris := make([]string, 0, l.batch)
+	t := l.h.t
+	t.Helper()
+	var batch []*torturedSite
 	for range l.batch {
 		l.made++
-		uris = append(uris, fmt.Sprintf("site%03d.localhost", l.made))
+		uri := fmt.Sprintf("site%03d.localhost", l.made)
+		got := l.p.submit("/sites/new", "/sites", url.Values{"uri": {uri}, "platform": {strconv.FormatInt(l.fromPlatform, 10)}, "profile": {"standard"}})
+		if got.id() == 0 {
+			t.Fatalf("install %s: status %d\n%s", uri, got.status, got.text())
+		}
+		batch = append(batch, &torturedSite{id: got.id(), uri: uri})
 	}
-	for i, id := range l.p.install(l.fromPlatform, "standard", uris...) {
-		l.idle = append(l.idle, &torturedSite{id: id, uri: uris[i]})
+	l.idle = append(l.idle, batch...)
+	for _, site := range batch {
+		eventually(t, 2*time.Minute, site.uri+" is installed", func() bool {
+			state := l.j.text(`SELECT state FROM sites WHERE id = ?`, site.id)
+			if state == "broken" {
+				t.Fatalf("%s is broken: %s", site.uri, l.p.get(fmt.Sprintf("/sites/%d", site.id)).text())
+			}
+			return state == "enabled"
+		})
 	}
 	l.p.quiet()
 }

@@ -117,3 +117,14 @@ type LoginLink struct {
 	ExpiresAt time.Time
 	UsedAt    *time.Time
 }
+
+// Token lets a program act for a user. Only its hash is kept.
+type Token struct {
+	ID        int64
+	UserID    int64
+	Name      string // what it is for
+	Hash      string // SHA-256 in hex
+	ExpiresAt time.Time
+	UsedAt    *time.Time // to the hour
+	CreatedAt time.Time
+}

@@ -50,7 +50,7 @@ func TestRoutes_All_NeedLoginOrArePublic(t *testing.T) {
 
 func TestRoutes_GarbageIDs_NotFound(t *testing.T) {
 	b := signedIn(t, webtest.Sample())
-	for _, kind := range []string{"distributions", "platforms", "sites", "tasks"} {
+	for _, kind := range []string{"distributions", "platforms", "sites", "tasks", "backups", "databases"} {
 		for _, id := range []string{"0", "-1", "x", "1e3", "99999999999999999999", "9223372036854775807", "1%00", "%2e%2e", "1;drop"} {
 			if got := b.get("/" + kind + "/" + id); got.status != http.StatusNotFound {
 				t.Errorf("GET /%s/%s: %d", kind, id, got.status)
@@ -151,6 +151,10 @@ func everyPage() []string {
 		"/sites/38/upgrade?compare=106", "/tasks", "/tasks?state=running", "/tasks/101", "/tasks/102", "/tasks/103", "/tasks/104", "/tasks/107", "/tasks/109",
 		"/tasks/111", "/tasks/112", "/tasks/113", "/queues",
 		"/distributions/1/webhooks", "/distributions/2/webhooks", "/webhooks/1", "/webhooks/2",
+		"/sites/40", "/sites/32/settings", "/sites/32/backup", "/sites/32/disable", "/sites/32/delete", "/sites/32/rollback", "/backups/51/restore", "/backups/51/delete",
+		"/sites/clone?site=32", "/sites/clone?backup=51", "/sites/clone?task=123&folder=default", "/sites/clone?task=123&folder=market.example.org", "/import",
+		"/tasks/110", "/tasks/121", "/tasks/122", "/tasks/123", "/tasks/124", "/platforms/12/compare", "/platforms/12/compare?with=11&all=1", "/platforms/12/delete", "/platforms/13/delete",
+		"/databases", "/databases/new", "/databases/1", "/databases/2", "/databases/1/delete",
 	}
 }
 
@@ -217,6 +221,20 @@ func TestPages_HostileNames_AreEscaped(t *testing.T) {
 		f.Waiting[i].Title, f.Waiting[i].Why, f.Waiting[i].PlatformName = evil, evil, evil
 	}
 	f.Comparisons[31] = models.Comparison{SiteID: 31, FromPlatformID: 12, PlatformID: 11, Blockers: []string{evil}, Updates: []models.PendingUpdate{{Name: evil, Description: evil}}}
+	f.Sits[1].URI, f.Sits[1].Aliases, f.Sits[1].Probes, f.Sits[1].ProbeText, f.Sits[1].Language = evil, []string{evil}, []string{evil}, evil, evil
+	for i := range f.Backs {
+		f.Backs[i].Note, f.Backs[i].Reason, f.Backs[i].URI, f.Backs[i].DrupalVersion = evil, evil, evil, evil
+	}
+	for i := range f.Servers {
+		s := &f.Servers[i].DatabaseServer
+		s.Name, s.Host, s.Version, s.Reason, s.User = evil, evil, evil, evil, evil
+	}
+	for i := range f.Found[webtest.ImportTask] {
+		s := &f.Found[webtest.ImportTask][i]
+		s.Root, s.URI, s.Title, s.DrupalVersion, s.Profile, s.Database = evil, evil, evil, evil, evil, evil
+	}
+	f.Found[webtest.ImportTask][2].Problem = evil
+	f.Backwards[32].Loss.Tables[0].Table, f.Backwards[32].Loss.Tables[3].Why = evil, evil
 	b := signedIn(t, f)
 	for _, path := range append(everyPage(), "/sites?q="+url.QueryEscape(evil), "/tasks?q="+url.QueryEscape(evil)+"&state="+url.QueryEscape(evil)) {
 		b.get(path).hasNot(t, "<script>alert", "<img src=x")

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -97,6 +99,10 @@ func (s *server) addUpgrade(ctx context.Context, view *pages.Task) error {
 	if view.Steps, err = s.fleet.UpgradeSteps(ctx, u.ID); err != nil {
 		return fmt.Errorf("read steps: %w", err)
 	}
+	order := components.StepOrder(u.Kind)
+	slices.SortStableFunc(view.Steps, func(a, b models.UpgradeStep) int {
+		return cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name))
+	})
 	names := s.platformNames(ctx, []models.Upgrade{u})
 	view.Upgrade, view.Versions = &u, [2]string{names[u.FromID], names[u.ToID]}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"hefring/static"
+	"hefring/web/api"
 )
 
 // Config is what the pages work with.
@@ -27,6 +28,8 @@ type Config struct {
 	// HTTPS.
 	SecureCookies bool
 	Version       string // shown at the foot of every page; may be ""
+	// API answers below api.Prefix; nil: there is none.
+	API http.Handler
 }
 
 // Times of the pages.
@@ -45,6 +48,7 @@ type server struct {
 	hosts    []string // host names of BaseURL, for the check of origins
 	base     string   // scheme and host of BaseURL; "" when it is not known
 	hooks    *receiver
+	api      http.Handler
 	secure   bool
 	version  string
 	failures *limiter
@@ -64,6 +68,10 @@ func (s *server) handler() http.Handler {
 			s.hooks.ServeHTTP(w, r) // machines: no session, no forms
 			return
 		}
+		if s.api != nil && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
+			s.api.ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
+			return
+		}
 		if strings.HasPrefix(r.URL.Path, static.Prefix) {
 			pages.ServeHTTP(w, r) // needs no session, so it costs no look into the database
 			return
@@ -74,7 +82,7 @@ func (s *server) handler() http.Handler {
 
 func newServer(cfg Config) *server {
 	s := &server{
-		fleet: cfg.Fleet, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
+		fleet: cfg.Fleet, api: cfg.API, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
 		failures: newLimiter(10, time.Minute), poll: streamPoll, beat: streamBeat,
 	}
 	if base, err := url.Parse(cfg.BaseURL); err == nil && base.Host != "" {

@@ -25,6 +25,7 @@ import (
 	"hefring/plugins"
 	"hefring/plugins/builtin"
 	"hefring/web"
+	"hefring/web/api"
 )
 
 // app is the program with all its parts.
@@ -50,7 +51,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	programs := run.Config{Hide: []string{dirs.control}, CAFile: caFile, Uncontained: uncontained(ctx, cfg.Unsandboxed, a.logger)}
+	programs := run.Config{Hide: []string{dirs.control, dirs.backups}, CAFile: caFile, Uncontained: uncontained(ctx, cfg.Unsandboxed, a.logger)}
 	web, err := newRunner(cfg.WebUser, programs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name another with --web-user", err)
@@ -74,12 +75,12 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.web = webserver.New(webserver.Config{Dir: dirs.web, Listen: cfg.SitesListen, Port: cfg.SitesPort, ProbePort: cfg.ProbePort}, web)
+	a.web = webserver.New(webConfig(cfg, dirs), web)
 	if a.store, err = store.Open(ctx, cfg.Database, a.logger); err != nil {
 		return nil, err
 	}
 	a.fleet = fleet.New(fleet.Config{
-		Store: a.store, Types: types, Hosting: newHost(a.web, dirs, web),
+		Store: a.store, Types: types, Hosting: a.newHost(dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
@@ -91,11 +92,25 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	return a, nil
 }
 
-func newHost(server *webserver.Server, dirs folders, runner *run.Runner) *host.Host {
+// webConfig says how sites are served.
+func webConfig(cfg config.Config, dirs folders) webserver.Config {
+	return webserver.Config{
+		Dir: dirs.web, Mode: webserver.Mode(cfg.SitesMode), Listen: cfg.SitesListen, Port: cfg.SitesPort, TLSPort: cfg.TLSPort, ProbePort: cfg.ProbePort,
+		PoolPerSite: cfg.PoolPerSite, Programs: cfg.PHPPrograms, Platforms: dirs.platforms,
+		System: webserver.System{
+			TestNginx: strings.Fields(cfg.NginxTest), ReloadNginx: strings.Fields(cfg.NginxReload),
+			TestPHP: strings.Fields(cfg.PHPTest), ReloadPHP: strings.Fields(cfg.PHPReload),
+		},
+	}
+}
+
+func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 	where := sites.Layout{Root: dirs.sites}
 	engine := sqlite.New(where, runner)
+	site := drupal.New(where, runner, engine)
+	site.Drush8, site.Times.Update = a.cfg.Drush8, a.cfg.UpdateLimit
 	return &host.Host{
-		Layout: where, Databases: engine, Drupal: drupal.New(where, runner, engine), Web: server,
+		Layout: where, Databases: engine, Drupal: site, Web: a.web, Backups: dirs.backups,
 		Abandoned: func(cause error) bool { return errors.Is(cause, fleet.ErrLost) },
 		Cancelled: func(cause error) bool { return errors.Is(cause, fleet.ErrCancelled) },
 	}
@@ -119,11 +134,13 @@ func (a *app) close() {
 	}
 }
 
-// tickEvery is how often due checks are looked for; tidyEvery how often what is
-// no longer needed is removed.
+// How often due checks and the due work of sites are looked for, the web server
+// is looked at, and what is no longer needed is removed.
 const (
-	tickEvery = 500 * time.Millisecond
-	tidyEvery = time.Hour
+	tickEvery  = 500 * time.Millisecond
+	sitesEvery = 20 * time.Second
+	mendEvery  = 3 * time.Second
+	tidyEvery  = time.Hour
 )
 
 // serve runs everything until ctx ends.
@@ -146,6 +163,8 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	scheduler, err := tasks.NewScheduler(a.logger,
 		tasks.Timed{Name: "due checks", Every: tickEvery, Run: a.fleet.DispatchChecks},
+		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: a.fleet.DispatchSites},
+		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
 		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
 	if err != nil {
 		return err
@@ -155,6 +174,15 @@ func (a *app) serve(ctx context.Context) error {
 	failed := a.serveHTTP(ctx, listener)
 	ending := context.WithoutCancel(ctx)
 	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))
+}
+
+// mend starts what died of the web server.
+func (a *app) mend(ctx context.Context) error {
+	mended, err := a.web.Mend(ctx)
+	if mended {
+		a.logger.WarnContext(ctx, "the sites' web server had stopped and was started again")
+	}
+	return err
 }
 
 func (a *app) tidy(ctx context.Context) error {
@@ -167,6 +195,7 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 		Handler: web.New(web.Config{
 			Fleet: a.fleet, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
+			API: api.New(a.fleet, a.logger, version),
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it

@@ -18,18 +18,18 @@ import (
 )
 
 // folders are the parts of the data folder.
-type folders struct{ control, platforms, sites, web, cache, scratch string }
+type folders struct{ control, platforms, sites, backups, web, cache, scratch string }
 
 func layout(data string) folders {
 	in := func(name string) string { return filepath.Join(data, name) }
-	return folders{in("control"), in("platforms"), in("sites"), in("web"), in("cache"), in("tmp")}
+	return folders{in("control"), in("platforms"), in("sites"), in("backups"), in("web"), in("cache"), in("tmp")}
 }
 
 // make creates the folders. Everybody may walk through the data folder, since
 // PHP is another user; the control plane's own part is closed.
 func (f folders) make(data string) error {
 	for dir, mode := range map[string]fs.FileMode{
-		data: 0o711, f.control: 0o700, f.platforms: 0o755, f.sites: 0o755, f.web: 0o755, f.cache: 0o755, f.scratch: 0o711,
+		data: 0o711, f.control: 0o700, f.platforms: 0o755, f.sites: 0o755, f.backups: 0o700, f.web: 0o755, f.cache: 0o755, f.scratch: 0o711,
 	} {
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return fmt.Errorf("make data folder: %w", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"hefring/internal/config"
 )
@@ -87,4 +88,67 @@ func readPassword(in io.Reader) (string, error) {
 		return "", fmt.Errorf("read password: %w", err)
 	}
 	return strings.TrimRight(line, "\r\n"), nil
+}
+
+type tokenCmd struct {
+	Add    tokenAddCmd    `cmd:"" help:"Make a token and print it, once."`
+	List   tokenListCmd   `cmd:"" help:"List a user's tokens."`
+	Revoke tokenRevokeCmd `cmd:"" help:"End a token."`
+}
+
+type tokenAddCmd struct {
+	act
+	User string        `arg:"" help:"The user for whom programs act."`
+	Name string        `arg:"" help:"What it is for."`
+	Life time.Duration `default:"2160h" help:"How long it stays good, a year at most."`
+}
+
+// Run prints the token.
+func (c *tokenAddCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		token, err := a.fleet.CreateToken(ctx, c.User, c.Name, c.Life)
+		if err != nil {
+			return err
+		}
+		printTo(os.Stdout, "%s", token)
+		return nil
+	})
+}
+
+type tokenListCmd struct {
+	act
+	User string `arg:"" help:"The user's name."`
+}
+
+// Run prints the list, without the tokens themselves.
+func (c *tokenListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error {
+		list, err := a.fleet.Tokens(ctx, c.User)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			list[i].Hash = ""
+		}
+		return c.table(list, []string{"TOKEN", "GOOD UNTIL", "LAST USED"}, func(line func(...any)) {
+			for _, t := range list {
+				used := "never"
+				if t.UsedAt != nil {
+					used = t.UsedAt.Format(time.DateTime)
+				}
+				line(t.Name, t.ExpiresAt.Format(time.DateTime), used)
+			}
+		})
+	})
+}
+
+type tokenRevokeCmd struct {
+	act
+	User string `arg:"" help:"The user's name."`
+	Name string `arg:"" help:"The token's name."`
+}
+
+// Run ends the token.
+func (c *tokenRevokeCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(a *app, _ string) error { return a.fleet.RevokeToken(ctx, c.User, c.Name) })
 }

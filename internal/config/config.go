@@ -3,30 +3,43 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hefring/models"
 )
 
 // Config is every setting of the program. The tags are kong's.
 type Config struct {
-	Data        string   `help:"Folder for everything Hefring keeps." env:"HEFRING_DATA" default:"/var/lib/hefring" type:"path"`
-	Database    string   `help:"Control-plane database: sqlite:/path/file.db or postgres://… (default: SQLite in the data folder)." env:"HEFRING_DATABASE"`
-	Listen      string   `help:"Address of the dashboard." env:"HEFRING_LISTEN" default:"127.0.0.1:8080"`
-	URL         string   `help:"Address at which people reach the dashboard (default: http:// and the listen address)." env:"HEFRING_URL"`
-	SitesListen string   `help:"Address that the private nginx binds for sites." env:"HEFRING_SITES_LISTEN" default:"127.0.0.1"`
-	SitesPort   int      `help:"Port of the private nginx for sites." env:"HEFRING_SITES_PORT" default:"8081"`
-	ProbePort   int      `help:"Loopback port on which the private nginx answers Hefring's own probes." env:"HEFRING_PROBE_PORT" default:"8082"`
-	WebUser     string   `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
-	BuildUser   string   `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
-	EgressAllow []string `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
-	CAFile      string   `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
-	SecretKey   string   `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
-	Unsandboxed bool     `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
-	LogLevel    string   `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	Data        string        `help:"Folder for everything Hefring keeps." env:"HEFRING_DATA" default:"/var/lib/hefring" type:"path"`
+	Database    string        `help:"Control-plane database: sqlite:/path/file.db or postgres://… (default: SQLite in the data folder)." env:"HEFRING_DATABASE"`
+	Listen      string        `help:"Address of the dashboard." env:"HEFRING_LISTEN" default:"127.0.0.1:8080"`
+	URL         string        `help:"Address at which people reach the dashboard (default: http:// and the listen address)." env:"HEFRING_URL"`
+	SitesMode   string        `help:"Whose nginx and php-fpm serve the sites: private (Hefring starts its own) or system (the machine's, which Hefring configures)." env:"HEFRING_SITES_MODE" enum:"private,system" default:"private"`
+	SitesListen string        `help:"Address that nginx binds for sites (default: 127.0.0.1, in system mode 0.0.0.0)." env:"HEFRING_SITES_LISTEN"`
+	SitesPort   int           `help:"Port for sites (default: 8081, in system mode 80)." env:"HEFRING_SITES_PORT"`
+	TLSPort     int           `name:"sites-tls-port" help:"Port for sites over HTTPS (default: 8443, in system mode 443)." env:"HEFRING_SITES_TLS_PORT"`
+	ProbePort   int           `help:"Loopback port on which nginx answers Hefring's own probes." env:"HEFRING_PROBE_PORT" default:"8082"`
+	PoolPerSite bool          `help:"Give every site a php-fpm pool of its own." env:"HEFRING_POOL_PER_SITE"`
+	SiteUsers   int           `help:"Give every site a user of its own: this number plus the site's; needs root. 0: all sites run as the web user." env:"HEFRING_SITE_USERS"`
+	PHPPrograms bool          `name:"allow-php-programs" help:"Let the sites' PHP start programs where they share one user. It can then read what other sites keep to themselves." env:"HEFRING_ALLOW_PHP_PROGRAMS"`
+	NginxTest   string        `help:"System mode: the command that tests nginx's configuration (default: nginx -t)." env:"HEFRING_NGINX_TEST"`
+	NginxReload string        `help:"System mode: the command that reloads nginx (default: systemctl reload nginx)." env:"HEFRING_NGINX_RELOAD"`
+	PHPTest     string        `name:"php-test" help:"System mode: the command that tests php-fpm's configuration." env:"HEFRING_PHP_TEST"`
+	PHPReload   string        `name:"php-reload" help:"System mode: the command that reloads php-fpm." env:"HEFRING_PHP_RELOAD"`
+	Drush8      string        `name:"drush8" help:"Drush 8, for Drupal 7 platforms that have no Drush of their own." env:"HEFRING_DRUSH8" type:"path"`
+	UpdateLimit time.Duration `help:"How long the database updates of one site may take." env:"HEFRING_UPDATE_LIMIT" default:"30m"`
+	WebUser     string        `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
+	BuildUser   string        `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
+	EgressAllow []string      `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
+	CAFile      string        `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
+	SecretKey   string        `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
+	Unsandboxed bool          `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
+	LogLevel    string        `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 }
 
 // Validate reports every problem at once and fills what follows from the rest.
@@ -53,10 +66,11 @@ func (c *Config) Validate() error {
 	if c.URL == "" {
 		c.URL = "http://" + c.Listen
 	}
+	c.fillPorts()
 	if net.ParseIP(c.SitesListen) == nil {
 		wrong["sites-listen"] = "Use an IP address such as 127.0.0.1 or 0.0.0.0."
 	}
-	for name, port := range map[string]int{"sites-port": c.SitesPort, "probe-port": c.ProbePort} {
+	for name, port := range map[string]int{"sites-port": c.SitesPort, "sites-tls-port": c.TLSPort, "probe-port": c.ProbePort} {
 		if port < 1 || port > 65535 {
 			wrong[name] = "Use a port from 1 to 65535."
 		}
@@ -64,8 +78,17 @@ func (c *Config) Validate() error {
 	if c.BuildUser == c.WebUser {
 		wrong["build-user"] = "Use another user than the web user, or a site's PHP could change what is being built."
 	}
-	if c.SitesPort == c.ProbePort {
-		wrong["probe-port"] = "It must differ from the sites' port."
+	if c.SitesPort == c.ProbePort || c.TLSPort == c.ProbePort || c.SitesPort == c.TLSPort {
+		wrong["probe-port"] = "The three ports for sites, for HTTPS and for probes must differ."
+	}
+	if c.SiteUsers != 0 && (c.SiteUsers < 1000 || c.SiteUsers > 1<<30) {
+		wrong["site-users"] = "Use a number from 1000 on whose range no other user has, such as 200000, or 0."
+	}
+	if c.UpdateLimit == 0 {
+		c.UpdateLimit = 30 * time.Minute
+	}
+	if c.UpdateLimit < time.Second {
+		wrong["update-limit"] = "Use a second or more, such as 30m."
 	}
 	if _, err := c.Allowed(); err != nil {
 		wrong["egress-allow"] = "Use networks such as 10.0.0.0/8 or 127.0.0.1/32."
@@ -74,6 +97,15 @@ func (c *Config) Validate() error {
 		return &models.Error{Code: models.Invalid, Message: "The settings do not fit", Fields: wrong}
 	}
 	return nil
+}
+
+// fillPorts fills what follows from the mode.
+func (c *Config) fillPorts() {
+	listen, port, tls := "127.0.0.1", 8081, 8443
+	if c.SitesMode == "system" {
+		listen, port, tls = "0.0.0.0", 80, 443
+	}
+	c.SitesListen, c.SitesPort, c.TLSPort = cmp.Or(c.SitesListen, listen), cmp.Or(c.SitesPort, port), cmp.Or(c.TLSPort, tls)
 }
 
 // Allowed gives the networks of EgressAllow.

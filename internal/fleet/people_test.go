@@ -118,3 +118,34 @@ func TestFleet_Login_ManyAtOnce_TakeTurns(t *testing.T) {
 		t.Errorf("the heap grew by %d MiB", grown)
 	}
 }
+
+func TestFleet_Token_ActsUntilItEnds(t *testing.T) {
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateUser(w.ctx, "ada", "")
+		ok(w.T, err)
+		_, err = w.fleet.CreateToken(w.ctx, "ada", "no\nname", 10*366*24*time.Hour)
+		wantFields(w.T, err, "life", "name")
+		token, err := w.fleet.CreateToken(w.ctx, "ada", "Deploy", time.Hour)
+		ok(w.T, err)
+		_, err = w.fleet.CreateToken(w.ctx, "ada", "Deploy", time.Hour)
+		wantCode(w.T, err, models.Conflict, "Deploy")
+		u, err := w.fleet.UseToken(w.ctx, token)
+		ok(w.T, err)
+		want(w.T, "user", u.Name, "ada")
+		_, err = w.fleet.UseToken(w.ctx, token+"x")
+		wantCode(w.T, err, models.Forbidden)
+		list, err := w.fleet.Tokens(w.ctx, "ada")
+		ok(w.T, err)
+		want(w.T, "last use is noted", list[0].UsedAt != nil, true)
+		want(w.T, "kept as a hash", list[0].Hash != token && !contains(token, list[0].Hash), true)
+		w.clock.pass(61 * time.Minute)
+		_, err = w.fleet.UseToken(w.ctx, token)
+		wantCode(w.T, err, models.Forbidden, "expired")
+		token, err = w.fleet.CreateToken(w.ctx, "ada", "Other", time.Hour)
+		ok(w.T, err)
+		ok(w.T, w.fleet.RevokeToken(w.ctx, "ada", "Other"))
+		_, err = w.fleet.UseToken(w.ctx, token)
+		wantCode(w.T, err, models.Forbidden)
+		wantCode(w.T, w.fleet.RevokeToken(w.ctx, "ada", "Other"), models.NotFound)
+	})
+}

@@ -186,6 +186,10 @@ type Tx interface {
 	User(ctx context.Context, id int64) (models.User, error)
 	UserByName(ctx context.Context, name string) (models.User, error)
 	SetPassword(ctx context.Context, userID int64, hash string) error
+	CreateToken(ctx context.Context, t *models.Token) error                        // Conflict: name taken
+	UseToken(ctx context.Context, hash string, now time.Time) (models.User, error) // NotFound: unknown or expired
+	Tokens(ctx context.Context, userID int64) ([]models.Token, error)
+	DeleteToken(ctx context.Context, userID int64, name string) error
 	CreateLoginLink(ctx context.Context, l models.LoginLink) error
 	UseLoginLink(ctx context.Context, tokenHash string, now time.Time) (models.User, error) // NotFound: unknown, used or expired
 }

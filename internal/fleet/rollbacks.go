@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"hefring/internal/sites/upgrade"
@@ -109,7 +110,37 @@ func (f *Fleet) queueMove(ctx context.Context, by string, site models.Site, kind
 	return f.orRunning(ctx, task, err)
 }
 
-// fill reads what a rollback or a restore is about.
+// keepLeft records a backup of the content that a rollback or a restore left.
+func (f *Fleet) keepLeft(t models.Task, move upgrade.Move) func(ctx context.Context, write func(models.Backup) (models.Backup, error)) error {
+	if move.Upgrade.Kind == models.KindUpgrade {
+		return nil
+	}
+	return func(ctx context.Context, write func(models.Backup) (models.Backup, error)) error {
+		b, err := f.store.BackupOfTask(ctx, t.ID)
+		if models.CodeOf(err) == models.NotFound || err == nil && b.State == models.BackupFailed {
+			b = models.Backup{TaskID: t.ID, Purpose: models.BackupRollback, Note: "What the rollback left"}
+			if move.Upgrade.Kind == models.KindRestore {
+				b.Purpose, b.Note = models.BackupRestore, "What the restore replaced"
+			}
+			err = f.store.CreateBackup(ctx, f.backupOf(move.Site, &b))
+		}
+		if err != nil || b.State == models.BackupReady {
+			return err
+		}
+		made, cause := write(b)
+		if cause != nil && handedOn(ctx) {
+			return cause
+		}
+		to := models.BackupReady
+		if cause != nil {
+			made, to = b, models.BackupFailed
+			made.Reason = models.Explain(cause)
+		}
+		return errors.Join(cause, f.store.MoveBackup(context.WithoutCancel(ctx), t.Actor, made, to))
+	}
+}
+
+// fillMove reads what a rollback or a restore is about.
 func (f *Fleet) fillMove(ctx context.Context, tx Tx, move *upgrade.Move) error {
 	u := move.Upgrade
 	if u.UndoesID != nil {

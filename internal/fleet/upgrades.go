@@ -120,6 +120,7 @@ func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string,
 	if err != nil {
 		return f.notStarted(ctx, u, err)
 	}
+	move.Keep = f.keepLeft(t, move)
 	outcome := f.cfg.Hosting.Upgrade(ctx, move, journal{f.store, t}, log)
 	if outcome.State == "" {
 		return "", "", errors.Join(ErrLost, outcome.Err)

@@ -48,9 +48,9 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 	if err != nil {
 		return Sealed{}, err
 	}
-	j := &sealing{store: s, dir: dir, sites: path.Join(filepath.ToSlash(docroot), "sites"), older: older, given: map[string]string{}}
-	if err := j.refuseForeign(ctx); err != nil {
-		return Sealed{}, s.explain("seal platform", err)
+	j := &sealing{
+		store: s, dir: dir, sites: path.Join(filepath.ToSlash(docroot), "sites"), older: older,
+		given: map[string]bool{}, stamps: map[string]stamp{}, several: names{},
 	}
 	if err := j.lock(ctx); err != nil {
 		return Sealed{}, s.explain("seal platform", err)
@@ -77,10 +77,52 @@ func (s *Store) options() tree.Options { return tree.Options{Files: s.Files, Byt
 
 // Check refuses what no platform may hold: links that lead out, special files,
 // hard links to files elsewhere, and more than the limits allow. Seal does so
-// too, except for files that it knows to be shared with an older platform.
+// too.
 func (s *Store) Check(ctx context.Context, dir string) error {
-	j := &sealing{store: s, dir: dir}
-	return s.explain("look through the files", j.refuseForeign(ctx))
+	several := names{}
+	err := tree.Walk(ctx, dir, s.options(), func(e tree.Entry) error {
+		several.see(e)
+		return nil
+	})
+	if err == nil {
+		err = several.refuse()
+	}
+	return s.explain("look through the files", err)
+}
+
+// names are those of files that have several. A file with more names than the
+// tree shows is shared with somebody who could change it later, or whom we would
+// lock out of his own file.
+type names map[inode]*name
+
+type inode struct{ dev, ino uint64 }
+
+type name struct {
+	path        string
+	links, seen uint64
+}
+
+// see notes a file that has several names, and tells whether it has.
+func (n names) see(e tree.Entry) bool {
+	stat, ok := e.Info.Sys().(*syscall.Stat_t)
+	if !ok || !e.Info.Mode().IsRegular() || stat.Nlink < 2 {
+		return false
+	}
+	key := inode{stat.Dev, stat.Ino}
+	if n[key] == nil {
+		n[key] = &name{path: e.Path, links: uint64(stat.Nlink)} //nolint:unconvert // 32 bits on other machines
+	}
+	n[key].seen++
+	return true
+}
+
+func (n names) refuse() error {
+	for _, name := range n {
+		if name.seen < name.links {
+			return models.Errorf(models.Invalid, "%q is a hard link to a file outside of the platform. Copy the file in the source instead.", name.path)
+		}
+	}
+	return nil
 }
 
 // sealing is one call of Seal.
@@ -89,63 +131,27 @@ type sealing struct {
 	dir      string
 	sites    string // folder of the sites, relative
 	older    []*tree.Kept
-	given    map[string]string // hash of each file that the build itself shared
+	given    map[string]bool // files that the build itself shared
+	several  names
 	manifest tree.Manifest
 	shared   Shared
 	stamps   map[string]stamp
 }
 
-// refuseForeign checks the tree before anything in it is changed. A file with
-// more names than the tree shows is shared with somebody who could change it
-// later, or whom we would lock out of his own file, unless that is an older
-// platform which gave it.
-func (j *sealing) refuseForeign(ctx context.Context) error {
-	type inode struct{ dev, ino uint64 }
-	type name struct {
-		path        string
-		links, seen uint64
+// gave finds the file that an older platform gave to the build at this place.
+func (j *sealing) gave(e tree.Entry) (tree.Line, bool) {
+	if !e.Info.Mode().IsRegular() {
+		return tree.Line{}, false
 	}
-	shared := map[inode]*name{}
-	err := tree.Walk(ctx, j.dir, j.store.options(), func(e tree.Entry) error {
-		stat, ok := e.Info.Sys().(*syscall.Stat_t)
-		if !ok || !e.Info.Mode().IsRegular() || j.gave(e) || stat.Nlink < 2 {
-			return nil
-		}
-		key := inode{stat.Dev, stat.Ino}
-		if shared[key] == nil {
-			shared[key] = &name{path: e.Path, links: uint64(stat.Nlink)} //nolint:unconvert // 32 bits on other machines
-		}
-		shared[key].seen++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, n := range shared {
-		if n.seen < n.links {
-			return models.Errorf(models.Invalid, "%q is a hard link to a file outside of the platform. Copy the file in the source instead.", n.path)
-		}
-	}
-	return nil
-}
-
-// gave tells whether an older platform gave this file to the build, and notes
-// its hash.
-func (j *sealing) gave(e tree.Entry) bool {
 	for _, k := range j.older {
 		if !k.Gave(e.Path, e.Info) {
 			continue
 		}
-		line, _ := k.File(e.Path)
-		if line.Mode != j.mode(e) {
-			continue
+		if line, ok := k.File(e.Path); ok && line.Mode == j.mode(e) && line.Mode == e.Info.Mode() {
+			return line, true
 		}
-		j.given[e.Path] = line.Sum
-		j.shared.Files++
-		j.shared.Bytes += line.Size
-		return true
 	}
-	return false
+	return tree.Line{}, false
 }
 
 // mode gives the permissions that an entry is sealed with.
@@ -162,27 +168,33 @@ func (j *sealing) mode(e tree.Entry) fs.FileMode {
 	return mode
 }
 
-// lock makes every file read-only and reads it. Folders stay writable for us.
+// lock makes everything read-only and reads the files, except those that an older
+// platform gave, which are so already. Files of several names wait until it is
+// known that all of these are ours.
 func (j *sealing) lock(ctx context.Context) error {
 	if err := own(j.dir); err != nil {
 		return err
 	}
 	var hashes tree.Hashes
+	var waiting []string
 	err := hashes.Walk(ctx, j.dir, j.store.options(), func(e tree.Entry) error {
 		line := tree.Describe(e)
 		if line.Kind != 'l' {
 			line.Mode = j.mode(e)
 		}
-		sum, given := j.given[e.Path]
-		if given {
-			line.Sum = sum
-		}
-		j.manifest = append(j.manifest, line)
-		if given {
+		if old, ok := j.gave(e); ok {
+			line.Sum = old.Sum
+			j.take(e, line)
 			return nil
 		}
-		if err := lockEntry(e, line); err != nil || line.Kind != 'f' {
+		j.manifest = append(j.manifest, line)
+		if j.several.see(e) {
+			waiting = append(waiting, e.Path)
+		} else if err := lockEntry(e, line.Mode); err != nil {
 			return err
+		}
+		if line.Kind != 'f' {
+			return nil
 		}
 		return hashes.Add(e, len(j.manifest)-1)
 	})
@@ -190,6 +202,40 @@ func (j *sealing) lock(ctx context.Context) error {
 		return err
 	}
 	hashes.Fill(j.manifest)
+	if err := j.several.refuse(); err != nil || len(waiting) == 0 {
+		return err
+	}
+	return j.lockSeveral(waiting)
+}
+
+// take notes a file that an older platform gave.
+func (j *sealing) take(e tree.Entry, line tree.Line) {
+	j.manifest = append(j.manifest, line)
+	j.given[e.Path] = true
+	j.stamps[e.Path] = stampOf(e.Info)
+	j.shared.Files++
+	j.shared.Bytes += line.Size
+}
+
+func (j *sealing) lockSeveral(paths []string) error {
+	root, err := os.OpenRoot(j.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	for _, line := range j.manifest {
+		if !slices.Contains(paths, line.Path) {
+			continue
+		}
+		if os.Geteuid() == 0 {
+			if err := root.Lchown(line.Path, 0, 0); err != nil {
+				return err
+			}
+		}
+		if err := root.Chmod(line.Path, line.Mode); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -200,19 +246,20 @@ func own(dir string) error {
 	return os.Lchown(dir, 0, 0)
 }
 
-func lockEntry(e tree.Entry, line tree.Line) error {
-	if stat, ok := e.Info.Sys().(*syscall.Stat_t); os.Geteuid() == 0 && (!ok || stat.Uid != 0 || stat.Gid != 0) {
+func lockEntry(e tree.Entry, mode fs.FileMode) error {
+	stat, ok := e.Info.Sys().(*syscall.Stat_t)
+	if os.Geteuid() == 0 && (!ok || stat.Uid != 0 || stat.Gid != 0) {
 		if err := e.Chown(0, 0); err != nil {
 			return err
 		}
 	}
 	switch {
-	case line.Kind == 'l':
+	case e.Link != "":
 		return nil
-	case line.Kind == 'd':
-		return e.Chmod(0o755) // until all is shared
+	case e.Info.IsDir() && os.Geteuid() != 0:
+		mode = 0o755 // we could not share anything in it
 	}
-	return e.Chmod(line.Mode)
+	return e.Chmod(mode)
 }
 
 // share gives files that older platforms have as well back to the disk. It goes
@@ -220,7 +267,7 @@ func lockEntry(e tree.Entry, line tree.Line) error {
 func (j *sealing) share(ctx context.Context) error {
 	var left []tree.Line
 	for _, line := range j.manifest {
-		if _, given := j.given[line.Path]; line.Kind == 'f' && !given {
+		if line.Kind == 'f' && !j.given[line.Path] {
 			left = append(left, line)
 		}
 	}
@@ -255,22 +302,20 @@ func (j *sealing) close(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if line.Kind == 'd' && line.Mode != 0o755 {
+		switch {
+		case line.Kind == 'f' && !j.given[line.Path]:
+			info, err := os.Lstat(filepath.Join(j.dir, line.Path))
+			if err != nil {
+				return err
+			}
+			j.stamps[line.Path] = stampOf(info)
+		case line.Kind == 'd' && line.Mode != 0o755 && os.Geteuid() != 0:
 			if err := root.Chmod(line.Path, line.Mode); err != nil {
 				return err
 			}
 		}
 	}
-	if err := root.Chmod(".", 0o555); err != nil {
-		return err
-	}
-	j.stamps = make(map[string]stamp, len(j.manifest))
-	return tree.Walk(ctx, j.dir, j.store.options(), func(e tree.Entry) error {
-		if e.Info.Mode().IsRegular() {
-			j.stamps[e.Path] = stampOf(e.Info)
-		}
-		return nil
-	})
+	return root.Chmod(".", 0o555)
 }
 
 func writeManifest(name string, text []byte) error {

@@ -30,9 +30,9 @@ func (s *Store) Backups(ctx context.Context, siteID int64, limit int) ([]models.
 	return list, nil
 }
 
-// BackupOfTask loads the backup that a task makes.
+// BackupOfTask loads the newest backup that a task makes.
 func (s *Store) BackupOfTask(ctx context.Context, taskID int64) (models.Backup, error) {
-	return first[models.Backup](s.with(ctx).Where("task_id = ?", taskID), "backup of task", taskID)
+	return first[models.Backup](s.with(ctx).Where("task_id = ?", taskID).Order("id DESC").Limit(1), "backup of task", taskID)
 }
 
 // MoveBackup takes a backup from its state to another, with what was found.

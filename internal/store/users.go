@@ -113,3 +113,48 @@ func (s *Store) UseOnce(ctx context.Context, token string, id int64) error {
 	}
 	return nil
 }
+
+// CreateToken stores a token. Conflict: the user has one of that name.
+func (s *Store) CreateToken(ctx context.Context, t *models.Token) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		return create(ctx, tx, "token", t, fmt.Sprintf("There is a token with the name %s already. Choose another, or revoke it.", t.Name))
+	})
+}
+
+// tokenUse is how exactly the last use of a token is noted: each note is a write.
+const tokenUse = time.Hour
+
+// UseToken gives the user of a token. NotFound: unknown or expired.
+func (s *Store) UseToken(ctx context.Context, hash string, at time.Time) (models.User, error) {
+	t, err := first[models.Token](s.with(ctx).Where("hash = ? AND expires_at > ?", hash, at.UTC()), "token", "of this value")
+	if err != nil {
+		return models.User{}, err
+	}
+	if t.UsedAt == nil || at.Sub(*t.UsedAt) > tokenUse {
+		if err := s.with(ctx).Model(&models.Token{}).Where("id = ?", t.ID).UpdateColumn("used_at", at.UTC()).Error; err != nil {
+			return models.User{}, fmt.Errorf("note use of token %d: %w", t.ID, err)
+		}
+	}
+	return s.User(ctx, t.UserID)
+}
+
+// Tokens lists a user's tokens by name.
+func (s *Store) Tokens(ctx context.Context, userID int64) ([]models.Token, error) {
+	var list []models.Token
+	if err := s.with(ctx).Where("user_id = ?", userID).Order("name").Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	return list, nil
+}
+
+// DeleteToken revokes a token.
+func (s *Store) DeleteToken(ctx context.Context, userID int64, name string) error {
+	done := s.with(ctx).Where("user_id = ? AND name = ?", userID, name).Delete(&models.Token{})
+	if done.Error != nil {
+		return fmt.Errorf("revoke token: %w", done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return missing("token", name)
+	}
+	return nil
+}

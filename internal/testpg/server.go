@@ -2,6 +2,7 @@ package testpg
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -101,7 +102,14 @@ func (s *Server) Kill(tb testing.TB) {
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.command(tb, "start")
-	until(tb, "the server answers", func() error { return s.c.exec("SELECT 1") })
+	until(tb, "the server answers", func() error {
+		err := s.c.exec("SELECT 1")
+		if err != nil {
+			log, _ := os.ReadFile(s.c.dir + "/log")
+			err = fmt.Errorf("%w; its log says:\n%s", err, log)
+		}
+		return err
+	})
 }
 
 func (s *Server) command(tb testing.TB, command string) {

@@ -51,7 +51,14 @@ start() {
 start "$@"
 while read -r command; do
   case $command in
-    kill) kill -STOP "$server"; kill -KILL $(cat "/proc/$server/task/$server/children") "$server"; wait "$server" ;;
+    kill)
+      kill -STOP "$server"
+      children=$(cat "/proc/$server/task/$server/children")
+      kill -KILL $children "$server"
+      wait "$server"
+      for child in $children; do # its memory is in the way of the next start
+        while [ -n "$(cat "/proc/$child/maps" 2>/dev/null)" ]; do sleep 0.01; done
+      done ;;
     start) start "$@" ;;
   esac
 done

@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,8 +37,10 @@ type Kept struct {
 	noClone atomic.Bool
 	names   atomic.Int64 // temporary ones
 	mu      sync.Mutex
-	given   map[string]bool
+	given   map[string]inode // of the newer tree's file
 }
+
+type inode struct{ dev, ino uint64 }
 
 // content is what makes two files interchangeable.
 type content struct {
@@ -47,7 +50,7 @@ type content struct {
 
 // Keep offers the tree at root, of which m is the manifest.
 func Keep(root string, m Manifest) *Kept {
-	k := &Kept{root: root, lines: m, paths: make(map[string]int, len(m)), given: map[string]bool{}}
+	k := &Kept{root: root, lines: m, paths: make(map[string]int, len(m)), given: map[string]inode{}}
 	for i, line := range m {
 		if line.Kind == 'f' {
 			k.paths[line.Path] = i
@@ -103,17 +106,17 @@ func (k *Kept) Same(line Line) (name string, ok bool) {
 	return name, ok
 }
 
-// Gave tells whether the file at name of a newer tree is this tree's own file of
-// that name, proven when it was shared.
+// Gave tells whether the file at name of a newer tree is the one that this tree
+// gave it, proven to hold what its line says.
 func (k *Kept) Gave(name string, info fs.FileInfo) bool {
-	k.mu.Lock()
-	given := k.given[name]
-	k.mu.Unlock()
-	if !given {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
 		return false
 	}
-	own, err := os.Lstat(path.Join(k.root, name))
-	return err == nil && os.SameFile(own, info)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	given, ok := k.given[name]
+	return ok && given == inode{stat.Dev, stat.Ino}
 }
 
 // Proof is a file of a kept tree that was read and found to be as it was sealed.
@@ -130,9 +133,11 @@ type stamp struct {
 	written  unix.Timespec
 }
 
-func stampOf(file *os.File) (stamp, error) {
+// stampOf looks at name in the folder that is open as fd, or at what is open as fd
+// itself when name is "".
+func stampOf(fd int, name string) (stamp, error) {
 	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+	if err := unix.Fstatat(fd, name, &stat, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return stamp{}, err
 	}
 	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Mtim}, nil
@@ -151,51 +156,69 @@ func (k *Kept) Prove(ctx context.Context, names []string, also func(size int64) 
 		return nil, fmt.Errorf("open older tree: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	var mu sync.Mutex
-	var proofs []Proof
-	err = Parallel(ctx, func(ctx context.Context, put func(string)) error {
-		for _, name := range names {
+	p := &proving{kept: k, also: also, accept: accept}
+	err = Parallel(ctx, func(ctx context.Context, put func([]string)) error {
+		for _, group := range byFolder(names, func(name string) string { return name }) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			put(name)
+			put(group)
 		}
 		return nil
-	}, func(ctx context.Context, name string, buffer []byte) error {
-		line, ok := k.File(name)
-		if !ok || ctx.Err() != nil {
-			return nil
-		}
-		file, err := openSealed(root, line)
-		if err != nil {
-			return nil //nolint:nilerr // what cannot be shared is written anew
-		}
-		defer func() { _ = file.Close() }()
-		first, err := stampOf(file)
-		if err != nil {
-			return nil //nolint:nilerr // as above
-		}
-		sum, second, err := twoSums(reader{ctx, file}, line.Size, also, buffer)
-		if err != nil || sum != line.Sum || !accept(line, second) {
-			return nil //nolint:nilerr // as above
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		proofs = append(proofs, Proof{name, first})
+	}, func(ctx context.Context, group []string, buffer []byte) error {
+		p.folder(ctx, root, group, buffer)
 		return nil
 	})
-	slices.SortFunc(proofs, func(a, b Proof) int { return compareText(a.Name, b.Name) })
-	return proofs, err
+	slices.SortFunc(p.proofs, func(a, b Proof) int { return strings.Compare(a.Name, b.Name) })
+	return p.proofs, err
 }
 
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// proving is one call of Prove.
+type proving struct {
+	kept   *Kept
+	also   func(size int64) hash.Hash
+	accept func(l Line, sum string) bool
+	mu     sync.Mutex
+	proofs []Proof
+}
+
+// folder proves files of one folder; what cannot be proven is written anew.
+func (p *proving) folder(ctx context.Context, root *os.Root, names []string, buffer []byte) {
+	dir, err := root.OpenRoot(path.Dir(names[0]))
+	if err != nil {
+		return
 	}
-	return 0
+	defer func() { _ = dir.Close() }()
+	var proofs []Proof
+	for _, name := range names {
+		line, ok := p.kept.File(name)
+		if ctx.Err() != nil || !ok {
+			continue
+		}
+		if proof, ok := p.file(ctx, dir, line, buffer); ok {
+			proofs = append(proofs, proof)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proofs = append(p.proofs, proofs...)
+}
+
+func (p *proving) file(ctx context.Context, dir *os.Root, line Line, buffer []byte) (Proof, bool) {
+	file, err := openSealed(dir, line)
+	if err != nil {
+		return Proof{}, false
+	}
+	defer func() { _ = file.Close() }()
+	first, err := stampOf(int(file.Fd()), "")
+	if err != nil {
+		return Proof{}, false
+	}
+	sum, second, err := twoSums(reader{ctx, file}, line.Size, p.also, buffer)
+	if err != nil || sum != line.Sum || !p.accept(line, second) {
+		return Proof{}, false
+	}
+	return Proof{line.Path, first}, true
 }
 
 func twoSums(r io.Reader, size int64, also func(int64) hash.Hash, buffer []byte) (first, second string, err error) {
@@ -215,10 +238,10 @@ func twoSums(r io.Reader, size int64, also func(int64) hash.Hash, buffer []byte)
 	return hex.EncodeToString(sum.Sum(nil)), second, nil
 }
 
-// openSealed opens a file that still looks as it was sealed: its kind,
+// openSealed opens a file of a folder that still looks as it was sealed: its kind,
 // permissions, size, and us as its owner.
-func openSealed(root *os.Root, line Line) (*os.File, error) {
-	file, err := root.OpenFile(line.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+func openSealed(dir *os.Root, line Line) (*os.File, error) {
+	file, err := dir.OpenFile(path.Base(line.Path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +277,7 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 	}
 	defer func() { _ = to.Close() }()
 	return Parallel(ctx, func(ctx context.Context, put func([]Proof)) error {
-		for _, group := range byFolder(proofs) {
+		for _, group := range byFolder(proofs, func(p Proof) string { return p.Name }) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -273,95 +296,103 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 	})
 }
 
-func byFolder(proofs []Proof) [][]Proof {
-	var groups [][]Proof
+// byFolder groups what lies in the same folder.
+func byFolder[T any](list []T, name func(T) string) [][]T {
+	var groups [][]T
 	at := map[string]int{}
-	for _, p := range proofs {
-		dir := path.Dir(p.Name)
+	for _, item := range list {
+		dir := path.Dir(name(item))
 		i, ok := at[dir]
 		if !ok {
 			i = len(groups)
 			at[dir] = i
 			groups = append(groups, nil)
 		}
-		groups[i] = append(groups[i], p)
+		groups[i] = append(groups[i], item)
 	}
 	return groups
 }
 
 func (k *Kept) placeFolder(from, to *os.Root, group []Proof) error {
 	name := path.Dir(group[0].Name)
-	older, err := from.OpenRoot(name)
+	older, err := from.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return errors.Join(ErrShare, err)
 	}
 	defer func() { _ = older.Close() }()
-	dir, err := to.Open(name)
+	dir, err := to.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	for _, p := range group {
-		if err := k.place(older, dir, p); err != nil {
-			return fmt.Errorf("share %q: %w", p.Name, err)
+	given := make([]inode, len(group))
+	for i, p := range group {
+		if given[i], err = k.place(int(older.Fd()), int(dir.Fd()), p); err != nil {
+			return fmt.Errorf("share %q: %w", p.Name, errors.Join(ErrShare, err))
 		}
-	}
-	return nil
-}
-
-func (k *Kept) place(older *os.Root, dir *os.File, p Proof) error {
-	line, _ := k.File(p.Name)
-	line.Path = path.Base(p.Name)
-	file, err := openSealed(older, line)
-	if err != nil {
-		return errors.Join(ErrShare, err)
-	}
-	defer func() { _ = file.Close() }()
-	now, err := stampOf(file)
-	if err != nil || now != p.stat {
-		return errors.Join(ErrShare, err)
-	}
-	if err := k.give(file, dir, path.Base(p.Name), line.Mode); err != nil {
-		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.given[p.Name] = true
+	for i, p := range group {
+		k.given[p.Name] = given[i]
+	}
 	return nil
 }
 
-// give makes name in dir the content of file.
-func (k *Kept) give(file, dir *os.File, name string, mode fs.FileMode) error {
+// place shares one file between folders that are open. What a name leads to is
+// looked at once the new tree has it, and given up if it is not what was proven.
+func (k *Kept) place(older, dir int, p Proof) (inode, error) {
+	base := path.Base(p.Name)
+	line, _ := k.File(p.Name)
 	if !k.noClone.Load() {
-		err := cloneFile(file, dir, name, mode)
-		if err == nil {
+		fd, err := unix.Openat(older, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return inode{}, err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		if now, err := stampOf(fd, ""); err != nil || now != p.stat {
+			return inode{}, errors.Join(errNotSealed, err)
+		}
+		if err := cloneFile(fd, dir, base, line.Mode); err == nil {
+			now, err := stampOf(dir, base)
+			return inode{now.dev, now.ino}, err
+		}
+		k.noClone.Store(true)
+	}
+	if err := unix.Linkat(older, base, dir, base, 0); err != nil {
+		return inode{}, err
+	}
+	now, err := stampOf(dir, base)
+	if err != nil || now != p.stat {
+		return inode{}, errors.Join(errNotSealed, err, unix.Unlinkat(dir, base, 0))
+	}
+	return inode{now.dev, now.ino}, nil
+}
+
+// give makes name in the open folder dir the content of the open file.
+func (k *Kept) give(file, dir int, name string, mode fs.FileMode) error {
+	if !k.noClone.Load() {
+		if cloneFile(file, dir, name, mode) == nil {
 			return nil
 		}
 		k.noClone.Store(true)
 	}
-	err := unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(file.Fd())), int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
-	if err != nil {
-		return errors.Join(ErrShare, err)
-	}
-	return nil
+	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(file), dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // cloneFile makes a file of its own that shares the blocks of another, on file
 // systems that can (https://man7.org/linux/man-pages/man2/ioctl_ficlone.2.html).
-func cloneFile(file, dir *os.File, name string, mode fs.FileMode) error {
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+func cloneFile(file, dir int, name string, mode fs.FileMode) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	err = unix.IoctlFileClone(fd, int(file.Fd()))
+	err = unix.IoctlFileClone(fd, file)
 	if err == nil {
 		err = unix.Fchmod(fd, uint32(mode.Perm()))
 	}
-	if closeErr := unix.Close(fd); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return errors.Join(err, unix.Unlinkat(int(dir.Fd()), name, 0))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return errors.Join(err, unix.Unlinkat(dir, name, 0))
 	}
 	return nil
 }
@@ -383,24 +414,34 @@ func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (files, by
 	}
 	defer func() { _ = to.Close() }()
 	var shared, saved atomic.Int64
-	err = Parallel(ctx, func(ctx context.Context, put func(Line)) error {
-		for _, line := range lines {
+	err = Parallel(ctx, func(ctx context.Context, put func([]Line)) error {
+		for _, group := range byFolder(lines, func(l Line) string { return l.Path }) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			put(line)
+			put(group)
 		}
 		return nil
-	}, func(ctx context.Context, line Line, buffer []byte) error {
-		if ctx.Err() != nil {
-			return nil
+	}, func(ctx context.Context, group []Line, buffer []byte) error {
+		dir, err := to.OpenFile(path.Dir(group[0].Path), os.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
 		}
-		ok, err := k.replace(ctx, from, to, line, buffer)
-		if ok {
-			shared.Add(1)
-			saved.Add(line.Size)
+		defer func() { _ = dir.Close() }()
+		for _, line := range group {
+			if ctx.Err() != nil {
+				return nil
+			}
+			ok, err := k.replace(ctx, from, int(dir.Fd()), line, buffer)
+			if err != nil {
+				return fmt.Errorf("share %q: %w", line.Path, err)
+			}
+			if ok {
+				shared.Add(1)
+				saved.Add(line.Size)
+			}
 		}
-		return err
+		return nil
 	})
 	return shared.Load(), saved.Load(), err
 }
@@ -408,40 +449,35 @@ func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (files, by
 const temporary = ".hefring-shared-"
 
 // replace fails only when a half-done step could not be taken back.
-func (k *Kept) replace(ctx context.Context, from, to *os.Root, line Line, buffer []byte) (bool, error) {
+func (k *Kept) replace(ctx context.Context, from *os.Root, dir int, line Line, buffer []byte) (bool, error) {
 	name, ok := k.Same(line)
 	if !ok {
 		return false, nil
 	}
 	own, _ := k.File(name)
-	file, err := openSealed(from, own)
+	older, err := from.OpenRoot(path.Dir(name))
 	if err != nil {
 		return false, nil //nolint:nilerr // it stays as it is
+	}
+	defer func() { _ = older.Close() }()
+	file, err := openSealed(older, own)
+	if err != nil {
+		return false, nil //nolint:nilerr // as above
 	}
 	defer func() { _ = file.Close() }()
 	// What is shared is what was read just now, whatever the name leads to.
 	if sum, _, err := twoSums(reader{ctx, file}, own.Size, nil, buffer); err != nil || sum != line.Sum {
 		return false, nil //nolint:nilerr // it was tampered with
 	}
-	dir, err := to.Open(path.Dir(line.Path))
-	if err != nil {
-		return false, nil //nolint:nilerr // it stays as it is
-	}
-	defer func() { _ = dir.Close() }()
 	base := path.Base(line.Path)
 	beside := temporary + strconv.FormatInt(k.names.Add(1), 10)
-	if err := k.give(file, dir, beside, line.Mode); err != nil {
+	if err := k.give(int(file.Fd()), dir, beside, line.Mode); err != nil {
 		return false, nil //nolint:nilerr // as above
 	}
-	fd := int(dir.Fd())
-	err = unix.Renameat(fd, beside, fd, base)
+	err = unix.Renameat(dir, beside, dir, base)
 	// Renaming one name of a file to another of its names does nothing.
-	removeErr := unix.Unlinkat(fd, beside, 0)
-	switch {
-	case err != nil:
-		return false, errors.Join(fmt.Errorf("share %q: %w", line.Path, err), removeErr)
-	case removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist):
-		return true, fmt.Errorf("share %q: %w", line.Path, removeErr)
+	if removeErr := unix.Unlinkat(dir, beside, 0); !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
 	}
-	return true, nil
+	return err == nil, err
 }

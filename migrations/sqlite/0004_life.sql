@@ -82,7 +82,20 @@ ALTER TABLE distributions ADD COLUMN keep_platforms integer NOT NULL DEFAULT 0;
 -- What a task found, for the page that asked.
 ALTER TABLE tasks ADD COLUMN result text NOT NULL DEFAULT "";
 
+CREATE TABLE tokens (
+  id integer PRIMARY KEY AUTOINCREMENT,
+  user_id integer NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  name text NOT NULL,
+  hash text NOT NULL,
+  expires_at datetime NOT NULL,
+  used_at datetime,
+  created_at datetime NOT NULL
+);
+CREATE UNIQUE INDEX tokens_hash ON tokens (hash);
+CREATE UNIQUE INDEX tokens_name ON tokens (user_id, name);
+
 -- +goose Down
+DROP TABLE tokens;
 ALTER TABLE tasks DROP COLUMN result;
 ALTER TABLE distributions DROP COLUMN keep_platforms;
 ALTER TABLE upgrades DROP COLUMN rolled_back_at;

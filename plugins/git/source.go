@@ -157,7 +157,7 @@ func (s source) Build(ctx context.Context, env plugins.Env, v plugins.Version, d
 	if err != nil {
 		return plugins.Made{}, err
 	}
-	if err := s.inspect(ctx, dst); err != nil {
+	if err := s.inspect(ctx, dst, placed.same); err != nil {
 		return plugins.Made{}, err
 	}
 	if s.composer {
@@ -211,9 +211,17 @@ func (s source) materialise(ctx context.Context, p *materialiser, t tip, content
 	}})
 }
 
-// inspect refuses what would not work as a platform or is not for one.
-func (s source) inspect(ctx context.Context, dst string) error {
+// inspect refuses what would not work as a platform or is not for one; what an
+// older platform has was looked at then.
+func (s source) inspect(ctx context.Context, dst string, same []tree.Proof) error {
+	known := make(map[string]bool, len(same))
+	for _, p := range same {
+		known[p.Name] = true
+	}
 	err := tree.Walk(ctx, dst, s.limits, func(e tree.Entry) error {
+		if known[e.Path] {
+			return nil
+		}
 		pointer, err := plugins.IsLFSPointer(e)
 		if err != nil || !pointer {
 			return err

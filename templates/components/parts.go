@@ -148,9 +148,12 @@ type Option struct {
 // StepLog is one step of an upgrade with its lines.
 type StepLog struct {
 	Step  models.UpgradeStep
+	Kind  models.UpgradeKind // of the move
 	Over  bool // the upgrade has ended
 	Lines []models.TaskLine
 }
+
+func (s StepLog) title() string { return StepTitle(s.Kind, s.Step.Name) }
 
 func (s StepLog) status() Status { return StepStatus(s.Step.State, s.Over) }
 
@@ -177,7 +180,7 @@ func (s StepLog) message() string {
 	case s.Step.State == models.StepSkipped:
 		return "not needed"
 	default:
-		return StepHint(s.Step.Name)
+		return StepHint(s.Kind, s.Step.Name)
 	}
 }
 

@@ -364,8 +364,42 @@ func DecisionStatus(kind fleet.DecisionKind) Status {
 
 func unknown(word string) Status { return Status{"queued", word} }
 
-// StepTitle is what people call a step of an upgrade.
-func StepTitle(name models.StepName) string {
+// StepOrder lists the steps as a move of that kind takes them. What goes back to
+// content that is there already prepares it before it refuses a write.
+func StepOrder(kind models.UpgradeKind) []models.StepName {
+	if kind == models.KindRollback || kind == models.KindRestore {
+		return []models.StepName{
+			models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate, models.StepRebuild, models.StepProbe, models.StepReadOnly,
+			models.StepSwitch, models.StepConfirm, models.StepReopen, models.StepRetire,
+		}
+	}
+	return []models.StepName{
+		models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy, models.StepUpdate, models.StepRebuild, models.StepProbe,
+		models.StepSwitch, models.StepConfirm, models.StepReopen, models.StepRetire,
+	}
+}
+
+// StepTitle is what people call a step of a move.
+func StepTitle(kind models.UpgradeKind, name models.StepName) string {
+	switch {
+	case kind == models.KindRestore && name == models.StepCopy:
+		return "Load the backup"
+	case kind == models.KindRestore && name == models.StepDeploy:
+		return "Make the platform ready"
+	case kind == models.KindRollback && name == models.StepDeploy:
+		return "Make the old version ready"
+	case kind == models.KindRollback && name == models.StepProbe:
+		return "Probe the old version"
+	case kind == models.KindRestore && name == models.StepProbe:
+		return "Probe what was restored"
+	case kind == models.KindRollback && name == models.StepRetire:
+		return "Retire the newer one"
+	default:
+		return upgradeStepTitle(name)
+	}
+}
+
+func upgradeStepTitle(name models.StepName) string {
 	switch name {
 	case models.StepPreflight:
 		return "Preflight"
@@ -396,7 +430,30 @@ func StepTitle(name models.StepName) string {
 
 // StepHint says in a few words what a step will do, until it has something of
 // its own to say.
-func StepHint(name models.StepName) string {
+func StepHint(kind models.UpgradeKind, name models.StepName) string {
+	switch {
+	case kind == models.KindRollback && name == models.StepPreflight:
+		return "is what the upgrade left whole?"
+	case kind == models.KindRestore && name == models.StepPreflight:
+		return "archive, platform, disk"
+	case kind == models.KindRestore && name == models.StepCopy:
+		return "beside what runs"
+	case kind == models.KindRollback && name == models.StepCopy:
+		return "the kept one is used"
+	case kind == models.KindRollback && name == models.StepProbe:
+		return "does it answer?"
+	case kind == models.KindRestore && name == models.StepProbe:
+		return "does it answer?"
+	case kind == models.KindRollback && name == models.StepRetire:
+		return "what is dropped is backed up first"
+	case kind == models.KindRestore && name == models.StepRetire:
+		return "what was replaced is kept for a while"
+	default:
+		return upgradeStepHint(name)
+	}
+}
+
+func upgradeStepHint(name models.StepName) string {
 	switch name {
 	case models.StepPreflight:
 		return "modules, schema, disk, probe"

@@ -1,6 +1,7 @@
 package components
 
 import (
+	"slices"
 	"testing"
 
 	"hefring/internal/fleet"
@@ -42,7 +43,7 @@ func TestStatus_EveryState_HasWordAndShape(t *testing.T) {
 		shown(t, string(k), DecisionStatus(k))
 	}
 	for _, name := range models.Steps() {
-		if StepTitle(name) == string(name) || StepHint(name) == "" {
+		if StepTitle(models.KindUpgrade, name) == string(name) || StepHint(models.KindRestore, name) == "" || !slices.Contains(StepOrder(models.KindRollback), name) || !slices.Contains(StepOrder(""), name) {
 			t.Errorf("step %q has no title or hint", name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"hefring/internal/fleet"
@@ -44,8 +45,6 @@ type Rollback struct {
 }
 
 func (r Rollback) url(rest string) string { return fmt.Sprintf("/sites/%d%s", r.Plan.Site.ID, rest) }
-
-func (r Rollback) to() string { return components.ShortVersion(r.Plan.From, r.Plan.To) }
 
 // lost sums up the quote: how many rows of how many tables, and of how many
 // tables it cannot be told.
@@ -119,9 +118,6 @@ func heldUntil(s models.Site) string {
 	return "until " + s.HeldUntil.UTC().Format("2 Jan 2006, 15:04 UTC")
 }
 
-// holdDay is the first day that a hold may end on.
-func holdDay() string { return time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly) }
-
 // MoveTitle is what people call a move of a site.
 func MoveTitle(kind models.UpgradeKind) string {
 	switch kind {
@@ -162,11 +158,28 @@ func schedule(s models.Site) string {
 	if s.BackupEvery <= 0 {
 		return "No schedule. Back it up by hand, or set one in its settings."
 	}
-	text := "Every " + EveryText(s.BackupEvery)
+	text := "Every " + often(s.BackupEvery)
 	if s.BackupKeep > 0 {
 		text += "; the newest " + components.Figure(int64(s.BackupKeep)) + " of the schedule stay"
 	}
 	return text + "."
+}
+
+// often is an interval after the word every: 15 min, day.
+func often(every time.Duration) string {
+	text := EveryText(every)
+	if text == "1 hour" || text == "1 day" {
+		return text[2:]
+	}
+	return text
+}
+
+// cannotTell says of a table why its loss is not known.
+func cannotTell(t models.TableLoss) string {
+	if t.Why == "" {
+		return "Cannot tell"
+	}
+	return "Cannot tell: " + t.Why
 }
 
 // Every is an interval as it is typed; an empty number is never.
@@ -222,11 +235,11 @@ func (s SiteSettings) encryption() []components.Field {
 			{Value: string(models.HTTPSRequired), Label: "required: HTTP is sent to HTTPS"},
 		}}),
 		s.mark(components.Field{
-			ID: "certificate", Label: "Certificate", Value: s.Certificate, Mono: true, Optional: true, Placeholder: "/etc/letsencrypt/live/" + s.Row.URI + "/fullchain.pem",
+			ID: "certificate", Label: "Certificate", Value: s.Certificate, Mono: true, Placeholder: "/etc/letsencrypt/live/" + s.Row.URI + "/fullchain.pem",
 			Help: "Absolute file in PEM, with its chain. Renewed by the tool that made it.", When: "https", WhenValues: "on required",
 		}),
 		s.mark(components.Field{
-			ID: "certificate_key", Label: "Key", Value: s.CertificateKey, Mono: true, Optional: true, Placeholder: "/etc/letsencrypt/live/" + s.Row.URI + "/privkey.pem",
+			ID: "certificate_key", Label: "Key", Value: s.CertificateKey, Mono: true, Placeholder: "/etc/letsencrypt/live/" + s.Row.URI + "/privkey.pem",
 			Help: "Absolute file in PEM. Hefring never copies it.", When: "https", WhenValues: "on required",
 		}),
 	}
@@ -502,6 +515,18 @@ func ServerStatus(s models.DatabaseServer) components.Status {
 	}
 }
 
+// productName is what a server is, as far as it said so.
+func productName(s models.DatabaseServer) string {
+	switch {
+	case s.Engine != models.EngineMySQL || s.Version == "":
+		return components.EngineName(s.Engine)
+	case strings.Contains(strings.ToLower(s.Version), "mariadb"):
+		return "MariaDB"
+	default:
+		return "MySQL"
+	}
+}
+
 // hostText is where a server is found.
 func hostText(s models.DatabaseServer) string {
 	if s.Port == 0 || len(s.Host) > 0 && s.Host[0] == '/' {
@@ -578,17 +603,47 @@ func (d DatabaseForm) sites() []components.Field {
 // languages are langcodes of Drupal that a site may be installed in.
 func languages() []plugins.Option {
 	return []plugins.Option{
-		{Value: "", Label: "English"}, {Value: "ar", Label: "Arabic"}, {Value: "bg", Label: "Bulgarian"}, {Value: "ca", Label: "Catalan"},
-		{Value: "zh-hans", Label: "Chinese, simplified"}, {Value: "zh-hant", Label: "Chinese, traditional"}, {Value: "hr", Label: "Croatian"},
-		{Value: "cs", Label: "Czech"}, {Value: "da", Label: "Danish"}, {Value: "nl", Label: "Dutch"}, {Value: "et", Label: "Estonian"},
-		{Value: "fi", Label: "Finnish"}, {Value: "fr", Label: "French"}, {Value: "de", Label: "German"}, {Value: "el", Label: "Greek"},
-		{Value: "he", Label: "Hebrew"}, {Value: "hu", Label: "Hungarian"}, {Value: "is", Label: "Icelandic"}, {Value: "id", Label: "Indonesian"},
-		{Value: "ga", Label: "Irish"}, {Value: "it", Label: "Italian"}, {Value: "ja", Label: "Japanese"}, {Value: "ko", Label: "Korean"},
-		{Value: "lv", Label: "Latvian"}, {Value: "lt", Label: "Lithuanian"}, {Value: "nb", Label: "Norwegian Bokmål"}, {Value: "nn", Label: "Norwegian Nynorsk"},
-		{Value: "fa", Label: "Persian"}, {Value: "pl", Label: "Polish"}, {Value: "pt-br", Label: "Portuguese, Brazil"}, {Value: "pt-pt", Label: "Portuguese, Portugal"},
-		{Value: "ro", Label: "Romanian"}, {Value: "ru", Label: "Russian"}, {Value: "sr", Label: "Serbian"}, {Value: "sk", Label: "Slovak"},
-		{Value: "sl", Label: "Slovenian"}, {Value: "es", Label: "Spanish"}, {Value: "sv", Label: "Swedish"}, {Value: "tr", Label: "Turkish"},
-		{Value: "uk", Label: "Ukrainian"}, {Value: "vi", Label: "Vietnamese"},
+		{Value: "", Label: "English"},
+		{Value: "ar", Label: "Arabic"},
+		{Value: "bg", Label: "Bulgarian"},
+		{Value: "ca", Label: "Catalan"},
+		{Value: "zh-hans", Label: "Chinese, simplified"},
+		{Value: "zh-hant", Label: "Chinese, traditional"},
+		{Value: "hr", Label: "Croatian"},
+		{Value: "cs", Label: "Czech"},
+		{Value: "da", Label: "Danish"},
+		{Value: "nl", Label: "Dutch"},
+		{Value: "et", Label: "Estonian"},
+		{Value: "fi", Label: "Finnish"},
+		{Value: "fr", Label: "French"},
+		{Value: "de", Label: "German"},
+		{Value: "el", Label: "Greek"},
+		{Value: "he", Label: "Hebrew"},
+		{Value: "hu", Label: "Hungarian"},
+		{Value: "is", Label: "Icelandic"},
+		{Value: "id", Label: "Indonesian"},
+		{Value: "ga", Label: "Irish"},
+		{Value: "it", Label: "Italian"},
+		{Value: "ja", Label: "Japanese"},
+		{Value: "ko", Label: "Korean"},
+		{Value: "lv", Label: "Latvian"},
+		{Value: "lt", Label: "Lithuanian"},
+		{Value: "nb", Label: "Norwegian Bokmål"},
+		{Value: "nn", Label: "Norwegian Nynorsk"},
+		{Value: "fa", Label: "Persian"},
+		{Value: "pl", Label: "Polish"},
+		{Value: "pt-br", Label: "Portuguese, Brazil"},
+		{Value: "pt-pt", Label: "Portuguese, Portugal"},
+		{Value: "ro", Label: "Romanian"},
+		{Value: "ru", Label: "Russian"},
+		{Value: "sr", Label: "Serbian"},
+		{Value: "sk", Label: "Slovak"},
+		{Value: "sl", Label: "Slovenian"},
+		{Value: "es", Label: "Spanish"},
+		{Value: "sv", Label: "Swedish"},
+		{Value: "tr", Label: "Turkish"},
+		{Value: "uk", Label: "Ukrainian"},
+		{Value: "vi", Label: "Vietnamese"},
 	}
 }
 

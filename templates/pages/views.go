@@ -491,6 +491,9 @@ func (t Task) StepLogs() []components.StepLog {
 	logs := make([]components.StepLog, 0, len(t.Steps))
 	for _, step := range t.Steps {
 		log := components.StepLog{Step: step, Over: t.Task.State.Over()}
+		if t.Upgrade != nil {
+			log.Kind = t.Upgrade.Kind
+		}
 		for _, line := range t.Lines {
 			if line.Step == string(step.Name) {
 				log.Lines = append(log.Lines, line)

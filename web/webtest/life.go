@@ -337,7 +337,9 @@ func sampleLife(f *Fleet, back func(time.Duration) time.Time) {
 		CurrentSite: {
 			Upgrade: f.Moves[2], From: f.Plats[1], To: f.Plats[2], Until: back(-6 * 24 * time.Hour),
 			Loss: models.Loss{Since: back(2 * time.Hour), Tables: []models.TableLoss{
-				{Table: "node", Added: 2}, {Table: "node_field_data", Added: 2, Changed: 5}, {Table: "webform_submission", Added: 41, Removed: 1},
+				{Table: "node", Added: 2},
+				{Table: "node_field_data", Added: 2, Changed: 5},
+				{Table: "webform_submission", Added: 41, Removed: 1},
 				{Table: "key_value", Unknown: true, Why: "it has no column that grows"},
 			}},
 		},

@@ -22,7 +22,11 @@ type Copied struct {
 type Copier struct {
 	Name string                 // of the folder, in the log
 	Skip func(path string) bool // leaves paths out; nil: none
-	Log  Log
+	// Inside is a folder that the original lies in, and that nothing may lead out
+	// of, also when somebody swaps links into the way to it; "" when the way
+	// belongs to us.
+	Inside string
+	Log    Log
 }
 
 // Copy copies what is in src into dst, an existing folder of ours that holds
@@ -37,7 +41,7 @@ func (c Copier) Copy(ctx context.Context, src, dst string) (Copied, error) {
 	defer func() { _ = root.Close() }()
 	notes := notes{log: c.Log, part: c.Name}
 	t := &transfer{ctx: ctx, to: root, reflink: true}
-	walk := walker{ctx: ctx, skip: c.Skip, leftOut: notes.add, visit: t.item}
+	walk := walker{ctx: ctx, inside: c.Inside, skip: c.Skip, leftOut: notes.add, visit: t.item}
 	if err := walk.walk(src); err != nil {
 		if ctx.Err() != nil {
 			return t.done, context.Cause(ctx)
@@ -102,7 +106,7 @@ func (t *transfer) share(out, in *os.File) bool {
 	if !t.reflink {
 		return false
 	}
-	err := unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) //nolint:gosec // a descriptor
+	err := unix.IoctlFileClone(int(out.Fd()), int(in.Fd()))
 	switch {
 	case err == nil:
 		t.done.Shared++

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -55,6 +56,7 @@ func (i item) open() (*os.File, fs.FileInfo, error) {
 // passed over; no link is followed.
 type walker struct {
 	ctx     context.Context //nolint:containedctx // lives for one walk
+	inside  string          // Copier.Inside
 	skip    func(path string) bool
 	leftOut func(path, why string)
 	visit   func(item) error
@@ -62,7 +64,7 @@ type walker struct {
 }
 
 func (w *walker) walk(dir string) error {
-	top, err := os.OpenRoot(dir)
+	top, err := w.top(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -76,6 +78,22 @@ func (w *walker) walk(dir string) error {
 	}
 	w.owner = stat(info).Uid
 	return w.folder(top, "", 0)
+}
+
+func (w *walker) top(dir string) (*os.Root, error) {
+	if w.inside == "" {
+		return os.OpenRoot(dir)
+	}
+	way, err := filepath.Rel(w.inside, dir)
+	if err != nil {
+		return nil, err
+	}
+	around, err := os.OpenRoot(w.inside)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = around.Close() }()
+	return around.OpenRoot(way)
 }
 
 func (w *walker) folder(dir *os.Root, at string, depth int) error {
@@ -150,7 +168,7 @@ func (w *walker) below(i item, name string, depth int) error {
 	}
 	defer func() { _ = sub.Close() }()
 	if info, err := sub.Stat("."); err != nil || !os.SameFile(info, i.info) {
-		return nil //nolint:nilerr // it was swapped for another one just now
+		return nil // it was swapped for another one just now
 	}
 	return w.folder(sub, i.path, depth+1)
 }

@@ -73,3 +73,18 @@ func (t *Tail) EndsWith(mark string) bool {
 	text := bytes.TrimSpace(t.last)
 	return bytes.HasPrefix(text[bytes.LastIndexByte(text, '\n')+1:], []byte(mark))
 }
+
+// Source reads from R and remembers why that failed: what runs a program feeds it
+// until then, and the program takes it for the end.
+type Source struct {
+	R   io.Reader
+	Err error
+}
+
+func (s *Source) Read(p []byte) (int, error) {
+	n, err := s.R.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.Err = err
+	}
+	return n, err
+}

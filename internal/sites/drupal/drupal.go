@@ -30,6 +30,8 @@ type Drupal struct {
 	// Drush8 is the absolute path of the Drush for Drupal 7 platforms that have
 	// none of their own; "" when this server has none.
 	Drush8 string
+	// Times are the limits of Drush's commands; New sets the default ones.
+	Times Times
 
 	layout   sites.Layout
 	programs Programs
@@ -38,7 +40,7 @@ type Drupal struct {
 
 // New makes the Drupal side of the sites of a layout.
 func New(layout sites.Layout, programs Programs, engine database.Engine) *Drupal {
-	return &Drupal{layout: layout, programs: programs, engine: engine}
+	return &Drupal{Times: DefaultTimes(), layout: layout, programs: programs, engine: engine}
 }
 
 // Release is one site on one platform with one database.

@@ -1,6 +1,7 @@
 package drupal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (d *Drupal) Drush(r Release, out, err io.Writer) (*Drush, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	drush := &Drush{Times: DefaultTimes(), drupal: d, release: r, dialect: dialectOf(r.Platform), out: out, err: err}
+	drush := &Drush{Times: d.Times, drupal: d, release: r, dialect: dialectOf(r.Platform), out: out, err: err}
 	var failed error
 	if drush.dialect.seven {
 		drush.program, drush.shown, failed = d.findDrush8(r.Platform)
@@ -109,6 +110,10 @@ func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
 	if c.uri == "" {
 		c.uri = d.release.URI()
 	}
+	socket, err := d.socketOf(ctx)
+	if err != nil {
+		return run.Result{}, err
+	}
 	out, errs, done := d.dialect.streams(c)
 	res, err := d.drupal.programs.Run(ctx, run.Cmd{
 		Name: d.program,
@@ -124,7 +129,7 @@ func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
 		Stderr:  errs,
 		Timeout: c.limit,
 		Limits:  run.Limits{OutputBytes: answerBytes},
-		Sandbox: d.sandbox(),
+		Sandbox: d.sandbox(socket),
 		As:      d.drupal.owner(d.release),
 	})
 	done()
@@ -136,17 +141,43 @@ func (d *Drush) run(ctx context.Context, c call) (run.Result, error) {
 
 // sandbox shows the platform and the site. In the site's folder only content
 // can be changed: neither the settings nor the links that say what is served.
-func (d *Drush) sandbox() *run.Sandbox {
+// socket is that of its database server, "" when it has none.
+func (d *Drush) sandbox(socket string) *run.Sandbox {
 	l, id := d.drupal.layout, d.release.Site.ID
 	writable := []string{l.Temp(id), l.Databases(id), d.release.compiled(l)}
 	if d.release.Aside == "" {
 		writable = append(writable, l.Files(id), l.Private(id), l.Config(id))
 	}
+	shown := append([]string{d.release.Platform.Root, l.Dir(id)}, d.shown...)
+	if socket != "" && there(socket) {
+		shown = append(shown, socket)
+	}
 	return &run.Sandbox{
-		ReadOnly: append([]string{d.release.Platform.Root, l.Dir(id)}, d.shown...),
+		ReadOnly: shown,
 		Writable: writable,
 		Network:  run.NetworkHost,
 	}
+}
+
+// socketOf is the unix socket that the site reaches its database server by; "" when
+// there is none.
+func (d *Drush) socketOf(ctx context.Context) (string, error) {
+	if e := d.release.Database.Engine; e == "" || e == models.EngineSQLite {
+		return "", nil
+	}
+	connection, err := d.drupal.engine.PHP(ctx, d.release.Database)
+	if err != nil {
+		return "", err
+	}
+	if socket, _ := connection.Get("unix_socket").(string); socket != "" {
+		return socket, nil
+	}
+	host, _ := connection.Get("host").(string)
+	if !filepath.IsAbs(host) {
+		return "", nil
+	}
+	// PostgreSQL names the folder.
+	return filepath.Join(host, fmt.Sprintf(".s.PGSQL.%v", cmp.Or(connection.Get("port"), any(5432)))), nil
 }
 
 // explain makes an error that says what Drush complained about.

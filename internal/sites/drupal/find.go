@@ -41,20 +41,23 @@ const (
 	maxSites       = 2000      // of one docroot
 )
 
-var codePatterns = map[string]*regexp.Regexp{
-	"core/lib/Drupal.php":    regexp.MustCompile(`(?m)^\s*(?:public\s+)?const\s+VERSION\s*=\s*['"]([0-9][0-9A-Za-z.-]{0,30})['"]`),
-	"includes/bootstrap.inc": regexp.MustCompile(`(?m)^\s*define\(\s*['"]VERSION['"]\s*,\s*['"](7\.[0-9A-Za-z.-]{0,30})['"]\s*\)`),
-}
+var (
+	constPattern  = regexp.MustCompile(`(?m)^\s*(?:public\s+)?const\s+VERSION\s*=\s*['"]([0-9][0-9A-Za-z.-]{0,30})['"]`)
+	definePattern = regexp.MustCompile(`(?m)^\s*define\(\s*['"]VERSION['"]\s*,\s*['"](7\.[0-9A-Za-z.-]{0,30})['"]\s*\)`)
+)
 
 // CodeVersion is the version of Drupal whose code lies in a docroot, 7 or later;
 // models.NotFound says that there is none.
 func CodeVersion(docroot string) (string, error) {
-	for name, pattern := range codePatterns {
-		text, err := readHead(filepath.Join(docroot, name), codeBytes)
+	for _, place := range []struct {
+		file    string
+		pattern *regexp.Regexp
+	}{{"core/lib/Drupal.php", constPattern}, {"includes/bootstrap.inc", definePattern}} {
+		text, err := readHead(filepath.Join(docroot, place.file), codeBytes)
 		if err != nil {
 			continue
 		}
-		if found := pattern.FindSubmatch(text); found != nil {
+		if found := place.pattern.FindSubmatch(text); found != nil {
 			return string(found[1]), nil
 		}
 	}

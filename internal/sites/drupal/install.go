@@ -62,7 +62,7 @@ func (d *Drush) SetTitle(ctx context.Context, title string) error {
 	}
 	c := call{command: "config:set", options: []string{"--input-format=string", "-y"}, values: []string{"system.site", "name", title}, limit: d.Times.Ask}
 	if d.dialect.seven {
-		c.command, c.options, c.values = "variable:set", []string{"--exact"}, []string{"site_name", title}
+		c.command, c.options, c.values = evalCommand, nil, []string{`variable_set("site_name", ` + quote(title) + `);`}
 	}
 	_, err := d.run(ctx, c)
 	return err

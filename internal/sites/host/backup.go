@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"strconv"
@@ -37,6 +38,9 @@ func (h *Host) keep(ctx context.Context, r drupal.Release, b models.Backup, log 
 // keepFolders is keep with the folders that belong to the release's database.
 func (h *Host) keepFolders(ctx context.Context, r drupal.Release, b models.Backup, folders map[string]string, log upgrade.Log) (models.Backup, error) {
 	id := r.Site.ID
+	if !filepath.IsAbs(h.Backups) {
+		return b, errors.New("write backup: no folder is set for backups")
+	}
 	if b.URI == "" {
 		b.URI = r.Site.URI
 	}

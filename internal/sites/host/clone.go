@@ -240,21 +240,28 @@ func (c *cloning) update(ctx context.Context, drush *drupal.Drush, updates int, 
 	return err
 }
 
+// copied says what copyFolders copies.
+type copied struct {
+	folders map[string]string      // by the names of backup's parts; "" for none
+	skip    func(path string) bool // below the public files
+	inside  string                 // as in backup.Copier
+}
+
 // copyFolders copies folders to those of a new site in dir.
-func copyFolders(ctx context.Context, dir string, folders map[string]string, skip func(path string) bool, log upgrade.Log) error {
+func copyFolders(ctx context.Context, dir string, f copied, log upgrade.Log) error {
 	for _, name := range []string{backup.PartFiles, backup.PartPrivate, backup.PartConfig} {
 		to := filepath.Join(dir, name)
 		if err := os.Mkdir(to, 0o700); err != nil {
 			return fmt.Errorf("make folder %s: %w", name, err)
 		}
-		if folders[name] == "" {
+		if f.folders[name] == "" {
 			continue
 		}
-		copier := backup.Copier{Name: name, Log: log}
+		copier := backup.Copier{Name: name, Log: log, Inside: f.inside}
 		if name == backup.PartFiles {
-			copier.Skip = skip
+			copier.Skip = f.skip
 		}
-		done, err := copier.Copy(ctx, folders[name], to)
+		done, err := copier.Copy(ctx, f.folders[name], to)
 		if err != nil {
 			return err
 		}
@@ -327,9 +334,9 @@ func (o *siteOrigin) database(ctx context.Context, db models.Database) (database
 
 func (o *siteOrigin) files(ctx context.Context, dir string) error {
 	l, id := o.host.Layout, o.site.ID
-	return copyFolders(ctx, dir, map[string]string{
+	return copyFolders(ctx, dir, copied{skip: backup.Compiled, folders: map[string]string{
 		backup.PartFiles: l.Files(id), backup.PartPrivate: l.Private(id), backup.PartConfig: l.Config(id),
-	}, backup.Compiled, o.log)
+	}}, o.log)
 }
 
 // backupOrigin is the archive of a site.
@@ -417,7 +424,7 @@ func (o *foundOrigin) database(ctx context.Context, db models.Database) (databas
 }
 
 func (o *foundOrigin) files(ctx context.Context, dir string) error {
-	return copyFolders(ctx, dir, map[string]string{
+	return copyFolders(ctx, dir, copied{skip: notContent(o.outside), inside: o.found.Root, folders: map[string]string{
 		backup.PartFiles: o.outside.Public, backup.PartPrivate: o.outside.Private, backup.PartConfig: o.outside.Config,
-	}, notContent(o.outside), o.log)
+	}}, o.log)
 }

@@ -385,10 +385,11 @@ func (tr *traffic) write() {
 	// write is sent on it, and nobody but the visitor may repeat a write.
 	client := visitor()
 	client.Transport = &http.Transport{DisableKeepAlives: true}
+	began := time.Now().UnixNano()
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
 	for n := 0; tr.running(); n++ {
-		text := fmt.Sprintf("line %d of a writer.", n)
+		text := fmt.Sprintf("line %d of the writer %d.", n, began)
 		a, err := tr.site.ask(client, http.MethodPost, "/node/2/comment", url.Values{"body": {text}})
 		tr.mu.Lock()
 		switch {

@@ -106,9 +106,20 @@ func (h *Host) open(ctx context.Context, r drupal.Release, want expected, log up
 	}
 	fact, err := h.probe(ctx, r.Site, "current", r.Docroot(), want)
 	if err != nil {
-		return err
+		return errors.Join(err, h.shut(context.WithoutCancel(ctx), r.Site))
 	}
 	log.Printf(models.LevelInfo, "%s answers %s", h.URL(r.Site), fact)
+	return nil
+}
+
+// shut takes a site that did not come to life off the web again.
+func (h *Host) shut(ctx context.Context, site models.Site) error {
+	if err := h.Web.RemoveSite(ctx, site.ID); err != nil {
+		return err
+	}
+	if err := os.Remove(h.Layout.Current(site.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("take %s off the web: %w", site.URI, err)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -315,6 +316,40 @@ func TestHost_Clone_KilledAtEachLine_EndsWhole(t *testing.T) {
 	f.whole("10.5.8", []string{"site.sqlite"}, f.from)
 }
 
+func TestHost_Clone_Cancelled_MayBeRepeated(t *testing.T) {
+	t.Parallel()
+	f := site(t, tidepool.V1058)
+	c := f.fresh(t, tidepool.V1062)
+	for _, at := range []string{"copy", "update"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		log := &stopper{record: &record{}, at: at, stop: func() { cancel(errCancelled) }}
+		if _, err := c.host.Clone(ctx, models.Origin{Site: &f.site}, c.site, c.from, log); !errors.Is(err, errCancelled) {
+			t.Errorf("cancelled at %s it gave %v", at, err)
+		}
+		cancel(nil)
+		if _, err := os.Lstat(c.layout.Current(c.site.ID)); !errors.Is(err, fs.ErrNotExist) {
+			t.Error("half a site is served")
+		}
+	}
+	c.clone(models.Origin{Site: &f.site})
+	c.whole("10.6.2", []string{"site.sqlite"}, c.from)
+	f.whole("10.5.8", []string{"site.sqlite"}, f.from)
+}
+
+// stopper is a log that calls stop at a step.
+type stopper struct {
+	*record
+	at   string
+	stop func()
+}
+
+func (l *stopper) Step(name string) {
+	l.record.Step(name)
+	if name == l.at {
+		l.stop()
+	}
+}
+
 func TestHost_Backup_KilledAtEachLine_LeavesOneFile(t *testing.T) {
 	t.Parallel()
 	f := site(t, tidepool.V1058)
@@ -323,7 +358,7 @@ func TestHost_Backup_KilledAtEachLine_LeavesOneFile(t *testing.T) {
 	if kills := f.butcher(chore{Kind: "backup", Site: f.site, Platform: f.from, Backup: b}, 1); kills < 4 {
 		t.Errorf("it was killed only %d times", kills)
 	}
-	left := names(t, filepath.Join(f.Base, "backups", fmt.Sprint(f.site.ID)))
+	left := names(t, filepath.Join(f.Base, "backups", strconv.FormatInt(f.site.ID, 10)))
 	if len(left) != 1 || strings.HasSuffix(left[0], ".part") {
 		t.Errorf("left %v", left)
 	}

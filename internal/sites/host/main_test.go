@@ -17,6 +17,7 @@ import (
 	"hefring/internal/platforms"
 	"hefring/internal/run"
 	"hefring/internal/sites"
+	"hefring/internal/sites/database"
 	"hefring/internal/sites/database/sqlite"
 	"hefring/internal/sites/drupal"
 	"hefring/internal/sites/host"
@@ -107,11 +108,15 @@ type server struct {
 	place
 	layout    sites.Layout
 	runner    *run.Runner
-	engine    *sqlite.Engine
+	engine    database.Engine
 	drupal    *drupal.Drupal
 	web       *webserver.Server
 	platforms *platforms.Store
 	host      *host.Host
+
+	// parent is the server whose platforms and numbers of sites this one shares; it
+	// differs in where its sites' databases are. nil: it has its own.
+	parent *server
 
 	mu        sync.Mutex
 	built     map[string]models.Platform
@@ -187,6 +192,9 @@ func serve(t *testing.T) *server {
 // platform gives a version of the fixture as a sealed platform.
 func (s *server) platform(t *testing.T, version string) models.Platform {
 	t.Helper()
+	if s.parent != nil {
+		return s.parent.platform(t, version)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p, built := s.built[version]; built {

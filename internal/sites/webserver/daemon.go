@@ -85,10 +85,13 @@ func (d *daemon) goBack(ctx context.Context, previous, failed string) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if previous == "" {
-		return errors.Join(d.tree.leave(), d.tree.forget(), d.letGo(ctx), d.tree.prune(""))
+		return errors.Join(os.Remove(d.tree.link), d.tree.prune(""))
 	}
 	if err := errors.Join(d.tree.use(previous), d.tree.forget()); err != nil {
 		return err
+	}
+	if previous == emptyVersion {
+		return errors.Join(d.letGo(ctx), d.tree.prune(previous))
 	}
 	if err := d.bring(ctx, previous); err != nil {
 		return err

@@ -3,9 +3,7 @@ package webserver
 import (
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -229,7 +227,7 @@ func execute(templates *template.Template, name string, f facts) (string, error)
 func (s *Server) sites() (siteList, error) {
 	sites := siteList{}
 	link := s.nginx().tree.link
-	if _, err := os.Lstat(link); errors.Is(err, fs.ErrNotExist) {
+	if version, err := s.nginx().tree.current(); err == nil && (version == "" || version == emptyVersion) {
 		return sites, nil
 	}
 	var list []Vhost

@@ -170,11 +170,11 @@ func (s *Server) Mend(ctx context.Context) (mended bool, err error) {
 	if s.cfg.Dir == "" || s.resting() || s.well(ctx) {
 		return false, nil
 	}
-	err = s.locked(ctx, func() error {
-		if s.resting() || s.well(ctx) { // a change was under way
+	err = s.locked(ctx, func(undone bool) error {
+		if s.resting() {
 			return nil
 		}
-		mended = true
+		mended = undone || !s.well(ctx) // it is well if a change was under way
 		return s.keep(ctx)
 	})
 	return mended && err == nil, err
@@ -189,8 +189,8 @@ func (s *Server) resting() bool {
 	if _, err := os.Lstat(s.path("run", stoppedFile)); err == nil {
 		return true
 	}
-	_, err := os.Lstat(s.nginx().tree.link)
-	return err != nil
+	version, err := s.nginx().tree.current()
+	return err != nil || version == "" || version == emptyVersion
 }
 
 // Stop ends both daemons. Requests that are running may finish. The system's own
@@ -199,7 +199,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.cfg.Mode == ModeSystem {
 		return nil
 	}
-	return s.locked(ctx, func() error {
+	return s.locked(ctx, func(bool) error {
 		if err := os.WriteFile(s.path("run", stoppedFile), nil, 0o600); err != nil {
 			return fmt.Errorf("note that the web server is stopped: %w", err)
 		}
@@ -238,7 +238,7 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 // change alters the set of sites and brings the daemons to it. The set is kept
 // only if nginx takes it and answers with it.
 func (s *Server) change(ctx context.Context, alter func(siteList) error) error {
-	return s.locked(ctx, func() error {
+	return s.locked(ctx, func(bool) error {
 		before, err := s.sites()
 		if err != nil {
 			return err
@@ -307,8 +307,9 @@ func (s *Server) applyPHP(ctx context.Context, account *account, sites siteList)
 	return s.tidyGates()
 }
 
-// locked makes the folders, waits for its turn and calls fn.
-func (s *Server) locked(ctx context.Context, fn func() error) (err error) {
+// locked makes the folders, waits for its turn and calls fn, which is told whether
+// a change that a kill had cut short was undone.
+func (s *Server) locked(ctx context.Context, fn func(undone bool) error) (err error) {
 	if err := s.checkConfig(); err != nil {
 		return err
 	}
@@ -323,12 +324,30 @@ func (s *Server) locked(ctx context.Context, fn func() error) (err error) {
 	if err := flock(ctx, lock, syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("wait for web server's lock: %w", err)
 	}
+	undone, err := s.undo()
+	if err != nil {
+		return err
+	}
+	return fn(undone)
+}
+
+// undo goes back from configurations that were never proven. The system's daemons
+// find an empty one where there was none.
+func (s *Server) undo() (undone bool, err error) {
 	for _, d := range []*daemon{s.nginx(), s.php()} {
-		if err := d.tree.undo(); err != nil {
-			return err
+		back, err := d.tree.undo()
+		if err != nil {
+			return false, err
+		}
+		undone = undone || back
+		if d.system == nil {
+			continue
+		}
+		if err := d.tree.begin(); err != nil {
+			return false, err
 		}
 	}
-	return fn()
+	return undone, nil
 }
 
 func (s *Server) checkConfig() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"hefring/internal/run"
 	"hefring/models"
@@ -77,17 +78,26 @@ func (s *Server) TestSystem(ctx context.Context) error {
 // bringSystem lets the system's daemon test the whole of its configuration, then
 // reloads it, and believes it only when it answers with that version.
 func (d *daemon) bringSystem(ctx context.Context, version string) error {
-	if d.settledSystem(ctx, version) {
+	if d.says(ctx, version) {
 		return nil
 	}
 	if err := d.testSystem(ctx); err != nil {
+		return err
+	}
+	before, err := d.everyWorker()
+	if err != nil {
 		return err
 	}
 	if err := d.command(ctx, d.system.reload); err != nil {
 		return models.Wrapf(models.Unavailable, err, "The system's %s cannot be reloaded with %q: %s. Look at: systemctl status %s",
 			d.name, strings.Join(d.system.reload, " "), lastLine(err), d.name)
 	}
-	taken, err := d.within(ctx, d.system.server.patience, func() (bool, error) { return d.settledSystem(ctx, version), nil })
+	taken, err := d.within(ctx, d.system.server.patience, func() (bool, error) {
+		if !d.says(ctx, version) {
+			return false, nil
+		}
+		return d.relieved(before)
+	})
 	if err != nil {
 		return err
 	}
@@ -99,15 +109,45 @@ func (d *daemon) bringSystem(ctx context.Context, version string) error {
 	return nil
 }
 
-// settledSystem asks more than once: right after a reload an old worker may
-// still take a request.
-func (d *daemon) settledSystem(ctx context.Context, version string) bool {
-	for range 3 {
-		if !d.says(ctx, version) {
-			return false
+// everyWorker lists the workers of all such daemons on the machine that take
+// requests; which of them are the system's is not known before they are relieved.
+func (d *daemon) everyWorker() (map[int]process, error) {
+	list, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	workers := map[int]process{}
+	for _, p := range list {
+		if strings.HasPrefix(p.title, d.worker) && !strings.HasSuffix(p.title, "is shutting down") {
+			workers[p.pid] = p
 		}
 	}
-	return true
+	return workers, nil
+}
+
+// relieved tells whether none of the workers from before a reload takes requests
+// any more where their master has made new ones. php-fpm ends all of them before
+// it answers anew.
+func (d *daemon) relieved(before map[int]process) (bool, error) {
+	if d.reload != syscall.SIGHUP {
+		return true, nil
+	}
+	now, err := d.everyWorker()
+	if err != nil {
+		return false, err
+	}
+	renewed := map[int]bool{}
+	for pid, p := range now {
+		if _, old := before[pid]; !old {
+			renewed[p.parent] = true
+		}
+	}
+	for pid, p := range now {
+		if _, old := before[pid]; old && renewed[p.parent] {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (d *daemon) testSystem(ctx context.Context) error {
@@ -120,7 +160,7 @@ func (d *daemon) testSystem(ctx context.Context) error {
 
 // letGo makes the system's daemon run without our part again, as far as it can.
 func (d *daemon) letGo(ctx context.Context) error {
-	if d.system == nil || d.testSystem(ctx) != nil {
+	if d.testSystem(ctx) != nil {
 		return nil
 	}
 	return d.command(ctx, d.system.reload)
@@ -164,7 +204,7 @@ func (d *daemon) systemStatus(ctx context.Context) DaemonStatus {
 	if err != nil {
 		return DaemonStatus{Message: err.Error()}
 	}
-	if version == "" || !d.says(ctx, version) {
+	if version == "" || version == emptyVersion || !d.says(ctx, version) {
 		return DaemonStatus{Message: fmt.Sprintf("The system's %s does not answer with Hefring's configuration. Is %q in its configuration, and does it run? See: systemctl status %s", d.name, d.system.include, d.name)}
 	}
 	return DaemonStatus{Current: true}

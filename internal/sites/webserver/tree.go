@@ -32,7 +32,9 @@ type tree struct{ link string }
 
 const (
 	keySuffix = ".key"  // of files that nobody else may read
-	noVersion = "-none" // what a tree that had no version goes back to
+	// emptyVersion is the folder before there is any configuration: php-fpm does
+	// not start when a folder that it is to include is missing.
+	emptyVersion = "empty"
 )
 
 func (t tree) folder(version string) string { return t.link + "-" + version }
@@ -139,11 +141,7 @@ func (t tree) note(previous string) error {
 	if err := t.forget(); err != nil {
 		return err
 	}
-	target := noVersion
-	if previous != "" {
-		target = filepath.Base(t.folder(previous))
-	}
-	if err := os.Symlink(target, t.back()); err != nil {
+	if err := os.Symlink(filepath.Base(t.folder(previous)), t.back()); err != nil {
 		return fmt.Errorf("note configuration to go back to: %w", err)
 	}
 	return syncDir(filepath.Dir(t.link))
@@ -157,32 +155,32 @@ func (t tree) forget() error {
 	return nil
 }
 
-// undo goes back from a version that was never proven.
-func (t tree) undo() error {
+// undo goes back from a version that was never proven, and tells whether there
+// was one.
+func (t tree) undo() (undone bool, err error) {
 	target, err := os.Readlink(t.back())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read configuration to go back to: %w", err)
+		return false, fmt.Errorf("read configuration to go back to: %w", err)
 	}
-	if target == noVersion {
-		err = t.leave()
-	} else {
-		err = t.use(strings.TrimPrefix(target, filepath.Base(t.link)+"-"))
+	if err := t.use(strings.TrimPrefix(target, filepath.Base(t.link)+"-")); err != nil {
+		return false, err
 	}
-	if err != nil {
-		return err
-	}
-	return t.forget()
+	return true, t.forget()
 }
 
-// leave puts no version in force.
-func (t tree) leave() error {
-	if err := os.Remove(t.link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove configuration: %w", err)
+// begin puts the empty version in force where there is none.
+func (t tree) begin() error {
+	version, err := t.current()
+	if err != nil || version != "" {
+		return err
 	}
-	return nil
+	if err := makeFolder(t.folder(emptyVersion), 0o755); err != nil {
+		return err
+	}
+	return t.use(emptyVersion)
 }
 
 func (t tree) back() string { return t.link + ".back" }
@@ -193,6 +191,7 @@ func (t tree) prune(version string) error {
 	if err != nil {
 		return fmt.Errorf("remove old configuration: %w", err)
 	}
+	old = append(old, t.link+".new")
 	for _, folder := range old {
 		if folder == t.folder(version) {
 			continue

@@ -65,6 +65,7 @@ const (
 	codeEngineError    = 1030
 	codeTooMany        = 1040
 	codeNoDatabase     = 1049
+	codeSyntax         = 1064
 	codeTableFull      = 1114
 	codeNoGrant        = 1141
 	codeLockWait       = 1205
@@ -106,15 +107,12 @@ func codeOf(err error) int {
 
 // explain says what a failure means where a person can act on it.
 func explain(verb string, server models.DatabaseServer, name string, err error) error {
-	if models.CodeOf(err) != "" && models.CodeOf(err) != models.Unavailable {
+	if models.CodeOf(err) != "" {
 		return err
 	}
 	unavailable := func(format string, args ...any) error {
 		return models.Wrapf(models.Unavailable, err, format, args...)
 	}
-	// Some errors have a message already; that of a client program's time limit
-	// is not told by its code.
-	known := models.CodeOf(err) != ""
 	switch code := codeOf(err); {
 	case code == codeDiskFull, code == codeTableFull, errors.Is(err, syscall.ENOSPC), code == 3,
 		(code == codeWriteFailed || code == codeEngineError) && strings.Contains(err.Error(), "28"):
@@ -129,8 +127,6 @@ func explain(verb string, server models.DatabaseServer, name string, err error) 
 		return models.Wrapf(models.NotFound, err, "The database %s is not on %s. Restore it from a backup.", name, server.Name)
 	case code == codeLockWait:
 		return unavailable("The database %s on %s stayed locked by another session. End that session, then try again.", name, server.Name)
-	case known:
-		return err
 	case code == codeNoServer, code == codeNoServerSocket, errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EHOSTUNREACH), dialFailed(err):
 		return unavailable("%s does not answer at %s. Start the database server, or correct its address.", server.Name, server.Host)
 	case code == codeGone, code == codeLost, code == 1053, code == 1927, errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

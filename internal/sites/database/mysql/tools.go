@@ -82,8 +82,8 @@ func (e *Engine) load(ctx context.Context, server models.DatabaseServer, name st
 		_, err := e.runner.Run(ctx, run.Cmd{Name: program, Args: args, Env: env, Stdin: r, Timeout: longTime, Root: true})
 		return err
 	})
-	if err == nil && !whole {
-		err = models.Errorf(models.Invalid, "What was to be loaded into %s is not a whole dump. The backup is damaged or was cut short; choose another.", name)
+	if err == nil && !whole || isCode(err, codeSyntax) {
+		return models.Wrapf(models.Invalid, err, "What was to be loaded into %s is not a whole dump. The backup is damaged or was cut short; choose another.", name)
 	}
 	return err
 }

@@ -174,10 +174,14 @@ func (e *Engine) restore(ctx context.Context, server models.DatabaseServer, name
 	if err != nil {
 		return err
 	}
+	source := &database.Source{R: r}
 	_, err = e.runner.Run(ctx, run.Cmd{
 		Name: program, Args: []string{"--format=custom", "--no-owner", "--no-privileges", "--no-tablespaces", "--exit-on-error", "--no-password", "--dbname="},
-		Env: environment(server, name), Stdin: r, Timeout: longTime, Root: true,
+		Env: environment(server, name), Stdin: source, Timeout: longTime, Root: true,
 	})
+	if source.Err != nil {
+		return fmt.Errorf("read the dump: %w", source.Err)
+	}
 	return err
 }
 

@@ -523,7 +523,7 @@ func (e *Engine) replace(ctx context.Context, place database.Place, fill func(co
 
 func mustExist(ctx context.Context, conn *pgx.Conn, place database.Place) error {
 	var found bool
-	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname IN ($1, $1 || $2))", place.Name, unfinished).Scan(&found); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname IN ($1::text, $1::text || $2::text))", place.Name, unfinished).Scan(&found); err != nil {
 		return err
 	}
 	if !found {

@@ -81,7 +81,7 @@ final class Installer {
   private function saveConfiguration(string $profile, array $enabled, string $site_name, string $locale): void {
     $db = $this->kernel->database();
     (new Config($db, 'core.extension'))->setData(['module' => $enabled, 'theme' => ['tide' => 0], 'profile' => $profile])->save();
-    (new Config($db, 'system.site'))->setData(['uuid' => bin2hex(random_bytes(16)), 'name' => $site_name, 'langcode' => $locale])->save();
+    (new Config($db, 'system.site'))->setData(['uuid' => bin2hex(random_bytes(16)), 'name' => $site_name, 'langcode' => $locale, 'default_langcode' => $locale])->save();
     (new Config($db, 'system.theme'))->setData(['default' => 'tide', 'admin' => 'tide'])->save();
     (new KeyValueStore($db, 'state'))->set('install_time', time());
   }

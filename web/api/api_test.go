@@ -1,0 +1,224 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/web/api"
+)
+
+// fake answers for one user, one site and one platform. What a test does not
+// expect to be called is nil and panics.
+type fake struct {
+	api.Fleet
+
+	by, did string
+	err     error
+}
+
+const good = "hefring_good"
+
+func (f *fake) UseToken(_ context.Context, token string) (models.User, error) {
+	if token != good {
+		return models.User{}, models.Errorf(models.Forbidden, "This token is not known.")
+	}
+	return models.User{ID: 1, Name: "ada"}, nil
+}
+
+func (f *fake) SiteNamed(_ context.Context, uri string) (models.Site, error) {
+	if uri != "museum.example.org" {
+		return models.Site{}, models.Errorf(models.NotFound, "There is no site %s.", uri)
+	}
+	return models.Site{ID: 7, URI: uri, PlatformID: 3}, nil
+}
+
+func (f *fake) PlatformNamed(_ context.Context, name string) (models.Platform, error) {
+	if name != "thunder-a1" {
+		return models.Platform{}, models.Errorf(models.NotFound, "There is no platform %s.", name)
+	}
+	return models.Platform{ID: 3, Name: name}, nil
+}
+
+func (f *fake) Sites(context.Context, fleet.Filter) ([]fleet.SiteRow, int, error) {
+	target := &models.Platform{ID: 4, Name: "thunder-b2"}
+	row := fleet.SiteRow{Site: models.Site{ID: 7, URI: "museum.example.org", State: models.SiteEnabled, PlatformID: 3}, Platform: models.Platform{Name: "thunder-a1"}, Target: target}
+	return []fleet.SiteRow{row}, 1, nil
+}
+
+func (f *fake) SiteURL(s models.Site) string { return "http://" + s.URI + "/" }
+
+func (f *fake) task(by, what string) (models.Task, error) {
+	f.by, f.did = by, what
+	return models.Task{ID: 12, Kind: models.TaskBackup, State: models.TaskQueued}, f.err
+}
+
+func (f *fake) BackupSite(_ context.Context, by string, id int64, note string, _ bool) (models.Task, error) {
+	return f.task(by, "backup "+note)
+}
+
+func (f *fake) ConfigureSite(_ context.Context, by string, _ int64, in fleet.SiteSettings) (models.Task, error) {
+	return f.task(by, "configure "+strings.Join(in.Aliases, ",")+" "+in.CronEvery.String())
+}
+
+func (f *fake) CreateSite(_ context.Context, by string, in fleet.NewSite) (models.Site, error) {
+	f.by, f.did = by, "install "+in.URI+" "+in.Profile+" "+in.Once
+	return models.Site{ID: 8, URI: in.URI}, f.err
+}
+
+func (f *fake) SubjectTasks(context.Context, []models.Subject, int) ([]models.Task, error) {
+	return []models.Task{{ID: 13, Kind: models.TaskInstall}}, nil
+}
+
+func (f *fake) Task(context.Context, int64) (models.Task, error) { return models.Task{ID: 12}, nil }
+
+func (f *fake) Lines(_ context.Context, _, after int64, _ int) ([]models.TaskLine, error) {
+	return []models.TaskLine{{ID: after + 1, Text: "one"}, {ID: after + 2, Text: "two"}}, nil
+}
+
+// ask sends a request with the good token and gives status and answer.
+func ask(t *testing.T, f *fake, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, api.Prefix+path, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+good)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Idempotency-Key", "k1")
+	w := httptest.NewRecorder()
+	api.New(f, nil, "test").ServeHTTP(w, r)
+	var answer map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		t.Fatalf("%s %s: %d %q", method, path, w.Code, w.Body)
+	}
+	return w.Code, answer
+}
+
+func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
+	handler := api.New(&fake{}, nil, "test")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
+	var document struct {
+		OpenAPI string `json:"openapi"`
+		Paths   map[string]map[string]struct {
+			ID      string `json:"operationId"`
+			Summary string `json:"summary"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || !strings.HasPrefix(document.OpenAPI, "3.1") {
+		t.Fatalf("no description of OpenAPI 3.1: %v %.200s", err, w.Body)
+	}
+	operations := 0
+	names := strings.NewReplacer("{site}", "museum.example.org", "{platform}", "thunder-a1", "{other}", "thunder-b2", "{database}", "main", "{backup}", "1", "{task}", "1")
+	for path, methods := range document.Paths {
+		for method, o := range methods {
+			operations++
+			if o.ID == "" || o.Summary == "" {
+				t.Errorf("%s %s says nothing of itself", method, path)
+			}
+			for _, token := range []string{"", "Bearer hefring_bad", "Basic " + good, good} {
+				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?confirm=x", nil)
+				r.Header.Set("Authorization", token)
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r) // anything but UseToken panics
+				if w.Code != http.StatusUnauthorized && w.Code != http.StatusBadRequest && w.Code != http.StatusUnprocessableEntity {
+					t.Errorf("%s %s without a token: %d", method, path, w.Code)
+				}
+			}
+		}
+	}
+	if operations < 35 {
+		t.Errorf("%d operations are described", operations)
+	}
+}
+
+func TestNew_ListSites(t *testing.T) {
+	code, answer := ask(t, &fake{}, "GET", "/sites?limit=10", "")
+	if code != http.StatusOK || answer["total"] != 1.0 {
+		t.Fatalf("%d %v", code, answer)
+	}
+	site := answer["items"].([]any)[0].(map[string]any) //nolint:forcetypeassert // a test may panic
+	for key, want := range map[string]any{"uri": "museum.example.org", "url": "http://museum.example.org/", "upgrade_target": "thunder-b2"} {
+		if site[key] != want {
+			t.Errorf("%s is %v", key, site[key])
+		}
+	}
+	if code, _ := ask(t, &fake{}, "GET", "/sites?limit=100000", ""); code != http.StatusUnprocessableEntity {
+		t.Errorf("a limit of 100000: %d", code)
+	}
+}
+
+func TestNew_StartsWork(t *testing.T) {
+	for _, c := range []struct{ method, path, body, did string }{
+		{"POST", "/sites/museum.example.org/backups", `{"note":"fair"}`, "backup fair"},
+		{"PUT", "/sites/museum.example.org/settings", `{"aliases":["a.org","b.org"],"cron_seconds":3600}`, "configure a.org,b.org 1h0m0s"},
+		{"POST", "/sites", `{"uri":"new.example.org","platform":"thunder-a1"}`, "install new.example.org standard api ada k1"},
+	} {
+		f := &fake{}
+		code, answer := ask(t, f, c.method, c.path, c.body)
+		if code != http.StatusAccepted || answer["task"] == nil || f.did != c.did || f.by != "ada" {
+			t.Errorf("%s %s: %d %v, did %q for %q", c.method, c.path, code, answer, f.did, f.by)
+		}
+	}
+}
+
+func TestNew_Problems_AreRFC9457(t *testing.T) {
+	path := "/sites/museum.example.org/backups"
+	for _, c := range []struct {
+		path, body string
+		err        error
+		code       int
+		detail     string
+	}{
+		{path, `{}`, models.Errorf(models.Conflict, "It is being worked on."), http.StatusConflict, "It is being worked on."},
+		{path, `{}`, models.InvalidField("note", "Use less."), http.StatusUnprocessableEntity, ""},
+		{path, `{}`, models.Errorf(models.Unavailable, "The disk is full."), http.StatusServiceUnavailable, "The disk is full."},
+		{path, `{}`, errors.New("secret of the house"), http.StatusInternalServerError, "Something failed inside Hefring. Its log has the details."},
+		{path, `{"note":5}`, nil, http.StatusUnprocessableEntity, ""},
+		{path, `{"unknown":5}`, nil, http.StatusUnprocessableEntity, ""},
+		{path, `{`, nil, http.StatusBadRequest, ""},
+		{path, `{"note":"` + strings.Repeat("x", 2<<20) + `"}`, nil, http.StatusRequestEntityTooLarge, ""},
+		{"/sites/none.example.org/backups", `{}`, nil, http.StatusNotFound, "There is no site none.example.org."},
+	} {
+		code, answer := ask(t, &fake{err: c.err}, "POST", c.path, c.body)
+		if code != c.code || c.detail != "" && answer["detail"] != c.detail || answer["status"] != float64(c.code) {
+			t.Errorf("%.60s: %d %.300v", c.body, code, answer)
+		}
+		if text, _ := answer["detail"].(string); strings.Contains(text, "secret") {
+			t.Errorf("an inner failure is told: %v", answer)
+		}
+	}
+	_, answer := ask(t, &fake{err: models.InvalidField("note", "Use less.")}, "POST", path, `{}`)
+	details, _ := answer["errors"].([]any)
+	if len(details) != 1 || details[0].(map[string]any)["location"] != "body.note" { //nolint:forcetypeassert // a test may panic
+		t.Errorf("the field is not named: %v", answer)
+	}
+}
+
+func TestNew_TaskLog_ReadsOn(t *testing.T) {
+	_, answer := ask(t, &fake{}, "GET", "/tasks/12/log?after=40", "")
+	if answer["next"] != 42.0 {
+		t.Errorf("next is %v", answer["next"])
+	}
+}
+
+// A client that sends nothing must not hold a request open for ever; the limits
+// of the HTTP server see to that, and a body that breaks off is refused.
+func TestNew_BrokenBody(t *testing.T) {
+	body, w := io.Pipe()
+	_ = w.CloseWithError(errors.New("gone"))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, api.Prefix+"/sites/museum.example.org/backups", body)
+	r.Header.Set("Authorization", "Bearer "+good)
+	answer := httptest.NewRecorder()
+	begin := time.Now()
+	api.New(&fake{}, nil, "test").ServeHTTP(answer, r)
+	if answer.Code < 400 || time.Since(begin) > 10*time.Second {
+		t.Errorf("a body that breaks off: %d", answer.Code)
+	}
+}
