@@ -65,3 +65,7 @@ bench-webhooks: ## from a webhook to the start of its build, p50 and p99, on bot
 .PHONY: bench-builds
 bench-builds: ## a first and a second platform against a fresh clone, time and disk; HEFRING_DRUPAL_REPO=<git URL or path>; fails when a goal is missed
 	$(GO) test -tags bench -count=1 -timeout 30m -run '^TestBenchBuilds$$' -v ./plugins/git
+
+.PHONY: bench-clones
+bench-clones: ## what cloning a site's database costs, against each engine's own tools
+	$(GO) test -tags bench -count=1 -timeout 20m -run '^TestBenchClones$$' ./internal/sites/database/engines

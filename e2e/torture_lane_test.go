@@ -39,6 +39,7 @@ type lane struct {
 	fromPlatform         int64
 	toPlatform           int64
 	idle                 []*torturedSite // on the old platform, and well
+	moved                []*torturedSite // on the new one, by an upgrade that can be taken back
 	made                 int
 	batch                int           // how many sites are installed at once
 	known                []string      // what earlier runs left, which has been told
@@ -51,9 +52,10 @@ type lane struct {
 
 // torturedSite is a site that is upgraded again and again.
 type torturedSite struct {
-	id   int64
-	uri  string
-	runs int
+	id     int64
+	uri    string
+	runs   int
+	anchor string // written before everything else, so it is always there
 }
 
 // newLane starts Hefring with sites that are behind; batch is how many sites are
@@ -139,6 +141,10 @@ func (l *lane) install() {
 		})
 	}
 	l.p.quiet()
+	for _, site := range batch {
+		site.anchor = fmt.Sprintf("anchored-%d-end", site.id)
+		l.v.comment(site.uri, site.anchor)
+	}
 }
 
 // site gives a site that is behind and well.
@@ -151,11 +157,27 @@ func (l *lane) site() *torturedSite {
 	return site
 }
 
+// upgradedSite gives a site that was upgraded and can go back.
+func (l *lane) upgradedSite() *torturedSite {
+	if len(l.moved) == 0 {
+		site := l.site()
+		l.p.mustSucceed(l.p.upgrade(site.id).id())
+		l.p.quiet()
+		return site
+	}
+	site := l.moved[0]
+	l.moved = l.moved[1:]
+	return site
+}
+
 // back takes a site again, if it may be used once more: its pages must not grow
 // for ever.
 func (l *lane) back(site *torturedSite) {
 	site.runs++
-	if site.runs < 6 && l.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site.id) == l.fromPlatform {
+	switch platform := l.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site.id); {
+	case platform == l.toPlatform && site.runs < 8:
+		l.moved = append(l.moved, site)
+	case platform == l.fromPlatform && site.runs < 6:
 		l.idle = append(l.idle, site)
 	}
 }
@@ -354,9 +376,8 @@ func without(list, others []string) []string {
 	return rest
 }
 
-// rollBack presses a site's button that takes its last upgrade back, and lands on
-// the task.
+// rollBack presses the button that takes a site's last upgrade back.
 func (l *lane) rollBack(site *torturedSite) page {
 	path := fmt.Sprintf("/sites/%d/rollback", site.id)
-	return l.p.submit(path, path, url.Values{})
+	return l.p.submit(path, path, url.Values{"upgrade": {l.p.get(path).match(`name="upgrade" value="(\d+)"`)}})
 }

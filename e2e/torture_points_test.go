@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,33 +42,16 @@ const (
 	finish     = "finish"
 )
 
-// points lists the moments of a move in a mode.
-func points(mode string) []point {
+// points lists the moments of a move.
+func (m move) points(mode string) []point {
 	var list []point
-	for _, step := range stepsOf(mode) {
+	for _, step := range m.steps(mode) {
 		list = append(list, point{step, before}, point{step, during}, point{step, after})
 		if step == "switch" {
 			list = append(list, point{step, unrecorded})
 		}
 	}
 	return append(list, point{finish, before})
-}
-
-// stepsOf lists the steps that are done in a mode.
-func stepsOf(mode string) []string {
-	skipped := []string{}
-	if mode == codeMode {
-		skipped = []string{"read-only", "updatedb", "reopen"}
-	}
-	return without(steps(), skipped)
-}
-
-// asksPHP lists the steps in which Drush runs.
-func asksPHP(mode string) []string {
-	if mode == codeMode {
-		return []string{"preflight", "rebuild", "confirm"}
-	}
-	return []string{"preflight", "updatedb", "rebuild"}
 }
 
 // held is what a line of the journal is when Hefring is held at a point, and the
@@ -99,18 +81,13 @@ func (l *lane) holdFor(p point) (release func()) {
 // shows.
 func (l *lane) reached(task int64, p point) bool {
 	const state = `SELECT s.state FROM upgrade_steps s JOIN upgrades u ON u.id = s.upgrade_id WHERE u.task_id = ? AND s.name = ?`
-	step, want := p.step, "running"
 	switch {
 	case p.step == finish:
-		step, want = "retire", "done"
+		return l.j.text(state, task, "retire") == "done"
 	case p.at == before:
-		at := slices.Index(stepsOf(l.mode), p.step)
-		if at == 0 {
-			return l.j.text(`SELECT state FROM upgrades WHERE task_id = ?`, task) == "running"
-		}
-		step, want = stepsOf(l.mode)[at-1], "done"
+		return l.j.text(`SELECT state FROM upgrades WHERE task_id = ?`, task) == "running" && l.j.text(state, task, p.step) == "pending"
 	}
-	return l.j.text(state, task, step) == want
+	return l.j.text(state, task, p.step) == "running"
 }
 
 // awaitPoint waits until the move is at the point. Where Hefring is held, that is

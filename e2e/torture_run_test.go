@@ -26,13 +26,19 @@ func (o ordeal) String() string {
 	return fmt.Sprintf("%s/%s/%s/%s/%s-%s", o.engine, o.mode, o.move, o.victim, o.point.step, o.point.at)
 }
 
-// move is one way in which a site changes its platform.
+// move is one way in which a site changes its platform or content.
 type move struct {
 	name string
-	// ready brings a site to where the move can begin.
-	ready func(l *lane, t *testing.T, site *torturedSite)
-	// begin starts it and gives its task.
-	begin func(l *lane, site *torturedSite) int64
+	// steps lists the steps in the order in which they are done in a mode, asksPHP
+	// those in which Drush runs.
+	steps, asksPHP func(mode string) []string
+	// site gives a site with which the move can begin.
+	site func(l *lane) *torturedSite
+	// begin starts it and lands on its task.
+	begin func(l *lane, site *torturedSite) page
+	// lossy tells whether, when it succeeds, what was written meanwhile is gone, as
+	// people are told before.
+	lossy func(mode string) bool
 }
 
 // moves lists those that are tortured.
@@ -40,19 +46,48 @@ func moves() []move {
 	return []move{
 		{
 			name:  "upgrade",
-			ready: func(*lane, *testing.T, *torturedSite) {},
-			begin: func(l *lane, site *torturedSite) int64 { return l.p.upgrade(site.id).id() },
+			steps: copyingSteps,
+			asksPHP: func(mode string) []string {
+				return map[string][]string{databaseMode: {"preflight", "updatedb", "rebuild"}, codeMode: {"preflight", "rebuild", "confirm"}}[mode]
+			},
+			site:  (*lane).site,
+			begin: func(l *lane, site *torturedSite) page { return l.p.upgrade(site.id) },
+			lossy: func(string) bool { return false },
+		},
+		{
+			name: "rollback",
+			steps: func(mode string) []string {
+				if mode == codeMode {
+					return copyingSteps(mode)
+				}
+				return []string{"preflight", "deploy", "probe", "read-only", "switch", "confirm", "reopen", "retire"}
+			},
+			asksPHP: func(mode string) []string {
+				return map[string][]string{databaseMode: {"probe"}, codeMode: {"preflight", "rebuild", "confirm"}}[mode]
+			},
+			site:  (*lane).upgradedSite,
+			begin: (*lane).rollBack,
+			lossy: func(mode string) bool { return mode == databaseMode },
 		},
 	}
+}
+
+// copyingSteps are those of a move that prepares the new version on a copy of the
+// content.
+func copyingSteps(mode string) []string {
+	if mode == codeMode {
+		return []string{"preflight", "deploy", "copy", "rebuild", "probe", "switch", "confirm", "retire"}
+	}
+	return []string{"preflight", "deploy", "read-only", "copy", "updatedb", "rebuild", "probe", "switch", "confirm", "reopen", "retire"}
 }
 
 // ordeals lists every run of one lane.
 func ordeals(engine, mode string) []ordeal {
 	var list []ordeal
 	for _, m := range moves() {
-		for _, p := range points(mode) {
+		for _, p := range m.points(mode) {
 			for _, victim := range victims(engine) {
-				if possible(victim, mode, p) {
+				if m.possible(victim, mode, p) {
 					list = append(list, ordeal{m.name, engine, mode, victim, p})
 				}
 			}
@@ -70,12 +105,12 @@ func victims(engine string) []string {
 
 // possible tells whether a victim can be met at a point. Servers are killed while
 // Hefring stands still before or after the work of a step; PHP while it works.
-func possible(victim, mode string, p point) bool {
+func (m move) possible(victim, mode string, p point) bool {
 	switch victim {
 	case victimHefring:
 		return true
 	case victimPHP:
-		return p.at == during && slices.Contains(asksPHP(mode), p.step)
+		return p.at == during && slices.Contains(m.asksPHP(mode), p.step)
 	default:
 		return p.at != during
 	}
@@ -136,9 +171,8 @@ func (l *lane) survive() {
 
 // suffer is one run.
 func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
-	site := l.site()
 	m := moves()[slices.IndexFunc(moves(), func(m move) bool { return m.name == v.move })]
-	m.ready(l, t, site)
+	site := m.site(l)
 	var release func()
 	switch {
 	case v.point.at == during && v.victim != victimHefring:
@@ -150,10 +184,11 @@ func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 	}
 	crowd := l.v.load(site.uri, crowd{readers: 1, writers: 1, pace: 30 * time.Millisecond}, l.from, l.to)
 	eventually(t, 20*time.Second, "the visitors are there", func() bool { return crowd.reads.Load() > 3 })
-	task := m.begin(l, site)
-	if task == 0 {
-		t.Fatalf("%s cannot be moved", site.uri)
+	pressed := m.begin(l, site)
+	if !strings.HasPrefix(pressed.url, "/tasks/") {
+		t.Fatalf("%s cannot be moved: %s: %.500s", site.uri, pressed.url, pressed.text())
 	}
+	task := pressed.id()
 	l.awaitPoint(t, task, v.point)
 	allowed := rules{paused: l.mode == databaseMode}
 	begin := time.Now()
@@ -166,6 +201,10 @@ func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 		l.k.restart()
 	} else {
 		heal := l.strike(t, v.victim, random)
+		if v.victim == faultDisk { // on which release could not write either
+			heal()
+			heal = func() {}
+		}
 		release()
 		heal()
 	}
@@ -180,7 +219,9 @@ func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 	}
 	v.dead = allowed.dead.to.Sub(allowed.dead.from)
 	l.p.quiet()
+	allowed.lossy = v.outcome == "succeeded" && m.lossy(l.mode)
 	crowd.finish(t, l.v, allowed)
+	l.v.serves(site.uri, site.anchor)
 	l.judge(t, v, site, task)
 	l.whole(t, site)
 	if !t.Failed() {

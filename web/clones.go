@@ -59,7 +59,7 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 			return err
 		}
 		o.Name, o.Title, o.Version, o.Engine, o.Server = row.URI, row.Title, row.Platform.DrupalVersion, row.Database.Engine, row.Database.Server
-		o.PlatformName, o.Back = row.Platform.Name, sitePath(row.ID)
+		o.PlatformName, o.Back = openName(row.Platform), sitePath(row.ID)
 	case o.Backup != 0:
 		b, err := s.fleet.Backup(ctx, o.Backup)
 		if err != nil {
@@ -67,8 +67,8 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 		}
 		o.Name, o.Version, o.Engine, o.Back = backupName(b), b.DrupalVersion, b.Engine, sitePath(b.SiteID)
 		o.URI = b.URI
-		if p, err := s.fleet.Platform(ctx, b.PlatformID); err == nil && p.State == models.PlatformReady {
-			o.PlatformName = p.Name
+		if p, err := s.fleet.Platform(ctx, b.PlatformID); err == nil {
+			o.PlatformName = openName(p)
 		}
 	case o.Task != 0:
 		return s.findFound(ctx, o)
@@ -76,6 +76,14 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 		return errNoPage()
 	}
 	return nil
+}
+
+// openName is the name of a platform that may take a new site; "" for others.
+func openName(p models.Platform) string {
+	if p.State != models.PlatformReady || p.Locked {
+		return ""
+	}
+	return p.Name
 }
 
 func (s *server) findFound(ctx context.Context, o *pages.Origin) error {

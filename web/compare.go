@@ -57,6 +57,9 @@ func (s *server) askDeletePlatform(c echo.Context) error {
 		URL: back + "/delete", Label: "Delete this platform", Style: "stop",
 		Text: "Its folder and its files are removed. What other platforms share with it stays.",
 	}
+	if row.IsTarget() {
+		view.Refused = "It is the upgrade target of " + row.DistributionName + ", so it cannot be deleted. Make another platform the target first."
+	}
 	if row.Sites > 0 {
 		sites, total, err := s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Limit: 12})
 		if err != nil {

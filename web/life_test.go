@@ -44,6 +44,14 @@ func TestSitePage_Deleted_ShowsItsBackups(t *testing.T) {
 	page.hasNot(t, `id="restore-51"`, `id="backup"`, `id="login"`, `id="delete"`)
 }
 
+func TestSitePage_DeletionFailed_CanBeRepeated(t *testing.T) {
+	f := webtest.Sample()
+	f.Sits[1].State = models.SiteDeleting
+	page := signedIn(t, f).get("/sites/32")
+	page.has(t, "Its deletion did not end.", `id="delete"`)
+	page.hasNot(t, `id="backup"`, `id="login"`)
+}
+
 // TestLogin_Pressed_LeadsThereOnce checks that the link stands in the one answer
 // to the button, and that browsers let the button lead there.
 func TestLogin_Pressed_LeadsThereOnce(t *testing.T) {
@@ -157,6 +165,14 @@ func TestRollback_NothingToGoBackTo_IsSaid(t *testing.T) {
 	if got := b.get("/sites/9999/rollback"); got.status != http.StatusNotFound {
 		t.Errorf("no such site: %d", got.status)
 	}
+}
+
+func TestRollback_OfARestore_HasItsOwnWords(t *testing.T) {
+	f := webtest.Sample()
+	plan := f.Backwards[32]
+	plan.Upgrade.Kind, plan.From = models.KindRestore, plan.To
+	f.Backwards[32] = plan
+	signedIn(t, f).get("/sites/32/rollback").has(t, "Take the restore of gallery.example.org back?", "Take the restore back</button>", "restored ")
 }
 
 func TestLoss_Quote_TellsWhatItKnows(t *testing.T) {
@@ -290,8 +306,11 @@ func TestClone_Form_FitsItsOrigin(t *testing.T) {
 	site := b.get("/sites/clone?site=32")
 	site.has(t, "<h1>Clone gallery.example.org</h1>", `name="site" value="32"`, `<option value="0" selected>The same: agency-base-10.6.2-4f2a91c`, `<option value="1" selected>Main database`, `placeholder="copy.gallery.example.org"`)
 	site.hasNot(t, "SQLite, a file", ">Reports")
-	b.get("/sites/clone?site=31").has(t, `<option value="0" selected>SQLite, a file of the site`)
-	b.get("/sites/clone?backup=54").has(t, "<h1>Make a site from a backup</h1>", `name="backup" value="54"`, "The same: agency-base-10.5.8-c07d1e2", `<option value="1" selected>Main database`)
+	locked := b.get("/sites/clone?site=31")
+	locked.has(t, `<option value="0" selected>SQLite, a file of the site`, `<option value="11">agency-base-10.6.2-4f2a91c, Drupal 10.6.2`)
+	locked.hasNot(t, "The same:")
+	b.get("/sites/clone?backup=51").has(t, "<h1>Make a site from a backup</h1>", `name="backup" value="51"`, "The same: agency-base-10.6.2-4f2a91c", `<option value="1" selected>Main database`)
+	b.get("/sites/clone?backup=54").hasNot(t, "The same:") // it is locked
 	found := b.get("/sites/clone?task=123&folder=default")
 	found.has(t, "<h1>Adopt a site</h1>", `name="task" value="123"`, `name="folder" value="default"`, "Nothing outside is changed.", `value="Town hall"`, "Drupal 10.6.2")
 	found.hasNot(t, "The same:")
@@ -367,6 +386,15 @@ func TestCompare_Page_WorstFirstAndOnlyDifferences(t *testing.T) {
 	b.get("/platforms/12/compare?with=11&all=1").has(t, "drupal/token", "Same", "checked")
 	b.get("/platforms/12/compare").has(t, `<option value="11" selected>`) // its target
 	b.get("/platforms/11/compare").has(t, "Choose another platform.")
+	f.Comparisons[38] = models.Comparison{SiteID: 38, FromPlatformID: 12, PlatformID: 11, Blockers: []string{"The module rdf is on, and the target has none."}}
+	for range 300 {
+		f.Sits = append(f.Sits, models.Site{ID: 31, URI: "many.example.org", PlatformID: 12})
+	}
+	many := b.get("/platforms/12/compare?with=11")
+	many.has(t, "Cannot go", "The module rdf is on", "and 106 more")
+	if strings.Index(many.body, "a-rather-long-name") > strings.Index(many.body, "archive.example.org") {
+		t.Error("the site that cannot go is not the first one")
+	}
 	for path, status := range map[string]int{"/platforms/999/compare": 404, "/platforms/12/compare?with=999": 404, "/platforms/12/compare?with=x": 200} {
 		if got := b.get(path); got.status != status {
 			t.Errorf("%s: %d", path, got.status)
@@ -380,6 +408,12 @@ func TestDeletePlatform_SitesLiveThere_SaysWhich(t *testing.T) {
 	page := b.get("/platforms/12/delete")
 	page.has(t, "Sites live here", "archive.example.org", "museum.example.org")
 	page.hasNot(t, `action="/platforms/12/delete"`)
+	b.get("/platforms/12").has(t, `href="/platforms/12/delete"`)
+	b.get("/platforms/11").hasNot(t, `href="/platforms/11/delete"`)
+	f.Sits = nil
+	target := b.get("/platforms/11/delete")
+	target.has(t, "It is the upgrade target of Agency base (D10)")
+	target.hasNot(t, `action="/platforms/11/delete"`)
 	if got := b.post("/platforms/13/delete", nil); got.location() != "/tasks/124" {
 		t.Errorf("status %d to %q", got.status, got.location())
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,7 +16,9 @@ type route struct {
 	public       bool
 }
 
-func (s *server) routes() []route {
+func (s *server) routes() []route { return slices.Concat(s.mainRoutes(), s.lifeRoutes(), s.workRoutes()) }
+
+func (s *server) mainRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
 		{get, static.Prefix + "*", echo.WrapHandler(static.Handler()), true},
@@ -72,7 +75,14 @@ func (s *server) routes() []route {
 		{get, "/sites/:id/upgrade", s.planSite, false},
 		{post, "/sites/:id/upgrade", s.upgradeSite, false},
 		{post, "/sites/:id/compare", s.compareSite, false},
+	}
+}
 
+// lifeRoutes are those of a site's life beside its upgrades, and of where sites
+// keep their content.
+func (s *server) lifeRoutes() []route {
+	get, post := http.MethodGet, http.MethodPost
+	return []route{
 		{get, "/sites/clone", s.newClone, false},
 		{post, "/sites/clone", s.createClone, false},
 		{get, "/sites/:id/settings", s.siteSettings, false},
@@ -105,7 +115,13 @@ func (s *server) routes() []route {
 		{post, "/databases/:id/test", s.testDatabase, false},
 		{get, "/databases/:id/delete", s.askDeleteDatabase, false},
 		{post, "/databases/:id/delete", s.deleteDatabase, false},
+	}
+}
 
+// workRoutes are those of tasks and queues.
+func (s *server) workRoutes() []route {
+	get, post := http.MethodGet, http.MethodPost
+	return []route{
 		{get, "/tasks", s.tasks, false},
 		{get, "/tasks/:id", s.task, false},
 		{get, "/tasks/:id/log", s.taskLog, false},

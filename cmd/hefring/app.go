@@ -16,12 +16,16 @@ import (
 	"hefring/internal/run"
 	"hefring/internal/secret"
 	"hefring/internal/sites"
+	"hefring/internal/sites/database/engines"
+	"hefring/internal/sites/database/mysql"
+	"hefring/internal/sites/database/postgres"
 	"hefring/internal/sites/database/sqlite"
 	"hefring/internal/sites/drupal"
 	"hefring/internal/sites/host"
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
 	"hefring/web"
@@ -106,11 +110,15 @@ func webConfig(cfg config.Config, dirs folders) webserver.Config {
 
 func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 	where := sites.Layout{Root: dirs.sites}
-	engine := sqlite.New(where, runner)
+	// Servers are asked for while sites are worked on, when a.fleet is there.
+	servers := func(ctx context.Context, id int64) (models.DatabaseServer, error) { return a.fleet.OpenDatabaseServer(ctx, id) }
+	// The servers' own programs are given passwords, so they run as ourselves.
+	ours := run.New(run.Config{})
+	engine := engines.New(servers, sqlite.New(where, runner), mysql.New(where, ours, servers), postgres.New(where, ours, servers))
 	site := drupal.New(where, runner, engine)
 	site.Drush8, site.Times.Update = a.cfg.Drush8, a.cfg.UpdateLimit
 	return &host.Host{
-		Layout: where, Databases: engine, Drupal: site, Web: a.web, Backups: dirs.backups,
+		Layout: where, Databases: engine, Drupal: site, Web: a.web, Backups: dirs.backups, Servers: engine,
 		Abandoned: func(cause error) bool { return errors.Is(cause, fleet.ErrLost) },
 		Cancelled: func(cause error) bool { return errors.Is(cause, fleet.ErrCancelled) },
 	}

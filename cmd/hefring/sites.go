@@ -81,7 +81,7 @@ type siteInstallCmd struct {
 	Profile  string `default:"standard" help:"Install profile."`
 	Title    string `help:"Name of the site (default: its address)."`
 	Language string `help:"Language code (default: English)."`
-	Database string `help:"Database server for its content (default: an SQLite file)."`
+	Database string `name:"database-server" help:"Database server for its content (default: an SQLite file)."`
 }
 
 // Run queues the installation.
@@ -283,7 +283,7 @@ type siteCloneCmd struct {
 	URI      string `arg:"" name:"site" help:"Address of the new site."`
 	Title    string `help:"Name of the new site (default: the origin's)."`
 	Platform string `help:"Name of the platform (default: the origin's)."`
-	Database string `help:"Database server for its content; it must be of the origin's kind (default: an SQLite file)."`
+	Database string `name:"database-server" help:"Database server for its content; it must be of the origin's kind (default: an SQLite file)."`
 }
 
 // Run queues the copying.
@@ -512,7 +512,7 @@ type siteAdoptCmd struct {
 	URI      string `arg:"" name:"site" help:"Address of the new site."`
 	Platform string `required:"" help:"Name of the platform that it will live on."`
 	Title    string `help:"Name of the new site (default: the found one's)."`
-	Database string `help:"Database server for its content; it must be of the same kind (default: an SQLite file)."`
+	Database string `name:"database-server" help:"Database server for its content; it must be of the same kind (default: an SQLite file)."`
 }
 
 // Run queues the copying.

@@ -41,8 +41,15 @@ type Config struct {
 	Unsandboxed bool
 	// Database asks the database for its name and time; nil leaves it out.
 	Database func(context.Context) (Database, error)
-	Proc     string // "/proc", for tests another folder
-	Now      func() time.Time
+	// Web is what serves the sites; nil leaves it out.
+	Web *Web
+	// Probes are asked one after the other: every registered database server.
+	Probes []Probe
+	// Copy is how many bytes the largest database of a site takes, for which
+	// there must be room twice: an upgrade copies it, and keeps the old one.
+	Copy int64
+	Proc string // "/proc", for tests another folder
+	Now  func() time.Time
 }
 
 // Database is what a database says of itself.
@@ -77,6 +84,8 @@ func Examine(ctx context.Context, c Config) []Finding {
 	e.key()
 	e.egress()
 	e.database()
+	e.web()
+	e.servers()
 	return e.found
 }
 

@@ -92,6 +92,8 @@ func (e *examination) disk() {
 	switch {
 	case free < needFree:
 		e.say(Fail, "disk", message+"; builds need "+tree.Size(needFree)+" to start", "delete old platforms or backups, or enlarge the disk of "+dir)
+	case free/2 < e.c.Copy:
+		e.say(Fail, "disk", fmt.Sprintf("%s; an upgrade of the largest site needs %s twice", message, tree.Size(e.c.Copy)), "delete old platforms or backups, or enlarge the disk of "+dir)
 	case free < wantFree:
 		e.say(Warn, "disk", message+"; a Drupal platform takes up to 500 MB", "enlarge the disk of "+dir)
 	default:

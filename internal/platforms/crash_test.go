@@ -23,6 +23,7 @@ const (
 	roleEnv   = "PLATFORMS_TEST_ROLE"
 	folderEnv = "PLATFORMS_TEST_FOLDER"
 	phaseEnv  = "PLATFORMS_TEST_PHASE"
+	olderEnv  = "PLATFORMS_TEST_OLDER" // digest of the platform to share files with
 )
 
 func TestMain(m *testing.M) {
@@ -90,7 +91,8 @@ func buildUntil(folder, last string) error {
 		// Killed in the middle of its work, wherever that is.
 		go reach("sealing")
 	}
-	sealed, err := s.Seal(ctx, dir, "web")
+	older := s.Older(models.Platform{Root: filepath.Join(s.Root, "older", "code"), ManifestDigest: os.Getenv(olderEnv)})
+	sealed, err := s.Seal(ctx, dir, "web", older...)
 	if err != nil {
 		return err
 	}
@@ -105,6 +107,35 @@ func buildUntil(folder, last string) error {
 	}
 	reach("recorded")
 	return nil
+}
+
+// Whenever a build is killed that shares files, the older platform stays whole.
+func TestStore_KilledWhileSharing(t *testing.T) {
+	folder := t.TempDir()
+	s := &platforms.Store{Root: filepath.Join(folder, "platforms"), MinFree: 1}
+	t.Cleanup(func() {
+		if _, err := s.Reconcile(context.WithoutCancel(t.Context()), func(platforms.Found) bool { return false }); err != nil {
+			t.Error(err)
+		}
+	})
+	files := drupal("web")
+	for i := range 3000 {
+		files["vendor/"+strconv.Itoa(i)] = strings.Repeat("x", 2000)
+	}
+	older, _ := shared(t, s, "older", files, nil)
+	t.Setenv(olderEnv, older.ManifestDigest)
+	for range 4 {
+		kill(t, folder, "sealing")
+		if _, err := s.Reconcile(t.Context(), func(f platforms.Found) bool { return f.Name == "older" }); err != nil {
+			t.Fatal(err)
+		}
+		wantWhole(t, s, older)
+	}
+	kill(t, folder, "published")
+	wantWhole(t, s, older)
+	if inode(t, s.Root, "first/code/vendor/7") != inode(t, older.Root, "vendor/7") {
+		t.Error("nothing was shared")
+	}
 }
 
 func TestStore_KilledAtEveryPhase(t *testing.T) {

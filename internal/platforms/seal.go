@@ -176,7 +176,7 @@ func (j *sealing) lock(ctx context.Context) error {
 		return err
 	}
 	var hashes tree.Hashes
-	var waiting []string
+	waiting := map[string]bool{}
 	err := hashes.Walk(ctx, j.dir, j.store.options(), func(e tree.Entry) error {
 		line := tree.Describe(e)
 		if line.Kind != 'l' {
@@ -189,7 +189,7 @@ func (j *sealing) lock(ctx context.Context) error {
 		}
 		j.manifest = append(j.manifest, line)
 		if j.several.see(e) {
-			waiting = append(waiting, e.Path)
+			waiting[e.Path] = true
 		} else if err := lockEntry(e, line.Mode); err != nil {
 			return err
 		}
@@ -217,14 +217,14 @@ func (j *sealing) take(e tree.Entry, line tree.Line) {
 	j.shared.Bytes += line.Size
 }
 
-func (j *sealing) lockSeveral(paths []string) error {
+func (j *sealing) lockSeveral(paths map[string]bool) error {
 	root, err := os.OpenRoot(j.dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
 	for _, line := range j.manifest {
-		if !slices.Contains(paths, line.Path) {
+		if !paths[line.Path] {
 			continue
 		}
 		if os.Geteuid() == 0 {
@@ -271,23 +271,16 @@ func (j *sealing) share(ctx context.Context) error {
 			left = append(left, line)
 		}
 	}
+	total, size := tree.Manifest(left).Totals()
+	var err error
 	for _, k := range j.older {
-		var have, rest []tree.Line
-		for _, line := range left {
-			if _, ok := k.Same(line); ok {
-				have = append(have, line)
-			} else {
-				rest = append(rest, line)
-			}
-		}
-		files, size, err := k.Replace(ctx, j.dir, have)
-		if err != nil {
+		if left, err = k.Replace(ctx, j.dir, left); err != nil {
 			return err
 		}
-		j.shared.Files += files
-		j.shared.Bytes += size
-		left = rest
 	}
+	files, rest := tree.Manifest(left).Totals()
+	j.shared.Files += total - files
+	j.shared.Bytes += size - rest
 	return nil
 }
 

@@ -80,21 +80,8 @@ func (k *Kept) File(name string) (Line, bool) {
 	return k.lines[i], true
 }
 
-// Files gives the lines of all files below a folder, "" for all of them.
-func (k *Kept) Files(folder string) []Line {
-	var list []Line
-	for _, line := range k.lines {
-		if line.Kind == 'f' && (folder == "" || Below(line.Path, folder)) {
-			list = append(list, line)
-		}
-	}
-	return list
-}
-
-// Below tells whether a relative path lies below a folder.
-func Below(name, folder string) bool {
-	return len(name) > len(folder)+1 && name[:len(folder)] == folder && name[len(folder)] == '/'
-}
+// All gives every line of the tree, folders before what they hold.
+func (k *Kept) All() Manifest { return k.lines }
 
 // Same finds a file with the content and permissions of line, best under the
 // same path.
@@ -401,19 +388,19 @@ func cloneFile(file, dir int, name string, mode fs.FileMode) error {
 // files, each in one step: whatever interrupts it leaves the one or the other.
 // lines are files of dst whose content is what their Sum says; dst must still be
 // writable, and no program may run in it any more. What cannot be shared stays as
-// it is. It gives how many files and bytes are shared now.
-func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (files, bytes int64, err error) {
+// it is, and is given back as left.
+func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Line, err error) {
 	from, err := os.OpenRoot(k.root)
 	if err != nil {
-		return 0, 0, nil //nolint:nilerr // it was deleted meanwhile
+		return lines, nil //nolint:nilerr // it was deleted meanwhile
 	}
 	defer func() { _ = from.Close() }()
 	to, err := os.OpenRoot(dst)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer func() { _ = to.Close() }()
-	var shared, saved atomic.Int64
+	var mu sync.Mutex
 	err = Parallel(ctx, func(ctx context.Context, put func([]Line)) error {
 		for _, group := range byFolder(lines, func(l Line) string { return l.Path }) {
 			if ctx.Err() != nil {
@@ -423,27 +410,34 @@ func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (files, by
 		}
 		return nil
 	}, func(ctx context.Context, group []Line, buffer []byte) error {
-		dir, err := to.OpenFile(path.Dir(group[0].Path), os.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = dir.Close() }()
-		for _, line := range group {
-			if ctx.Err() != nil {
-				return nil
-			}
-			ok, err := k.replace(ctx, from, int(dir.Fd()), line, buffer)
-			if err != nil {
-				return fmt.Errorf("share %q: %w", line.Path, err)
-			}
-			if ok {
-				shared.Add(1)
-				saved.Add(line.Size)
-			}
-		}
-		return nil
+		rest, err := k.replaceFolder(ctx, from, to, group, buffer)
+		mu.Lock()
+		defer mu.Unlock()
+		left = append(left, rest...)
+		return err
 	})
-	return shared.Load(), saved.Load(), err
+	return left, err
+}
+
+func (k *Kept) replaceFolder(ctx context.Context, from, to *os.Root, group []Line, buffer []byte) (left []Line, err error) {
+	dir, err := to.OpenFile(path.Dir(group[0].Path), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	for _, line := range group {
+		if ctx.Err() != nil {
+			return nil, nil // Parallel answers for it
+		}
+		ok, err := k.replace(ctx, from, int(dir.Fd()), line, buffer)
+		if err != nil {
+			return nil, fmt.Errorf("share %q: %w", line.Path, err)
+		}
+		if !ok {
+			left = append(left, line)
+		}
+	}
+	return left, nil
 }
 
 const temporary = ".hefring-shared-"

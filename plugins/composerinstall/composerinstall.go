@@ -76,8 +76,24 @@ func config(dir string) (string, error) {
 }
 
 // Install runs “composer install --no-dev” in dir, with the scripts and plugins
-// of its packages and without any credential.
+// of its packages and without any credential. Packages that an older platform has
+// in the same version are taken from it.
 func (c *Composer) Install(ctx context.Context, dir string) error {
+	taken, err := c.reuse(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err = c.install(ctx, dir); err == nil || len(taken) == 0 || ctx.Err() != nil {
+		return err
+	}
+	plugins.Logf(c.env, "It failed with packages of the older platform; they are installed anew")
+	if err := remove(dir, taken); err != nil {
+		return err
+	}
+	return c.install(ctx, dir)
+}
+
+func (c *Composer) install(ctx context.Context, dir string) error {
 	plugins.Logf(c.env, "Running composer install --no-dev")
 	_, err := c.Run(ctx, Call{Args: []string{"install", "--no-dev", "--no-progress"}, Dir: dir})
 	return err

@@ -27,7 +27,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hefring/internal/platforms"
-	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
 )
@@ -36,7 +35,7 @@ const (
 	goalTime = 0.4 // of a fresh clone (and composer install)
 	goalDisk = 0.1
 
-	rounds = 5
+	rounds = 3
 )
 
 // TestBenchBuilds measures what a second platform of a distribution costs, in
@@ -161,6 +160,13 @@ type builder struct {
 	steps    []string
 }
 
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
 func (b *builder) must(err error) {
 	b.t.Helper()
 	if err != nil {
@@ -182,7 +188,7 @@ func (b *builder) build() cost {
 	start := time.Now()
 	at := start
 	step := func(name string) {
-		b.steps = append(b.steps, fmt.Sprintf("%-10s %6.0f ms", name, float64(time.Since(at).Microseconds())/1000))
+		b.steps = append(b.steps, fmt.Sprintf("%6.0f ms until %s", float64(time.Since(at).Microseconds())/1000, name))
 		at = time.Now()
 	}
 	dir, err := b.store.Stage(ctx, b.id, 1)
@@ -191,9 +197,10 @@ func (b *builder) build() cost {
 	step("stage")
 	env := b.env
 	env.Older = older
+	env.Log = writer(func(p []byte) { step("  " + strings.TrimSpace(string(p))) })
 	b.must(env.Run.Chown(dir))
 	if _, err := b.source.Build(ctx, env, v, dir); err != nil {
-		t.Fatalf("%v\n%s", err, env.Log)
+		t.Fatalf("%v\n%s", err, strings.Join(b.steps, "\n"))
 	}
 	step("build")
 	found, err := b.store.Inspect(ctx, dir, "")
@@ -511,5 +518,3 @@ func zipped(t *testing.T, name string, files map[string]string) (file, sum strin
 	}
 	return file, hex.EncodeToString(hash.Sum(nil))
 }
-
-var _ = tree.Size

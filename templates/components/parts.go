@@ -149,7 +149,7 @@ type Option struct {
 type StepLog struct {
 	Step  models.UpgradeStep
 	Kind  models.UpgradeKind // of the move
-	Over  bool // the upgrade has ended
+	Over  bool               // the upgrade has ended
 	Lines []models.TaskLine
 }
 

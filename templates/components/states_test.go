@@ -26,6 +26,12 @@ func TestStatus_EveryState_HasWordAndShape(t *testing.T) {
 	for state := range models.SiteTransitions() {
 		shown(t, string(state), SiteStatus(fleet.SiteRow{Site: models.Site{State: state}}))
 	}
+	for state := range models.BackupTransitions() {
+		shown(t, string(state), BackupStatus(state))
+	}
+	for _, d := range []models.Difference{models.DiffError, models.DiffMissing, models.DiffDowngrade, models.DiffUpgrade, models.DiffAdded, models.DiffSame} {
+		shown(t, string(d), DifferenceStatus(d))
+	}
 	for state := range models.UpgradeTransitions() {
 		shown(t, string(state), UpgradeStatus(state))
 	}
@@ -39,7 +45,7 @@ func TestStatus_EveryState_HasWordAndShape(t *testing.T) {
 	for _, o := range []models.CheckOutcome{models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed} {
 		shown(t, string(o), CheckStatus(o))
 	}
-	for _, k := range []fleet.DecisionKind{fleet.DecideUpgrade, fleet.DecideBuild, fleet.DecideRecovered, fleet.DecideBroken, fleet.DecideSource, fleet.DecideRisk} {
+	for _, k := range []fleet.DecisionKind{fleet.DecideUpgrade, fleet.DecideBuild, fleet.DecideRecovered, fleet.DecideBroken, fleet.DecideSource, fleet.DecideRisk, fleet.DecideBackup, fleet.DecideServer} {
 		shown(t, string(k), DecisionStatus(k))
 	}
 	for _, name := range models.Steps() {

@@ -3,6 +3,7 @@ package pages
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,33 @@ type Rollback struct {
 }
 
 func (r Rollback) url(rest string) string { return fmt.Sprintf("/sites/%d%s", r.Plan.Site.ID, rest) }
+
+// question is what is asked; a restore is taken back on the same platform mostly.
+func (r Rollback) question() string {
+	if r.Plan.Upgrade.Kind == models.KindRestore {
+		return "Take the restore of " + r.Plan.Site.URI + " back?"
+	}
+	return "Roll back " + r.Plan.Site.URI + " to " + components.ShortVersion(r.Plan.To, r.Plan.From) + "?"
+}
+
+func (r Rollback) label() string {
+	if r.Plan.Upgrade.Kind == models.KindRestore {
+		return "Take the restore back"
+	}
+	return "Roll back to " + components.ShortVersion(r.Plan.To, r.Plan.From)
+}
+
+// ended says what happened to the site last.
+func (r Rollback) ended() string {
+	switch r.Plan.Upgrade.Kind {
+	case models.KindRestore:
+		return "restored"
+	case models.KindRollback:
+		return "rolled back"
+	default:
+		return "upgraded"
+	}
+}
 
 // lost sums up the quote: how many rows of how many tables, and of how many
 // tables it cannot be told.
@@ -289,8 +317,8 @@ type Origin struct {
 	Folder             string
 
 	Name, URI, Title, Version, Engine string
-	Server                            int64 // that its database is on; 0 for SQLite, or not known
-	PlatformName                      string
+	Server                            int64  // that its database is on; 0 for SQLite, or not known
+	PlatformName                      string // that it ran on, if it takes new sites
 	Bytes                             int64
 	Problem                           string
 	Back                              string // the page that led here
@@ -470,6 +498,24 @@ func (c Compare) shown() []models.PackageDiff {
 	return list
 }
 
+// sites are the first ones that the page lists: those that cannot go, then those
+// with an answer.
+func (c Compare) sites() []fleet.SiteDiff {
+	rank := func(s fleet.SiteDiff) int {
+		switch answer := c.answer(s); {
+		case answer == nil:
+			return 2
+		case len(answer.Blockers) > 0:
+			return 0
+		default:
+			return 1
+		}
+	}
+	list := slices.Clone(c.Diff.Sites)
+	slices.SortStableFunc(list, func(a, b fleet.SiteDiff) int { return rank(a) - rank(b) })
+	return list[:min(len(list), 200)]
+}
+
 // tally counts the packages by verdict.
 func (c Compare) tally() string {
 	n := map[models.Difference]int{}
@@ -495,6 +541,19 @@ func (c Compare) answer(s fleet.SiteDiff) *models.Comparison {
 		return nil
 	}
 	return s.Comparison
+}
+
+// deletable tells whether deleting the platform may be asked for. Deleting is a
+// deletion that did not end.
+func (p Platform) deletable() bool {
+	switch p.Row.State {
+	case models.PlatformReady, models.PlatformFailed:
+		return !p.Row.IsTarget()
+	case models.PlatformDeleting:
+		return p.Live == nil
+	default:
+		return false
+	}
 }
 
 // Databases is the list of database servers.

@@ -540,7 +540,7 @@ func platformActs(v Platform) templ.Component {
 				}
 			}
 		}
-		if v.Row.State == models.PlatformReady || v.Row.State == models.PlatformFailed {
+		if v.deletable() {
 			templ_7745c5c3_Err = components.DialogLink(v.url("/delete"), "Delete…", "trash-2", "btn quiet", "delete").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

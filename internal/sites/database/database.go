@@ -19,8 +19,10 @@ type Engine interface {
 	// it to the web user. A database that is there already is kept.
 	Create(ctx context.Context, site models.Site, label string) (models.Database, error)
 	// Copy makes to an exact copy of from at one moment, while from goes on
-	// being read and written; from is not changed by a byte. What to held before
-	// is replaced, and only once the copy is complete. Both belong to one site.
+	// being read and written; from is not changed by a byte. (Of a table that is
+	// Volatile the moment may be a little later.) What to held before is replaced.
+	// Cut short, to holds what it held, or it is incomplete, which Check tells,
+	// and Copy may be called on it again. Both may belong to different sites.
 	Copy(ctx context.Context, from, to models.Database) (CopyInfo, error)
 	// Drop removes a database and all that belongs to it. One that is not there
 	// is no error.

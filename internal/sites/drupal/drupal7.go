@@ -35,6 +35,11 @@ func (l dialect) php(eight, seven string) string {
 func (l dialect) args(c call, root string) []string {
 	if !l.seven {
 		args := append([]string{c.command, "--root=" + root, "--uri=" + c.uri, "--no-interaction"}, c.options...)
+		if c.command == installCommand {
+			// Without it Drush makes settings for sites/default, too, which it
+			// cannot in a platform that is sealed.
+			args = append(args, "--sites-subdir="+c.uri)
+		}
 		if len(c.values) > 0 {
 			args = append(append(args, "--"), c.values...)
 		}
@@ -49,6 +54,8 @@ func (l dialect) args(c call, root string) []string {
 	args := append([]string{command, "--root=" + root, "--uri=" + c.uri, "--yes", "--nocolor"}, c.options...)
 	return append(args, values...)
 }
+
+const installCommand = "site:install"
 
 // rebuildCommand clears all caches; Drush 8 names it otherwise.
 const rebuildCommand = "cache:rebuild"

@@ -39,10 +39,12 @@ type Drush struct {
 	drupal  *Drupal
 	release Release
 	dialect dialect
-	program string
-	shown   []string // what it must see beside the platform
-	out     io.Writer
-	err     io.Writer
+	// untranslated says that Install found no translation to the site's language.
+	untranslated bool
+	program      string
+	shown        []string // what it must see beside the platform
+	out          io.Writer
+	err          io.Writer
 }
 
 // Drush finds the platform's Drush for a release that WriteRelease made. What

@@ -32,7 +32,7 @@ var peeker string
 
 // What a stranger's settings may use up.
 const (
-	settingsTime   = 10 * time.Second
+	settingsTime   = 5 * time.Second
 	settingsMemory = 1 << 30 // bytes of address space; PHP itself gets less
 	settingsOutput = 256 << 10
 	codeBytes      = 512 << 10 // of a file that names the version
@@ -197,7 +197,7 @@ type said struct {
 // ReadSettings reads what a found site's settings.php and the docroot's sites.php
 // say. They are a stranger's programs: PHP runs them as the web user, where
 // nothing but the code base is to be seen, nothing can be written and no network
-// is there, for ten seconds at most. An Error says why they cannot be used.
+// is there, for a few seconds at most. An Error says why they cannot be used.
 func (d *Drupal) ReadSettings(ctx context.Context, site models.FoundSite) (Outside, error) {
 	docroot := filepath.Join(site.Root, site.Docroot)
 	res, err := d.programs.Run(ctx, run.Cmd{

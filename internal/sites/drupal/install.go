@@ -22,11 +22,14 @@ var languagePattern = regexp.MustCompile(`^[a-z]{2,3}(-[a-z0-9]{2,8})*$`)
 // print to.
 //
 // In a language other than English Drupal's installer wants the translation of
-// that language, and where it is neither in the code nor to be had, because there
-// is no network, it gives up. Then the site is installed in English; see Language.
+// that language. Where it is neither in the code nor to be had, because there is
+// no network, the installer gives up.
+// An empty translation satisfies it: then the site is in its language, only that
+// the texts of its pages are English until somebody fetches them. If that does not
+// help either, the site is installed in English.
 func (d *Drush) install(ctx context.Context, profile string, options []string, out, errs io.Writer) error {
 	language := d.release.Site.Language
-	c := call{command: "site:install", options: options, values: []string{profile}, limit: d.Times.Install, out: out, err: errs}
+	c := call{command: installCommand, options: options, values: []string{profile}, limit: d.Times.Install, out: out, err: errs}
 	if language == "" || language == "en" {
 		_, err := d.run(ctx, c)
 		return err
@@ -36,12 +39,59 @@ func (d *Drush) install(ctx context.Context, profile string, options []string, o
 	}
 	c.options = append(slices.Clone(options), "--locale="+language)
 	_, err := d.run(ctx, c)
-	if _, exited := errors.AsType[*run.ExitError](err); !exited {
+	if !exited(err) {
 		return err
+	}
+	d.untranslated = true
+	if !d.dialect.seven {
+		if err := d.emptyTranslation(language); err != nil {
+			return err
+		}
+		if _, err = d.run(ctx, c); !exited(err) {
+			return err
+		}
 	}
 	c.options = options
 	_, err = d.run(ctx, c)
 	return err
+}
+
+func exited(err error) bool {
+	_, failed := errors.AsType[*run.ExitError](err)
+	return failed
+}
+
+// Untranslated tells whether Install had to do without the translation to the
+// site's language; see Language for what it is in.
+func (d *Drush) Untranslated() bool { return d.untranslated }
+
+// noTexts is a translation that translates nothing; Drupal reads the header.
+const noTexts = `msgid ""
+msgstr ""
+"Project-Id-Version: Drupal core\n"
+"MIME-Version: 1.0\n"
+"Content-Type: text/plain; charset=UTF-8\n"
+"Content-Transfer-Encoding: 8bit\n"
+"Plural-Forms: nplurals=2; plural=(n!=1);\n"
+`
+
+// emptyTranslation lies where the installer looks for translations. The folder
+// belongs to the web user, so nothing in it is followed.
+func (d *Drush) emptyTranslation(language string) (err error) {
+	files := d.drupal.layout.Files(d.release.Site.ID)
+	root, err := os.OpenRoot(files)
+	if err != nil {
+		return fmt.Errorf("prepare translation: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll("translations", 0o755); err != nil {
+		return fmt.Errorf("prepare translation: %w", err)
+	}
+	name := filepath.Join("translations", "drupal-"+filepath.Base(d.release.Platform.DrupalVersion)+"."+language+".po")
+	if err := root.WriteFile(name, []byte(noTexts), 0o644); err != nil {
+		return fmt.Errorf("prepare translation: %w", err)
+	}
+	return d.drupal.giveAway(filepath.Join(files, "translations"), d.release)
 }
 
 // Site is the site that is spoken with.

@@ -22,6 +22,7 @@ import (
 
 	"hefring/internal/run"
 	"hefring/internal/sites/drupal"
+	"hefring/internal/sites/upgrade"
 	"hefring/internal/sites/webserver"
 	"hefring/internal/testmysql"
 	"hefring/internal/testpg"
@@ -146,7 +147,11 @@ func measure(t *testing.T, s *server, v versions) (r result) {
 	}
 	f := s.installedOn(t, v.from)
 	var samples [10][]time.Duration
-	add := func(i int, d time.Duration) { samples[i] = append(samples[i], d) }
+	names := [10]string{"window", "total", "window with files", "total with files", "floor", "Aegir's", "Aegir's with files", "code mode", "rollback's window", "restore's window"}
+	add := func(i int, d time.Duration) {
+		samples[i] = append(samples[i], d)
+		t.Logf("%s: %.2f s", names[i], d.Seconds())
+	}
 	for round := range 2 * runsWanted() {
 		full := round%2 == 1
 		f.fill(full)
@@ -159,7 +164,7 @@ func measure(t *testing.T, s *server, v versions) (r result) {
 		}
 		add(5+column/2, f.aegir(v.to))
 		begin := time.Now()
-		o := f.run(f.moveTo(models.KindUpgrade, v.to))
+		o := f.timed(f.moveTo(models.KindUpgrade, v.to))
 		add(column+1, time.Since(begin))
 		f.wantOutcome(o, models.UpgradeSucceeded, "", "")
 		add(column, o.Upgrade.ReadOnly)
@@ -192,6 +197,25 @@ func measure(t *testing.T, s *server, v versions) (r result) {
 	return r
 }
 
+// timed carries a move out and says how long each step took.
+func (f *subject) timed(m upgrade.Move) upgrade.Outcome {
+	f.Helper()
+	j, log := newJournal(f.T, m), &record{}
+	o := f.host.Upgrade(f.Context(), m, j, log)
+	f.settle(m, o)
+	var steps []string
+	for _, s := range j.current().Steps {
+		if s.StartedAt != nil && s.EndedAt != nil {
+			steps = append(steps, fmt.Sprintf("%s %.2f", s.Name, s.EndedAt.Sub(*s.StartedAt).Seconds()))
+		}
+	}
+	f.Log(strings.Join(steps, ", "))
+	if o.State != models.UpgradeSucceeded {
+		f.Logf("ended as %q: %v\n%s", o.State, o.Err, log)
+	}
+	return o
+}
+
 func median(list []time.Duration) time.Duration {
 	if len(list) == 0 {
 		return 0
@@ -206,6 +230,7 @@ func (s *server) installedOn(t *testing.T, from models.Platform) *subject {
 	s.parent.mu.Lock()
 	f := &subject{T: t, server: s, from: from, site: s.parent.newSite(from)}
 	s.parent.mu.Unlock()
+	f.site.URI = fmt.Sprintf("bench%d", f.site.ID) // Drush before 13 installs into no folder whose name has a dot
 	if s.engine != s.parent.engine {
 		id := int64(1)
 		f.site.DatabaseServerID = &id

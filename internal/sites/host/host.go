@@ -29,6 +29,8 @@ type Host struct {
 	Backups string
 	// Servers tries out database servers.
 	Servers Servers
+	// Times limits what Drush does in a move; the zero value is drupal.DefaultTimes.
+	Times drupal.Times
 	// Abandoned and Cancelled tell from a context's cause that work goes on
 	// elsewhere, or that a person stopped it.
 	Abandoned func(cause error) bool
@@ -37,14 +39,14 @@ type Host struct {
 
 // Servers tries out database servers.
 type Servers interface {
-	// TestDatabaseServer connects, creates a database and a user, grants, and
-	// drops them again. It gives the server's version.
-	TestDatabaseServer(ctx context.Context, server models.DatabaseServer) (version string, err error)
+	// Test connects, creates a database and a user, grants, and drops them again.
+	// It gives the server's version.
+	Test(ctx context.Context, server models.DatabaseServer) (version string, err error)
 }
 
 // TestDatabaseServer tries out a database server and gives its version.
 func (h *Host) TestDatabaseServer(ctx context.Context, server models.DatabaseServer) (string, error) {
-	return h.Servers.TestDatabaseServer(ctx, server)
+	return h.Servers.Test(ctx, server)
 }
 
 // adminName is the name of every new site's first user; people come in by
@@ -83,15 +85,14 @@ func (h *Host) Install(ctx context.Context, site models.Site, platform models.Pl
 	return r.Database, h.open(ctx, r, sound(), log)
 }
 
-// inform warns when the site got another language than was wished.
+// inform warns when there was no translation to the site's language.
 func inform(ctx context.Context, drush *drupal.Drush, log upgrade.Log) {
-	wish := drush.Site().Language
-	if wish == "" {
+	if !drush.Untranslated() {
 		return
 	}
-	if got, err := drush.Language(ctx); err == nil && got != wish {
-		log.Printf(models.LevelWarn, "The translation to %q is neither in the platform nor could Drupal fetch it. "+
-			"The site is in %q; add the language on the site's own pages.", wish, got)
+	if got, err := drush.Language(ctx); err == nil {
+		log.Printf(models.LevelWarn, "The translation to %q is neither in the platform nor could Drupal fetch it. The site is in the language %q, "+
+			"with English texts. Import the translation on the site's own pages, under Translate interface.", drush.Site().Language, got)
 	}
 }
 
@@ -103,6 +104,12 @@ func (h *Host) open(ctx context.Context, r drupal.Release, want expected, log up
 	}
 	if err := h.Web.AddSite(ctx, h.vhost(r.Site)); err != nil {
 		return err
+	}
+	// The first pages of a new site make the tables of its caches. Two that do so
+	// at once get into each other's way with SQLite, so each is asked for alone
+	// before they are probed together.
+	for _, path := range want.paths {
+		_, _ = h.Web.Prober().Probe(ctx, webserver.Request{URI: r.Site.URI, Path: path, Release: webserver.ReleaseCurrent})
 	}
 	fact, err := h.probe(ctx, r.Site, "current", r.Docroot(), want)
 	if err != nil {

@@ -183,7 +183,11 @@ func (m *mover) label() string {
 }
 
 func (m *mover) drush(r drupal.Release) (*drupal.Drush, error) {
-	return m.host.Drupal.Drush(r, m.log.Out(), m.log.Err())
+	d, err := m.host.Drupal.Drush(r, m.log.Out(), m.log.Err())
+	if err == nil && m.host.Times != (drupal.Times{}) {
+		d.Times = m.host.Times
+	}
+	return d, err
 }
 
 // inMaintenance tells whether somebody put the site into maintenance mode.
@@ -465,7 +469,11 @@ func (m *mover) updateDatabase(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d updates", len(m.move.Upgrade.Updates)), nil
 }
 
+// rebuild makes the target's code look at everything anew.
 func (m *mover) rebuild(ctx context.Context) (string, error) {
+	if len(m.move.Upgrade.Updates) > 0 {
+		return "done with the updates", nil
+	}
 	db, err := m.copied(ctx)
 	if err != nil {
 		return "", err

@@ -27,6 +27,7 @@ final class Gate
 
     public static function pass(array $server): void
     {
+        self::limit($server['HEFRING_PLATFORM'] ?? '', $server['HEFRING_LIMITS'] ?? '');
         $run = $server['HEFRING_RUN'] ?? '';
         if (($server['HEFRING_PROBE'] ?? '') !== '') {
             header_register_callback([self::class, 'sign']);
@@ -47,6 +48,19 @@ final class Gate
         }
         self::checkFlag($run . '/read-only');
         self::checkRelease(dirname($run) . '/current', $server['DOCUMENT_ROOT'] ?? '');
+    }
+
+    /**
+     * Lets PHP open the platform and what belongs to the site, not the next site's
+     * settings and database. Set at run time, and not before the request, it
+     * leaves PHP its cache of resolved paths; what is set can only be tightened.
+     */
+    private static function limit(string $platform, string $limits): void
+    {
+        if ($limits !== '' && ini_set('open_basedir', "$platform:$limits") === false) {
+            error_log("hefring: cannot limit PHP to $platform:$limits");
+            self::refuse();
+        }
     }
 
     /** Tells a probe which Drupal answers: the code that runs, whatever lies on the disk. */

@@ -130,8 +130,8 @@ func (s *Server) clearSites(before, after siteList) error {
 	return nil
 }
 
-// gatePath is the gate's file. Its folder stays the same over all versions of the
-// configuration, because it is among what PHP may read.
+// gatePath is the gate's file. It has a folder of its own: php-fpm's workers of an
+// earlier configuration still run theirs while they finish.
 func (s *Server) gatePath(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return s.path("gate", hex.EncodeToString(sum[:8])+".php")

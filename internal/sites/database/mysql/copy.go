@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"hefring/internal/sites/database"
 	"hefring/models"
@@ -36,10 +37,13 @@ func (e *Engine) copyInside(ctx context.Context, source, target database.Place) 
 			return err
 		}
 		c := copier{from: source.Name, to: target.Name}
+		defer c.close()
 		if err := c.connect(ctx, db); err != nil {
 			return err
 		}
-		defer c.close()
+		if err := takeLock(ctx, c.writer, target); err != nil {
+			return err
+		}
 		done, err = c.run(ctx)
 		return err
 	})
@@ -116,12 +120,16 @@ func (c *copier) run(ctx context.Context) (bool, error) {
 		sums <- found
 		failed <- err
 	}()
+	t0 := time.Now()
 	err := c.fill(ctx)
+	println("fill", time.Since(t0).String())
 	want, wantErr := <-sums, <-failed
+	println("sums", time.Since(t0).String())
 	if err := errors.Join(err, wantErr); err != nil {
 		return false, err
 	}
 	got, err := c.sums(ctx, c.writer, c.to)
+	println("target sums", time.Since(t0).String())
 	if err != nil {
 		return false, err
 	}

@@ -141,20 +141,67 @@ func (e *Engine) Drop(ctx context.Context, db models.Database) error {
 	return nil
 }
 
-// dropDatabase ends the sessions that hold the database, after they had a moment
-// to finish.
+// dropDatabase removes a database while sessions use it. It is marked first, and
+// the mark goes last: MariaDB drops one table after the other, and what a crash
+// leaves must not pass for whole.
 func (e *Engine) dropDatabase(ctx context.Context, db *sql.DB, place database.Place) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	if _, err := conn.ExecContext(ctx, "SET SESSION lock_wait_timeout = 1"); err != nil {
+	defer func() { _ = conn.Close() }() // which gives the lock free
+	if err := takeLock(ctx, conn, place); err != nil {
 		return err
 	}
+	if err := statements(ctx, conn, "SET SESSION lock_wait_timeout = 1, foreign_key_checks = 0"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+ident(place.Name)+"."+incomplete+" (since INT)")
+	if isCode(err, codeNoDatabase) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	drops, err := dropsOf(ctx, db, place.Name)
+	if err != nil {
+		return err
+	}
+	for _, statement := range append(drops, "DROP DATABASE IF EXISTS "+ident(place.Name)) {
+		if err := e.insist(ctx, db, conn, place, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeLock waits for a session that works for a process that was killed: the
+// server finishes its last statement.
+func takeLock(ctx context.Context, conn *sql.Conn, place database.Place) error {
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 60)", place.Name).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return models.Errorf(models.Conflict, "Something else is at work on the database %s on %s. Try again when it has finished.", place.Name, place.Server.Name)
+	}
+	return nil
+}
+
+// dropsOf are the statements that remove all but the mark.
+func dropsOf(ctx context.Context, db *sql.DB, name string) ([]string, error) {
+	drops, err := column(ctx, db, "SELECT concat(CASE TABLE_TYPE WHEN 'VIEW' THEN 'VIEW' WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END, ' IF EXISTS `', replace(TABLE_SCHEMA, '`', '``'), '`.`', replace(TABLE_NAME, '`', '``'), '`') "+
+		"FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME <> ?", name, incomplete)
+	for i := range drops {
+		drops[i] = "DROP " + drops[i]
+	}
+	return drops, err
+}
+
+// insist ends the sessions that are in the way of a statement, after they had a
+// moment to finish.
+func (e *Engine) insist(ctx context.Context, db *sql.DB, conn *sql.Conn, place database.Place, statement string) (err error) {
 	for range 10 {
-		_, err = conn.ExecContext(ctx, "DROP DATABASE IF EXISTS "+ident(place.Name))
-		if !isCode(err, codeLockWait) {
+		if _, err = conn.ExecContext(ctx, statement); !isCode(err, codeLockWait) {
 			return err
 		}
 		e.endSessions(ctx, db, place)
@@ -166,7 +213,7 @@ func (e *Engine) dropDatabase(ctx context.Context, db *sql.DB, place database.Pl
 // server that allows neither makes the DROP itself fail.
 func (e *Engine) endSessions(ctx context.Context, db *sql.DB, place database.Place) {
 	kill := func(ctx context.Context, db *sql.DB) error {
-		ids, err := column(ctx, db, "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()", place.Name)
+		ids, err := column(ctx, db, "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ?", place.Name)
 		for _, id := range ids {
 			_, _ = db.ExecContext(ctx, "KILL "+id) // it may be gone by now
 		}

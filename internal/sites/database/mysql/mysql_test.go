@@ -262,3 +262,38 @@ func TestClean(t *testing.T) {
 		t.Errorf("%v\n%.600s", err, got.String())
 	}
 }
+
+// A database of plain tables is copied inside the server, also for another site;
+// one that has more than that, or is written meanwhile, is not.
+func TestEngine_CopyInside(t *testing.T) {
+	s := testmysql.Running(t)
+	subject := newSubject(t, s, s.TCP())
+	e := subject.Engine.(*Engine)
+	from, to, other := subject.Create(t, 7, "site"), subject.Create(t, 7, "upgrade-1"), subject.Create(t, 70, "site")
+	subject.Fill(t, from, 100)
+	subject.Exec(t, from, "CREATE TABLE childs (id INT PRIMARY KEY, uid INT, price DECIMAL(10, 2), at TIMESTAMP NULL, note JSON, CONSTRAINT of_user FOREIGN KEY (uid) REFERENCES users (uid))",
+		"INSERT INTO childs VALUES (1, 1, 3.50, NULL, '{\"a\": 1}'), (2, NULL, NULL, '2024-01-02 03:04:05', NULL)")
+	inside := func(to models.Database) bool {
+		t.Helper()
+		source, errFrom := e.servers.Find(t.Context(), Name, from)
+		target, errTo := e.servers.Find(t.Context(), Name, to)
+		if err := errors.Join(errFrom, errTo, e.restart(t.Context(), target)); err != nil {
+			t.Fatal(err)
+		}
+		done, err := e.copyInside(t.Context(), source, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	if !inside(to) || !inside(other) {
+		t.Error("plain tables are not copied inside")
+	}
+	if got := subject.Ask(t, other, "SELECT concat(price, note) FROM childs WHERE id = 1"); got != `3.50{"a": 1}` {
+		t.Errorf("it has %q", got)
+	}
+	subject.Exec(t, from, "CREATE VIEW titles AS SELECT title FROM node")
+	if inside(to) {
+		t.Error("a view was left out")
+	}
+}

@@ -71,7 +71,10 @@ func (e *Engine) load(ctx context.Context, server models.DatabaseServer, name st
 		return err
 	}
 	args, env := connection(server)
-	args = append(args, "--batch", "--binary-mode", "--local-infile=0", "--init-command=SET SESSION unique_checks=0, foreign_key_checks=0", "--", name)
+	args = append(args, "--batch", "--binary-mode", "--local-infile=0",
+		// The lock keeps the next attempt away until the server has finished with
+		// this one, also when we are killed.
+		"--init-command=SET SESSION unique_checks=0, foreign_key_checks=0, @hefring=GET_LOCK("+literal(name)+", 60)", "--", name)
 	whole := false
 	err = database.Pipe(ctx, func(_ context.Context, w io.Writer) error {
 		tail := &database.Tail{W: w}

@@ -72,6 +72,7 @@ const (
 	codeInUse             = "55006"
 	codeObjectState       = "55000"
 	codeCancelled         = "57014"
+	codeLockTimeout       = "55P03"
 )
 
 func codeOf(err error) string {

@@ -67,7 +67,7 @@ func (e *Engine) copyTemplate(ctx context.Context, source, target database.Place
 	if err != nil || info.Bytes > templateBytes {
 		return info, false, err
 	}
-	err = within(ctx, source.Server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error {
+	err = alone(ctx, target, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := mustExist(ctx, conn, target); err != nil {
 			return err
 		}

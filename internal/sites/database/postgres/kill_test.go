@@ -2,7 +2,11 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"hefring/internal/run"
 	"hefring/internal/sites/database"
@@ -26,9 +30,23 @@ func TestEngine_ServerKilled(t *testing.T) {
 	dbtest.ServerKilled(t, newSubject(t, s, s.TCP()), s.Kill, s.Restart)
 }
 
-func TestEngine_DiskFull(t *testing.T) {
-	dbtest.DiskFull(t, t.Name(), 150, func(t *testing.T) {
-		s := testpg.Start(t)
-		dbtest.FillsUp(t, newSubject(t, s, s.Socket()), 5000)
-	})
+func TestExplain(t *testing.T) {
+	server := models.DatabaseServer{Name: "db1", Host: "192.0.2.1", User: "admin"}
+	for want, err := range map[string]error{
+		"db1 is full":               &pgconn.PgError{Code: "53100"},
+		"refuses the user admin":    &pgconn.PgError{Code: "28P01"},
+		"CREATEDB":                  &pgconn.PgError{Code: "42501"},
+		"too many connections":      &pgconn.PgError{Code: "53300"},
+		"ended the connection":      &pgconn.PgError{Code: "57P01"},
+		"does not answer":           &pgconn.PgError{Code: "57P03"},
+		"took too long":             context.DeadlineExceeded,
+		"older than db1":            &run.ExitError{Tail: "pg_dump: error: aborting because of server version mismatch"},
+		"Install postgresql-client": run.ErrNotFound,
+		"disk of the database":      &run.ExitError{Tail: "pg_restore: error: could not extend file: No space left on device"},
+	} {
+		got := explain("copy", server, "x", fmt.Errorf("wrapped: %w", err))
+		if models.CodeOf(got) != models.Unavailable || !strings.Contains(models.Explain(got), want) {
+			t.Errorf("want %q: %v", want, got)
+		}
+	}
 }

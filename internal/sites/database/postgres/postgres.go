@@ -60,7 +60,7 @@ func (e *Engine) Create(ctx context.Context, site models.Site, label string) (mo
 	if err != nil {
 		return models.Database{}, err
 	}
-	err = within(ctx, server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error {
+	err = alone(ctx, place, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := e.ensureRole(ctx, conn, place); err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (e *Engine) Drop(ctx context.Context, db models.Database) error {
 	if err != nil {
 		return err
 	}
-	err = within(ctx, place.Server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error {
+	err = alone(ctx, place, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, name := range []string{place.Name + unfinished, place.Name} {
 			if err := dropDatabase(ctx, conn, name); err != nil {
 				return err
@@ -412,6 +412,21 @@ const (
 	authorities = "/etc/ssl/certs/ca-certificates.crt"
 )
 
+// alone works on a database as the admin, and waits for a session that does so for
+// a process that was killed: the server finishes its last statement.
+func alone(ctx context.Context, place database.Place, fn func(context.Context, *pgx.Conn) error) error {
+	return within(ctx, place.Server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error {
+		err := exec(ctx, conn, "SET lock_timeout = '60s'", "SELECT pg_advisory_lock(hashtext('hefring'), hashtext("+literal(place.Name)+"))", "RESET lock_timeout")
+		if codeOf(err) == codeLockTimeout {
+			return models.Wrapf(models.Conflict, err, "Something else is at work on the database %s on %s. Try again when it has finished.", place.Name, place.Server.Name)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(ctx, conn)
+	})
+}
+
 func exec(ctx context.Context, conn *pgx.Conn, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
@@ -488,7 +503,7 @@ func (e *Engine) replace(ctx context.Context, place database.Place, fill func(co
 		return info, err
 	}
 	temp := place.Name + unfinished
-	err = within(ctx, place.Server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error {
+	err = alone(ctx, place, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := mustExist(ctx, conn, place); err != nil {
 			return err
 		}
@@ -518,7 +533,7 @@ func (e *Engine) replace(ctx context.Context, place database.Place, fill func(co
 	if err != nil {
 		return info, err
 	}
-	return info, within(ctx, place.Server, maintenance, shortTime, func(ctx context.Context, conn *pgx.Conn) error { return swap(ctx, conn, place) })
+	return info, alone(ctx, place, func(ctx context.Context, conn *pgx.Conn) error { return swap(ctx, conn, place) })
 }
 
 func mustExist(ctx context.Context, conn *pgx.Conn, place database.Place) error {

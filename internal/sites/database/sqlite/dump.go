@@ -136,14 +136,14 @@ func install(ctx context.Context, temp, path string) (info database.CopyInfo, er
 }
 
 // inspect opens a file that nobody else has open, makes no journal beside it, and
-// counts its tables. SQLite itself refuses one that is shorter than its header
+// counts its tables. SQLite itself refuses one with fewer pages than its header
 // says.
 func inspect(ctx context.Context, path string) (tables int, err error) {
 	head, err := header(path)
 	if err != nil {
 		return 0, err
 	}
-	if !bytes.HasPrefix(head, []byte(magic)) {
+	if !bytes.HasPrefix(head, []byte(magic)) || len(head) < 100 {
 		return 0, errors.New("it does not begin like an SQLite database")
 	}
 	c, err := openImmutable(path)
@@ -151,7 +151,18 @@ func inspect(ctx context.Context, path string) (tables int, err error) {
 		return 0, err
 	}
 	got, err := c.measure(ctx)
-	return int(got.tables), errors.Join(err, c.Close())
+	if err := errors.Join(err, c.Close()); err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	// SQLite takes a part of the last page for a page.
+	if got.pages == 0 || info.Size()%got.pages != 0 || info.Size()/got.pages < 512 {
+		return 0, fmt.Errorf("%d bytes are not %d pages", info.Size(), got.pages)
+	}
+	return int(got.tables), nil
 }
 
 // header gives the first bytes, fewer when there are not so many.

@@ -28,10 +28,17 @@ $ways = [
     'wider' => function () use ($target, $own) {
         mkdir("$own/deep");
         chdir("$own/deep");
-        ini_set('open_basedir', '..');
+        ini_set('open_basedir', ini_get('open_basedir') . ':..');
         for ($i = 0; $i < 20; $i++) {
             chdir('..');
         }
+        ini_set('open_basedir', '/');
+
+        return file_get_contents($target);
+    },
+    'restored' => function () use ($target) {
+        ini_restore('open_basedir');
+        ini_set('open_basedir', '');
         ini_set('open_basedir', '/');
 
         return file_get_contents($target);

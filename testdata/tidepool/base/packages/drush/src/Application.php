@@ -30,7 +30,7 @@ final class Application {
     'state:get' => [Commands::class, 'stateGet', ['sget', 'state-get'], []],
     'state:set' => [Commands::class, 'stateSet', ['sset', 'state-set'], ['input-format' => TRUE]],
     'user:login' => [Commands::class, 'userLogin', ['uli', 'user-login'], ['uid' => TRUE, 'name' => TRUE, 'no-browser' => FALSE]],
-    'site:install' => [InstallCommand::class, 'install', ['si', 'sin', 'site-install'], ['site-name' => TRUE, 'site-mail' => TRUE, 'account-name' => TRUE, 'account-pass' => TRUE, 'account-mail' => TRUE, 'locale' => TRUE]],
+    'site:install' => [InstallCommand::class, 'install', ['si', 'sin', 'site-install'], ['site-name' => TRUE, 'sites-subdir' => TRUE, 'site-mail' => TRUE, 'account-name' => TRUE, 'account-pass' => TRUE, 'account-mail' => TRUE, 'locale' => TRUE]],
     'updatedb' => [UpdateCommands::class, 'updatedb', ['updb'], ['cache-clear' => FALSE, 'no-cache-clear' => FALSE]],
     'updatedb:status' => [UpdateCommands::class, 'status', ['updbst', 'updatedb-status'], []],
     'updatedb:batch-process' => [UpdateCommands::class, 'batchProcess', [], []],

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// Flags of a command and of what it embeds must not collide, which kong finds
+// out at start only; and every command and flag says what it is for.
+func TestCLI_Describes_EveryCommand(t *testing.T) {
+	parser, err := kong.New(&cli{}, kong.BindTo(context.Background(), (*context.Context)(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	_ = kong.Visit(parser.Model.Node, func(node kong.Visitable, next kong.Next) error {
+		switch n := node.(type) {
+		case *kong.Node:
+			if n.Type == kong.CommandNode {
+				commands++
+				if n.Help == "" && !n.Hidden {
+					t.Errorf("%s does not say what it does", n.Path())
+				}
+			}
+		case *kong.Flag:
+			if n.Help == "" {
+				t.Errorf("--%s does not say what it is for", n.Name)
+			}
+		}
+		return next(nil)
+	})
+	if commands < 50 {
+		t.Errorf("%d commands are known", commands)
+	}
+}
+
+func TestCLI_Parse_SiteCommands(t *testing.T) {
+	for _, line := range []string{
+		"site install museum.example.org --platform thunder-a1 --database-server Main --language de --wait",
+		"site rollback museum.example.org --yes --json",
+		"site hold museum.example.org --reason fair --until 2027-01-31",
+		"site configure museum.example.org --alias=a.example.org,b.example.org --no-redirect --https required --cron-every 1h --backup-keep 3",
+		"site delete museum.example.org --confirm museum.example.org --no-backup",
+		"site restore museum.example.org 12 --own-platform",
+		"platform diff thunder-a1 thunder-b2 --all",
+		"database add Main --engine mysql --host 127.0.0.1 --user admin",
+		"task log 12",
+		"token add ada deploy --life 24h",
+	} {
+		parser, err := kong.New(&cli{}, kong.BindTo(context.Background(), (*context.Context)(nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse(strings.Fields(line)); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
