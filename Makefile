@@ -68,4 +68,4 @@ bench-builds: ## a first and a second platform against a fresh clone, time and d
 
 .PHONY: bench-clones
 bench-clones: ## what cloning a site's database costs, against each engine's own tools
-	$(GO) test -tags bench -count=1 -timeout 20m -run '^TestBenchClones$$' ./internal/sites/database/engines
+	$(GO) test -tags bench -count=1 -timeout 20m -run '^TestBenchClones$$' -v ./internal/sites/database/engines

@@ -51,11 +51,11 @@ func newHefring(t *testing.T, database string) *hefring {
 			t.Error(err)
 		}
 	})
-	ports := freePorts(t, 3)
+	ports := freePorts(t, 4)
 	h := &hefring{t: t, dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), sitesPort: ports[1]}
 	h.flags = []string{
 		"--data=" + h.data(), fmt.Sprintf("--listen=127.0.0.1:%d", ports[0]), fmt.Sprintf("--sites-port=%d", ports[1]),
-		fmt.Sprintf("--probe-port=%d", ports[2]), "--egress-allow=127.0.0.1/32",
+		fmt.Sprintf("--probe-port=%d", ports[2]), fmt.Sprintf("--sites-tls-port=%d", ports[3]), "--egress-allow=127.0.0.1/32",
 	}
 	if database != "" {
 		h.flags = append(h.flags, "--database="+database)

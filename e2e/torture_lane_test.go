@@ -41,10 +41,9 @@ type lane struct {
 	idle                 []*torturedSite // on the old platform, and well
 	moved                []*torturedSite // on the new one, by an upgrade that can be taken back
 	made                 int
-	batch                int           // how many sites are installed at once
-	known                []string      // what earlier runs left, which has been told
-	rows                 int           // how many rows the trigger counts to hold Hefring for a moment
-	heldFor              time.Duration // how long that is
+	batch                int      // how many sites are installed at once
+	known                []string // what earlier runs left, which has been told
+	rows                 int      // how many rows the trigger counts to hold Hefring for a moment
 	owner                *testing.T
 	distribution         int64
 	fromTables, toTables []string
@@ -124,7 +123,9 @@ func (l *lane) install() {
 	for range l.batch {
 		l.made++
 		uri := fmt.Sprintf("site%03d.localhost", l.made)
-		got := l.p.submit("/sites/new", "/sites", url.Values{"uri": {uri}, "platform": {strconv.FormatInt(l.fromPlatform, 10)}, "profile": {"standard"}})
+		got := l.p.submit("/sites/new", "/sites", url.Values{
+			"uri": {uri}, "platform": {strconv.FormatInt(l.fromPlatform, 10)}, "profile": {"standard"}, "database": {l.j.text(`SELECT MAX(id) FROM database_servers`)},
+		})
 		if got.id() == 0 {
 			t.Fatalf("install %s: status %d\n%s", uri, got.status, got.text())
 		}
@@ -139,6 +140,9 @@ func (l *lane) install() {
 			}
 			return state == "enabled"
 		})
+		if got := l.j.text(`SELECT json_extract("database", '$.engine') FROM sites WHERE id = ?`, site.id); (got == "sqlite") != (l.server == nil) {
+			t.Fatalf("the content of %s is on %s", site.uri, got)
+		}
 	}
 	l.p.quiet()
 	for _, site := range batch {
@@ -213,14 +217,17 @@ func (l *lane) calibrate() {
 		l.h.t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	const sample = 200_000
-	begin := time.Now()
-	var n int
-	if err := db.QueryRow(counting(sample)).Scan(&n); err != nil || n != sample {
-		l.h.t.Fatalf("calibrate: counted %d rows, %v", n, err)
+	const sample, want = 200_000, time.Second
+	least := time.Minute // as if nobody else used the machine
+	for range 5 {
+		begin := time.Now()
+		var n int
+		if err := db.QueryRow(counting(sample)).Scan(&n); err != nil || n != sample {
+			l.h.t.Fatalf("calibrate: counted %d rows, %v", n, err)
+		}
+		least = min(least, time.Since(begin))
 	}
-	const want = 700 * time.Millisecond
-	l.rows = int(float64(sample) * float64(want) / float64(time.Since(begin)))
+	l.rows = int(float64(sample) * float64(want) / float64(least))
 }
 
 // counting is a query that takes a while: it counts so many rows.

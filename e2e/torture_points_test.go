@@ -114,7 +114,7 @@ func (l *lane) awaitPoint(t *testing.T, task int64, p point) {
 			since = time.Time{}
 		case since.IsZero():
 			since = time.Now()
-		case time.Since(since) > 120*time.Millisecond:
+		case time.Since(since) > 60*time.Millisecond:
 			return
 		}
 		<-time.After(2 * time.Millisecond)

@@ -16,7 +16,9 @@ type route struct {
 	public       bool
 }
 
-func (s *server) routes() []route { return slices.Concat(s.mainRoutes(), s.lifeRoutes(), s.workRoutes()) }
+func (s *server) routes() []route {
+	return slices.Concat(s.mainRoutes(), s.lifeRoutes(), s.workRoutes())
+}
 
 func (s *server) mainRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost

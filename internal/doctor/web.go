@@ -218,7 +218,7 @@ func (e *examination) system() {
 func (e *examination) included(program, line, mark, option string) bool {
 	text, ok := e.tell(program, option)
 	if !ok {
-		e.say(Fail, "web server", fmt.Sprintf("%s does not accept its own configuration.", program), program+" -t")
+		e.say(Fail, "web server", program+" does not accept its own configuration.", program+" -t")
 		return false
 	}
 	if strings.Contains(text, mark) {
@@ -228,7 +228,7 @@ func (e *examination) included(program, line, mark, option string) bool {
 	if option == "-tt" {
 		place = "php-fpm.conf or a file in pool.d, once Hefring has made the folder at its first start"
 	}
-	e.say(Fail, "web server", fmt.Sprintf("%s does not include what Hefring writes.", program), fmt.Sprintf("add the line %q to %s", line, place))
+	e.say(Fail, "web server", program+" does not include what Hefring writes.", fmt.Sprintf("add the line %q to %s", line, place))
 	return false
 }
 
@@ -361,7 +361,7 @@ func (e *examination) clients(pkg string, groups [][]string) {
 	for _, group := range groups {
 		i := slices.IndexFunc(group, func(name string) bool { _, err := e.c.Programs.LookPath(name); return err == nil })
 		if i < 0 {
-			e.say(Fail, group[0], fmt.Sprintf("%s is missing; databases can be neither copied nor backed up without it", strings.Join(group, " or ")), "apt-get install "+pkg)
+			e.say(Fail, group[0], strings.Join(group, " or ")+" is missing; databases can be neither copied nor backed up without it", "apt-get install "+pkg)
 			continue
 		}
 		there = append(there, group[i])

@@ -166,8 +166,11 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 		return f.RetryBuild(ctx, by, t.Subject.ID)
 	case models.TaskUpgrade:
 		row, err := f.store.SiteRow(ctx, t.Subject.ID)
-		if err != nil || row.Target == nil {
+		if err != nil {
 			return models.Task{}, err
+		}
+		if row.Target == nil {
+			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target. Choose one on its distribution's page.", row.URI)
 		}
 		return f.UpgradeSite(ctx, by, t.Subject.ID, row.Target.ID)
 	case models.TaskRollback:

@@ -64,6 +64,6 @@ func (b base) extension7(name string) (extension, bool) {
 	}
 	return extension{
 		Name: path.Base(stem), Type: kind, Version: said["version"], Hidden: strings.EqualFold(said["hidden"], "TRUE"),
-		Core: said["project"] == "drupal" || said["version"] == "VERSION",
+		Core: said["project"] == "drupal" || said["version"] == "VERSION", Schema: b.schema(stem + ".install"),
 	}, true
 }

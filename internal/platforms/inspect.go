@@ -64,7 +64,7 @@ func (s *Store) Inspect(ctx context.Context, dir, docroot string) (Inspection, e
 	if err != nil {
 		return Inspection{}, fmt.Errorf("list extensions: %w", err)
 	}
-	core := models.Package{Name: "drupal", Type: "core", Version: version, Schema: b.schema(path.Join(found, "core/modules/system/system.install"))}
+	core := models.Package{Name: "drupal", Type: "core", Version: version, Schema: b.coreSchema(found)}
 	return Inspection{
 		Docroot:       found,
 		DrupalVersion: version,
@@ -173,6 +173,14 @@ func (b base) drupalVersion(docroot string) (string, error) {
 		return "", models.Errorf(models.Invalid, "%s names no VERSION. Check that Drupal core is complete in the source.", name)
 	}
 	return string(match[1]), nil
+}
+
+// coreSchema is that of the system module, which stands for all of core.
+func (b base) coreSchema(docroot string) int {
+	if b.isSeven(docroot) {
+		return b.schema(path.Join(docroot, "modules/system/system.install"))
+	}
+	return b.schema(path.Join(docroot, "core/modules/system/system.install"))
 }
 
 // scaffoldRoot is the docroot that composer.json gives to Drupal's scaffold.

@@ -295,6 +295,31 @@ func TestStore_Delete_OnlyPlatforms(t *testing.T) {
 	}
 }
 
+// Reconcile empties the trash while something is being deleted: both must end
+// well, and the platform must be gone.
+func TestStore_Delete_WhileReconciling(t *testing.T) {
+	s := newStore(t)
+	for range 5 {
+		root, _ := published(t, s, "p")
+		done := make(chan error)
+		for range 2 {
+			go func() { done <- s.Delete(t.Context(), root) }()
+		}
+		go func() {
+			_, err := s.Reconcile(t.Context(), func(platforms.Found) bool { return true })
+			done <- err
+		}()
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if exists(filepath.Dir(root)) {
+			t.Fatal("the platform is still there")
+		}
+	}
+}
+
 func TestStore_Reconcile_KeepsWhatIsKnown(t *testing.T) {
 	s := newStore(t)
 	known, _ := published(t, s, "known")

@@ -21,6 +21,8 @@ import (
 //	    db/                   SQLite databases, one file for each copy
 //	    files/ private/ tmp/  shared by all releases
 //	    run/                  read-only flag and write lock
+//	    kept/<move>/          files, private and config of a content that does not serve:
+//	                          what a restore brings, and afterwards what it left
 //	    releases/<platform>/  settings.php, files -> ../../files, php/ (compiled templates)
 //
 // A platform's docroot holds only a link: sites/<uri> -> releases/<platform>. A

@@ -94,16 +94,24 @@ func (k *Kept) Same(line Line) (name string, ok bool) {
 }
 
 // Gave tells whether the file at name of a newer tree is the one that this tree
-// gave it, proven to hold what its line says.
+// gave it, proven to hold what its line says. Programs run as others, so a file
+// of theirs that took the inode's number is never taken for it.
 func (k *Kept) Gave(name string, info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
+	if !ok || int(stat.Uid) != os.Geteuid() {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	given, ok := k.given[name]
 	return ok && given == inode{stat.Dev, stat.Ino}
+}
+
+// Forget forgets what was given to a tree that was emptied since.
+func (k *Kept) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.given)
 }
 
 // Proof is a file of a kept tree that was read and found to be as it was sealed.

@@ -87,7 +87,7 @@ func (c *Composer) Install(ctx context.Context, dir string) error {
 		return err
 	}
 	plugins.Logf(c.env, "It failed with packages of the older platform; they are installed anew")
-	if err := remove(dir, taken); err != nil {
+	if err := c.remove(dir, taken); err != nil {
 		return err
 	}
 	return c.install(ctx, dir)

@@ -100,7 +100,7 @@ func (c *Composer) reuse(ctx context.Context, dir string) ([]string, error) {
 	}
 	if err != nil {
 		plugins.Logf(c.env, "Packages of the older platform cannot be used (%v); all are installed anew", err)
-		return nil, errors.Join(remove(dir, taken), context.Cause(ctx))
+		return nil, errors.Join(c.remove(dir, taken), context.Cause(ctx))
 	}
 	plugins.Logf(c.env, "%d packages are as the platform before has them and are taken from it", len(folders))
 	return taken, nil
@@ -332,7 +332,8 @@ func (c *Composer) tell(p project, dir string, list []json.RawMessage) error {
 }
 
 // remove takes away what reuse made.
-func remove(dir string, folders []string) error {
+func (c *Composer) remove(dir string, folders []string) error {
+	c.env.Older[0].Forget()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("remove packages: %w", err)

@@ -44,8 +44,7 @@ const (
 // HEFRING_DRUPAL_REPO, a git repository by URL or path, takes the place of the
 // first.
 func TestBenchBuilds(t *testing.T) {
-	committed := benchRepo(t)
-	t.Run("vendor committed", func(t *testing.T) { benchBuilds(t, committed, false) })
+	t.Run("vendor committed", func(t *testing.T) { benchBuilds(t, benchRepo(t), false) })
 	if os.Getenv("HEFRING_DRUPAL_REPO") == "" {
 		t.Run("composer", func(t *testing.T) { benchBuilds(t, benchComposer(t), true) })
 	}
@@ -230,6 +229,7 @@ func (b *builder) build() cost {
 	b.must(err)
 	b.folders = folderBytes(t, root)
 	b.last = models.Platform{Root: root, ManifestDigest: sealed.Digest, Files: sealed.Files}
+	t.Logf("build %d: %.2f s, %.1f MB; %s", b.id, took.Seconds(), mb(exclusive), strings.Join(b.steps[max(0, len(b.steps)-4):], "; "))
 	return cost{took, exclusive}
 }
 
@@ -251,6 +251,7 @@ func (b *builder) clone() cost {
 	disk := diskBytes(b.t, dir)
 	b.gitDisk = diskBytes(b.t, filepath.Join(dir, ".git"))
 	b.must(os.RemoveAll(dir))
+	b.t.Logf("clone: %.2f s, %.1f MB", took.Seconds(), mb(disk))
 	return cost{took, disk}
 }
 

@@ -184,6 +184,7 @@ func (s source) put(ctx context.Context, env plugins.Env, t tip, content, dst st
 	if err := empty(dst); err != nil {
 		return nil, err
 	}
+	p.older.Forget()
 	p = &materialiser{source: s, env: env, left: newBudget(s.limits)}
 	return p, s.materialise(ctx, p, t, content, dst)
 }

@@ -1,6 +1,7 @@
 package drupal
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"hefring/internal/run"
+	"hefring/internal/sites/database"
 	"hefring/models"
 )
 
@@ -236,5 +238,32 @@ func TestDrupal_WriteRelease_Aliases(t *testing.T) {
 	r.Site.Aliases = []string{"../../evil"}
 	if err := b.drupal.WriteRelease(testContext(t), r); models.CodeOf(err) != models.Invalid {
 		t.Errorf("got %v", err)
+	}
+}
+
+// mysqlEngine only names a connection.
+type mysqlEngine struct{ database.Engine }
+
+func (mysqlEngine) PHP(context.Context, models.Database) (database.Settings, error) {
+	return database.Settings{
+		{Key: "driver", Value: "mysql"}, {Key: "collation", Value: "utf8mb4_general_ci"},
+		{Key: "namespace", Value: `Drupal\mysql\Driver\Database\mysql`}, {Key: "autoload", Value: "core/modules/mysql/src/Driver/Database/mysql/"},
+	}, nil
+}
+
+// Drupal 7 connects with utf8 unless it is told otherwise, and MariaDB refuses to
+// mix that with a collation of utf8mb4.
+func TestDrupal_WriteRelease_Drupal7_Charset(t *testing.T) {
+	b := newBench(t)
+	p := b.seven()
+	b.drupal.engine = mysqlEngine{}
+	r := b.release(p, models.Database{Engine: models.EngineMySQL, Name: "x"})
+	connection, err := b.drupal.connection(t.Context(), r)
+	if charset, _ := connection.Get("charset").(string); err != nil || charset != "utf8mb4" || connection.Get("namespace") != nil {
+		t.Errorf("Drupal 7 gets %v, %v", connection, err)
+	}
+	r.Platform.DrupalVersion = "10.6.2"
+	if connection, err := b.drupal.connection(t.Context(), r); err != nil || connection.Get("charset") != nil {
+		t.Errorf("Drupal 10 gets %v, %v", connection, err)
 	}
 }

@@ -121,5 +121,10 @@ func (d *Drupal) connection(ctx context.Context, r Release) (database.Settings, 
 	if there(filepath.Join(r.Docroot(), driver)) {
 		return connection, nil
 	}
-	return connection.Without("namespace", "autoload"), nil
+	connection = connection.Without("namespace", "autoload")
+	if collation, _ := connection.Get("collation").(string); dialectOf(r.Platform).seven && strings.HasPrefix(collation, "utf8mb4_") {
+		// Drupal 7 asks for utf8 otherwise, which that collation is none of.
+		connection = append(connection, database.Setting{Key: "charset", Value: "utf8mb4"})
+	}
+	return connection, nil
 }

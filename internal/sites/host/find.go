@@ -140,12 +140,17 @@ func (h *Host) outside(ctx context.Context, site models.FoundSite) (drupal.Outsi
 // we may read all of the machine, and what a stranger's settings name would become
 // part of a site. The folders are given as they are without links.
 func (h *Host) bounded(site models.FoundSite, o *drupal.Outside) error {
-	for what, path := range map[string]*string{"public files": &o.Public, "private files": &o.Private, "exported configuration": &o.Config, "database": &o.Database.File} {
+	const database = "database"
+	for _, part := range []struct {
+		what string
+		path *string
+	}{{database, &o.Database.File}, {"public files", &o.Public}, {"private files", &o.Private}, {"exported configuration", &o.Config}} {
+		what, path := part.what, part.path
 		if *path == "" {
 			continue
 		}
 		resolved, err := filepath.EvalSymlinks(*path)
-		if os.IsNotExist(err) && what != "database" {
+		if os.IsNotExist(err) && what != database {
 			*path = ""
 			continue
 		}
@@ -154,7 +159,7 @@ func (h *Host) bounded(site models.FoundSite, o *drupal.Outside) error {
 		}
 		if resolved == site.Root || !within(site.Root, resolved) {
 			return models.Errorf(models.Invalid,
-				"Its %s lie outside of %s, in %s. Search from the folder that holds both, or move them.", what, site.Root, resolved)
+				"Its %s is not in %s, but outside of it, in %s. Search from the folder that holds both, or move it.", what, site.Root, resolved)
 		}
 		*path = resolved
 	}

@@ -75,6 +75,24 @@ func closed(site models.Site) expected {
 
 const loginPage = "/user/login"
 
+// closedNow is what a site in maintenance mode answers at this moment: some of its
+// own pages may be plain files.
+func (h *Host) closedNow(ctx context.Context, site models.Site) expected {
+	e := closed(site)
+	answers, err := h.ask(ctx, requestsOf(site, webserver.ReleaseCurrent, e.paths))
+	if err != nil {
+		return e
+	}
+	for i, path := range e.paths {
+		e.status[path] = 0
+		if answers[i].Status == http.StatusServiceUnavailable {
+			e.status[path] = http.StatusServiceUnavailable
+		}
+	}
+	e.public = e.status[e.paths[len(e.paths)-1]]
+	return e
+}
+
 // of is what is expected when a platform's code answers.
 func (e expected) of(p models.Platform) expected {
 	e.version = p.DrupalVersion
@@ -119,13 +137,21 @@ func requestsOf(site models.Site, release string, paths []string) []webserver.Re
 // abreast is how many pages are asked for at once.
 const abreast = 3
 
-// ask asks for several pages at once and gives the answers in their order.
+// ask asks for several pages and gives the answers in their order. The first goes
+// alone: after a rebuild it fills Drupal's caches, and several at once would each
+// do all of that work.
 func (h *Host) ask(ctx context.Context, requests []webserver.Request) ([]webserver.Answer, error) {
 	answers, failures := make([]webserver.Answer, len(requests)), make([]error, len(requests))
 	slots := make(chan struct{}, abreast)
 	prober := h.Web.Prober()
 	var all sync.WaitGroup
-	for i, request := range requests {
+	if len(requests) > 0 {
+		if answers[0], failures[0] = prober.Probe(ctx, requests[0]); failures[0] != nil {
+			return nil, failures[0]
+		}
+	}
+	for i := 1; i < len(requests); i++ {
+		request := requests[i]
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

@@ -212,7 +212,7 @@ func (m *mover) want() expected {
 func (m *mover) look(ctx context.Context) {
 	if m.maintenance {
 		m.log.Printf(models.LevelInfo, "The site is in maintenance mode and stays so")
-		m.before = closed(m.move.Site)
+		m.before = m.host.closedNow(ctx, m.move.Site)
 		return
 	}
 	seen, textMissing, err := m.host.remember(ctx, m.move.Site)

@@ -26,8 +26,9 @@ type world struct {
 	retired   bool
 	openedNew bool // writes reached the new version
 
-	failAt models.StepName // Do of this step fails
-	killAt string          // "do updatedb", "did updatedb", "undo copy", "save", … panics with errKilled
+	order  []models.StepName // of the steps; nil: that of models.Steps
+	failAt models.StepName   // Do of this step fails
+	killAt string            // "do updatedb", "did updatedb", "undo copy", "save", … panics with errKilled
 	calls  []string
 }
 
@@ -62,7 +63,7 @@ func (w *world) step(name models.StepName, do func(), undo func()) Step {
 
 func (w *world) plan() Plan {
 	nothing := func() {}
-	return Plan{
+	plan := Plan{
 		Steps: []Step{
 			w.step(models.StepPreflight, nothing, nil),
 			w.step(models.StepReadOnly, func() { w.closed = true }, func() { w.closed = false }),
@@ -88,6 +89,23 @@ func (w *world) plan() Plan {
 		},
 		Abandoned: func(cause error) bool { return errors.Is(cause, errTaken) },
 		Cancelled: func(cause error) bool { return errors.Is(cause, errCancelled) },
+	}
+	if w.order != nil {
+		slices.SortFunc(plan.Steps, func(a, b Step) int { return slices.Index(w.order, a.Name) - slices.Index(w.order, b.Name) })
+	}
+	return plan
+}
+
+// orders are those of the kinds of moves: all as in models.Steps, a copy that is
+// deployed first, and content that is prepared before writes are refused.
+func orders() map[string][]models.StepName {
+	end := models.Steps()[7:]
+	return map[string][]models.StepName{
+		"as listed": models.Steps(),
+		"copying": append([]models.StepName{models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy,
+			models.StepUpdate, models.StepRebuild, models.StepProbe}, end...),
+		"preparing": append([]models.StepName{models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate,
+			models.StepRebuild, models.StepProbe, models.StepReadOnly}, end...),
 	}
 }
 
@@ -232,30 +250,37 @@ func TestRun_FailingStep_Recovers(t *testing.T) {
 // Killed before, inside and after every step, and at every write of the journal,
 // with every later step failing or not: the site ends whole.
 func TestRun_KilledAnywhere_EndsWhole(t *testing.T) {
-	reference := &world{current: "old"}
-	book := newBook(reference)
-	finish(t, book)
-	places, writes := reference.calls, book.saves
-	for _, failAt := range append([]models.StepName{""}, models.Steps()[:9]...) {
-		failing := &world{current: "old", failAt: failAt}
-		failingBook := newBook(failing)
-		finish(t, failingBook)
-		for _, place := range slices.Concat(places, failing.calls) {
-			w := &world{current: "old", failAt: failAt, killAt: place}
-			whole(t, w, finish(t, newBook(w)))
-			if t.Failed() {
-				t.Fatalf("failing at %q, killed at %q", failAt, place)
+	for name, order := range orders() {
+		t.Run(name, func(t *testing.T) {
+			begin := func(failAt models.StepName, killAt string) *world {
+				return &world{current: "old", order: order, failAt: failAt, killAt: killAt}
 			}
-		}
-		for n := 1; n <= max(writes, failingBook.saves); n++ {
-			w := &world{current: "old", failAt: failAt}
-			b := newBook(w)
-			b.killAt = n
-			whole(t, w, finish(t, b))
-			if t.Failed() {
-				t.Fatalf("failing at %q, killed at write %d", failAt, n)
+			reference := begin("", "")
+			book := newBook(reference)
+			finish(t, book)
+			places, writes := reference.calls, book.saves
+			for _, failAt := range append([]models.StepName{""}, models.Steps()[:9]...) {
+				failing := begin(failAt, "")
+				failingBook := newBook(failing)
+				finish(t, failingBook)
+				for _, place := range slices.Concat(places, failing.calls) {
+					w := begin(failAt, place)
+					whole(t, w, finish(t, newBook(w)))
+					if t.Failed() {
+						t.Fatalf("failing at %q, killed at %q", failAt, place)
+					}
+				}
+				for n := 1; n <= max(writes, failingBook.saves); n++ {
+					w := begin(failAt, "")
+					b := newBook(w)
+					b.killAt = n
+					whole(t, w, finish(t, b))
+					if t.Failed() {
+						t.Fatalf("failing at %q, killed at write %d", failAt, n)
+					}
+				}
 			}
-		}
+		})
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *Server) judge(site Vhost, now time.Time) Certificate {
 	case err != nil:
 		result.Trouble = models.Explain(err) + " The one from before is still in use."
 	case fresh.chain != used.chain:
-		result.Trouble = fmt.Sprintf("%s was renewed and is not yet in use. Verify the site, or start Hefring again.", site.Certificate)
+		result.Trouble = site.Certificate + " was renewed and is not yet in use. Verify the site, or start Hefring again."
 	case now.After(used.leaf.NotAfter):
 		result.Trouble = fmt.Sprintf("The certificate of %s ended on %s. Renew %s.", site.URI, used.leaf.NotAfter.Format(time.DateOnly), site.Certificate)
 	case used.leaf.NotAfter.Sub(now) < endsSoon:

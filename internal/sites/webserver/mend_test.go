@@ -2,7 +2,6 @@ package webserver
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -254,7 +253,7 @@ func TestVhost_Files(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, a.status, a.body)
 		}
 	}
-	if a := f.send("GET", fmt.Sprintf("%s/missing.txt", base), ""); !strings.Contains(a.body, "release=v1") {
+	if a := f.send("GET", base+"/missing.txt", ""); !strings.Contains(a.body, "release=v1") {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 }

@@ -2,7 +2,7 @@ package webserver
 
 import (
 	"encoding/json"
-	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -93,9 +93,7 @@ func secrets(site Vhost) []string {
 func (n *neighbours) steal(path string, more url.Values) []string {
 	n.Helper()
 	query := url.Values{"path": {path}}
-	for key, values := range more {
-		query[key] = values
-	}
+	maps.Copy(query, more)
 	a := n.send("GET", "/?"+query.Encode(), "")
 	var said struct {
 		Library   string
@@ -235,7 +233,7 @@ func TestServer_Upload_StaysWithItsSite(t *testing.T) {
 	const body = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n"
 	a, err := f.sendTo(f.prober.PublicAddr, "POST", host, "/", body, http.Header{"Content-Type": {"multipart/form-data; boundary=b"}})
 	f.must(err)
-	if want := fmt.Sprintf("%s kept", f.server.siteTemp(f.vhost())); a.body != want {
+	if want := f.server.siteTemp(f.vhost()) + " kept"; a.body != want {
 		t.Errorf("got %q, want %q", a.body, want)
 	}
 }

@@ -160,10 +160,10 @@ func (d *daemon) testSystem(ctx context.Context) error {
 
 // letGo makes the system's daemon run without our part again, as far as it can.
 func (d *daemon) letGo(ctx context.Context) error {
-	if d.testSystem(ctx) != nil {
-		return nil
+	if d.testSystem(ctx) == nil {
+		return d.command(ctx, d.system.reload)
 	}
-	return d.command(ctx, d.system.reload)
+	return nil // it is not our part that is refused: that is empty
 }
 
 // refusal is what a command of the system's said before it failed.

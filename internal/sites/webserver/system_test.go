@@ -192,7 +192,7 @@ func TestServer_System_Refused(t *testing.T) {
 func TestServer_System_NotIncluded(t *testing.T) {
 	m := newMachine(t)
 	m.conf("")
-	m.server.patience = time.Second
+	m.server.patience = 5 * time.Second // enough for php-fpm, which comes first
 	err := m.server.AddSite(t.Context(), m.vhost())
 	if models.CodeOf(err) != models.Unavailable || !strings.Contains(models.Explain(err), m.server.NginxInclude()) {
 		t.Errorf("got %v", err)

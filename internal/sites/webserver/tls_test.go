@@ -69,8 +69,8 @@ func (s *secured) add() {
 }
 
 // ask sends a request by HTTPS and gives the serial number of the certificate.
-func (s *secured) ask(method, name, path string) (answer, int64, error) {
-	request, err := http.NewRequest(method, "https://"+s.prober.TLSAddr+path, nil)
+func (s *secured) ask(name, path string) (answer, int64, error) {
+	request, err := http.NewRequest(http.MethodGet, "https://"+s.prober.TLSAddr+path, nil)
 	if err != nil {
 		return answer{}, 0, err
 	}
@@ -85,9 +85,9 @@ func (s *secured) ask(method, name, path string) (answer, int64, error) {
 	return answer{response.StatusCode, response.Header, string(text)}, response.TLS.PeerCertificates[0].SerialNumber.Int64(), err
 }
 
-func (s *secured) mustAsk(method, name, path string) answer {
+func (s *secured) mustAsk(name, path string) answer {
 	s.Helper()
-	a, _, err := s.ask(method, name, path)
+	a, _, err := s.ask(name, path)
 	s.must(err)
 	return a
 }
@@ -129,17 +129,17 @@ func TestVhost_HTTPS_On(t *testing.T) {
 	if a := s.send("GET", "/", ""); a.status != 200 || a.header.Get("Strict-Transport-Security") != "" {
 		t.Errorf("got %d %v", a.status, a.header)
 	}
-	if a := s.mustAsk("GET", host, "/env?x=y"); a.status != 200 || a.header.Get("Strict-Transport-Security") != "" {
+	if a := s.mustAsk(host, "/env?x=y"); a.status != 200 || a.header.Get("Strict-Transport-Security") != "" {
 		t.Errorf("got %d %v", a.status, a.header)
 	}
 	s.write(s.docroot("v1")+"/index.php", `<?php echo json_encode([$_SERVER["HTTPS"] ?? "", $_SERVER["REQUEST_SCHEME"]]);`)
-	if a := s.mustAsk("GET", host, "/"); a.body != `["on","https"]` {
+	if a := s.mustAsk(host, "/"); a.body != `["on","https"]` {
 		t.Errorf("got %s", a.body)
 	}
 	if a := s.send("GET", "/", ""); a.body != `["","http"]` {
 		t.Errorf("got %s", a.body)
 	}
-	if _, _, err := s.ask("GET", "unknown.example.org", "/"); err == nil {
+	if _, _, err := s.ask("unknown.example.org", "/"); err == nil {
 		t.Error("an unknown name got another site's certificate")
 	}
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
@@ -167,7 +167,7 @@ func TestVhost_HTTPS_Required(t *testing.T) {
 	s.must(err)
 	a.wantMove(t, 301, fmt.Sprintf("https://%s:%d/a", alias, port))
 	for _, name := range []string{host, alias} {
-		if a := s.mustAsk("GET", name, "/"); a.status != 200 || a.header.Get("Strict-Transport-Security") != "max-age=31536000" {
+		if a := s.mustAsk(name, "/"); a.status != 200 || a.header.Get("Strict-Transport-Security") != "max-age=31536000" {
 			t.Errorf("%s: got %d %v", name, a.status, a.header)
 		}
 	}
@@ -219,7 +219,7 @@ func TestVhost_Aliases(t *testing.T) {
 	a, err = s.try("POST", alias, "/a", "x")
 	s.must(err)
 	a.wantMove(t, 308, fmt.Sprintf("http://%s:%d/a", host, s.config.Port))
-	s.mustAsk("GET", alias, "/a").wantMove(t, 301, fmt.Sprintf("https://%s:%d/a", host, s.config.TLSPort))
+	s.mustAsk(alias, "/a").wantMove(t, 301, fmt.Sprintf("https://%s:%d/a", host, s.config.TLSPort))
 
 	other := Vhost{SiteID: 8, URI: "other.example.org", Dir: s.site}
 	for name, site := range map[string]Vhost{
@@ -276,7 +276,7 @@ func TestServer_AddSite_BadCertificate(t *testing.T) {
 	if after := s.status(); after != status {
 		t.Errorf("status was %+v, is %+v", status, after)
 	}
-	if a, serial, err := s.ask("GET", host, "/"); err != nil || a.status != 200 || serial != 1 {
+	if a, serial, err := s.ask(host, "/"); err != nil || a.status != 200 || serial != 1 {
 		t.Errorf("got %d with certificate %d, %v", a.status, serial, err)
 	}
 }
@@ -294,7 +294,7 @@ func TestServer_Reload_RenewedCertificate(t *testing.T) {
 		t.Errorf("got %q", trouble)
 	}
 	s.must(s.server.Reload(t.Context()))
-	if _, serial, err := s.ask("GET", host, "/"); err != nil || serial != 2 {
+	if _, serial, err := s.ask(host, "/"); err != nil || serial != 2 {
 		t.Errorf("got certificate %d, %v", serial, err)
 	}
 	before := s.status()
@@ -307,7 +307,7 @@ func TestServer_Reload_RenewedCertificate(t *testing.T) {
 	s.must(s.server.Stop(t.Context()))
 	s.must(os.Remove(s.vhost.CertificateKey))
 	s.must(s.server.Start(t.Context()))
-	if a, serial, err := s.ask("GET", host, "/"); err != nil || a.status != 200 || serial != 2 {
+	if a, serial, err := s.ask(host, "/"); err != nil || a.status != 200 || serial != 2 {
 		t.Errorf("got %d with certificate %d, %v", a.status, serial, err)
 	}
 	if trouble := s.trouble(); !strings.Contains(trouble, "still in use") {
@@ -360,7 +360,7 @@ func TestVhost_Disabled(t *testing.T) {
 			}
 		}
 	}
-	if a := s.mustAsk("GET", host, "/"); a.status != 503 {
+	if a := s.mustAsk(host, "/"); a.status != 503 {
 		t.Errorf("got %d", a.status)
 	}
 	if s.written("v1") != "" {

@@ -31,7 +31,7 @@ func (f files) version() string {
 type tree struct{ link string }
 
 const (
-	keySuffix = ".key"  // of files that nobody else may read
+	keySuffix = ".key" // of files that nobody else may read
 	// emptyVersion is the folder before there is any configuration: php-fpm does
 	// not start when a folder that it is to include is missing.
 	emptyVersion = "empty"

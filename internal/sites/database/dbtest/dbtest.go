@@ -232,7 +232,7 @@ func copyWhileRead(t *testing.T, s Subject) {
 			slowest.Store(max(slowest.Load(), time.Since(start).Milliseconds()))
 		}
 	}()
-	for range 3 {
+	for range 2 {
 		info, err := s.Engine.Copy(t.Context(), from, to)
 		if err != nil {
 			t.Fatal(err)
@@ -279,7 +279,7 @@ func copyWhileWritten(t *testing.T, s Subject) {
 			moved.Add(1)
 		}
 	}()
-	for range 3 {
+	for range 2 {
 		before := moved.Load()
 		if _, err := s.Engine.Copy(t.Context(), from, to); err != nil {
 			t.Fatal(err)
@@ -364,7 +364,7 @@ func copyObjects(t *testing.T, s Subject) {
 func dumpRoundTrip(t *testing.T, s Subject) {
 	from, to := s.Create(t, 7, "site"), s.Create(t, 70, "site")
 	s.Fill(t, from, 10)
-	large := make([]byte, 20<<20)
+	large := make([]byte, 8<<20)
 	if _, err := io.ReadFull(rand.Reader, large[:1<<20]); err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +406,7 @@ func loadCutShort(t *testing.T, s Subject) {
 	if _, err := s.Engine.Dump(t.Context(), from, &dump); err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []int{0, 10, dump.Len() / 3, dump.Len() * 9 / 10, dump.Len() - 20} {
+	for _, size := range []int{0, dump.Len() / 3, dump.Len() - 20} {
 		if _, err := s.Engine.Load(t.Context(), to, bytes.NewReader(dump.Bytes()[:size])); models.CodeOf(err) != models.Invalid {
 			t.Errorf("%d of %d bytes: %v", size, dump.Len(), err)
 		}

@@ -58,7 +58,7 @@ func RunChild(t *testing.T, engine func(Child) database.Engine) bool {
 
 // moments are when a process or server is killed, after it began.
 func moments() []time.Duration {
-	return []time.Duration{0, 10 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}
+	return []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 120 * time.Millisecond, 300 * time.Millisecond}
 }
 
 // Killed kills a process in the middle of Copy and Load, which the test of the
@@ -154,7 +154,7 @@ func ServerKilled(t *testing.T, s Subject, kill, restart func(tb testing.TB)) {
 	if _, err := s.Engine.Dump(t.Context(), from, &dump); err != nil {
 		t.Fatal(err)
 	}
-	for i, moment := range moments()[1:5] {
+	for i, moment := range moments()[1:] {
 		done := make(chan error, 1)
 		go func() {
 			var err error

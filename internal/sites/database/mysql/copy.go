@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"hefring/internal/sites/database"
 	"hefring/models"
@@ -120,16 +119,12 @@ func (c *copier) run(ctx context.Context) (bool, error) {
 		sums <- found
 		failed <- err
 	}()
-	t0 := time.Now()
 	err := c.fill(ctx)
-	println("fill", time.Since(t0).String())
 	want, wantErr := <-sums, <-failed
-	println("sums", time.Since(t0).String())
 	if err := errors.Join(err, wantErr); err != nil {
 		return false, err
 	}
 	got, err := c.sums(ctx, c.writer, c.to)
-	println("target sums", time.Since(t0).String())
 	if err != nil {
 		return false, err
 	}
