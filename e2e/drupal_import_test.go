@@ -94,14 +94,17 @@ func (d *drupal) foreignDatabase(dir string, like *drupalSite) string {
 		server := d.postgres.TCP()
 		connection, err := pgx.Connect(d.t.Context(), d.postgres.DSN("postgres"))
 		if err == nil {
-			_, err = connection.Exec(d.t.Context(), "CREATE DATABASE outside OWNER "+pgx.Identifier{server.User}.Sanitize())
+			for _, statement := range []string{"CREATE ROLE outside LOGIN PASSWORD 'outside'", "CREATE DATABASE outside OWNER outside"} {
+				_, failed := connection.Exec(d.t.Context(), statement)
+				err = errors.Join(err, failed)
+			}
 			err = errors.Join(err, connection.Close(d.t.Context()))
 		}
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		return fmt.Sprintf("['driver' => 'pgsql', 'database' => 'outside', 'username' => %s, 'password' => %s, 'host' => %s, 'port' => %d, 'prefix' => '']",
-			phpString(server.User), phpString(server.Password), phpString(server.Host), server.Port)
+		return fmt.Sprintf("['driver' => 'pgsql', 'database' => 'outside', 'username' => 'outside', 'password' => 'outside', 'host' => %s, 'port' => %d, 'prefix' => '']",
+			phpString(server.Host), server.Port)
 	default:
 		return "['driver' => 'sqlite', 'database' => " + phpString(filepath.Join(dir, "data", "site.sqlite")) + ", 'prefix' => '']"
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ type app struct {
 
 // newApp puts the parts together and starts none of them.
 func newApp(ctx context.Context, cfg config.Config) (*app, error) {
+	if cfg.SiteUsers != 0 && os.Geteuid() != 0 {
+		return nil, models.InvalidField("site-users", "Only root can give every site a user of its own. Run Hefring as root, or leave this setting out.")
+	}
 	a := &app{cfg: cfg, logger: newLogger(cfg.LogLevel)}
 	dirs := layout(cfg.Data)
 	if err := dirs.make(cfg.Data); err != nil {
@@ -109,7 +113,7 @@ func webConfig(cfg config.Config, dirs folders) webserver.Config {
 }
 
 func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
-	where := sites.Layout{Root: dirs.sites}
+	where := sites.Layout{Root: dirs.sites, FirstUser: a.cfg.SiteUsers}
 	// Servers are asked for while sites are worked on, when a.fleet is there.
 	servers := func(ctx context.Context, id int64) (models.DatabaseServer, error) { return a.fleet.OpenDatabaseServer(ctx, id) }
 	// The servers' own programs are given passwords, so they run as ourselves.
@@ -194,7 +198,8 @@ func (a *app) mend(ctx context.Context) error {
 }
 
 func (a *app) tidy(ctx context.Context) error {
-	return errors.Join(a.fleet.Tidy(ctx), a.fleet.DispatchRebuilds(ctx), a.store.Prune(ctx, time.Now()))
+	// Certificates that were renewed are taken up by reloading.
+	return errors.Join(a.fleet.Tidy(ctx), a.fleet.DispatchRebuilds(ctx), a.store.Prune(ctx, time.Now()), a.web.Reload(ctx))
 }
 
 // serveHTTP answers until ctx ends; then requests get a moment to finish.

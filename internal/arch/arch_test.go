@@ -36,12 +36,13 @@ func layers() []layer {
 		{"internal/oneshot", []string{"models", "plugins", "internal/platforms", "internal/run", "internal/egress", "internal/tree"}},
 		{"internal/tree", []string{"models"}},
 		{"internal/tidepool", []string{"testdata/tidepool"}},
-		{"internal/testpg", []string{"internal/run"}},
+		{"internal/testpg", []string{"models"}},
+		{"internal/testmysql", []string{"models"}},
 		{"internal/archive", []string{"models", "internal/tree"}},
 		{"plugins", []string{"models", "internal/run", "internal/egress", "internal/tree", "internal/archive"}},
 		{"internal/platforms", []string{"models", "internal/run", "internal/tree"}},
-		{"internal/sites", []string{"models", "internal/run"}},
-		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress", "internal/webhook"}},
+		{"internal/sites", []string{"models", "internal/run", "internal/tree"}},
+		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress", "internal/webhook", "internal/tree"}},
 		{"internal/webhook", []string{"models"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
@@ -62,8 +63,10 @@ func owners() []owner {
 		{"github.com/labstack/echo", []string{"web"}},
 		{"github.com/riverqueue/", []string{"internal/tasks"}},
 		{"github.com/go-co-op/gocron", []string{"internal/tasks"}},
-		{"os/exec", []string{"internal/run", "internal/testpg"}},
+		{"os/exec", []string{"internal/run", "internal/testpg", "internal/testmysql", "internal/sites/database/dbtest"}},
 		{"github.com/pressly/goose", []string{"internal/store"}},
+		{"github.com/danielgtaylor/huma", []string{"web/api"}},
+		{"github.com/go-sql-driver/mysql", []string{"internal/sites/database/mysql", "internal/testmysql"}},
 	}
 }
 

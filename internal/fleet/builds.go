@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 
+	"hefring/internal/platforms"
+	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
 )
@@ -117,7 +120,11 @@ func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution,
 			f.logger.WarnContext(ctx, "remove staging folder", slog.String("platform", p.Name), slog.Any("error", err))
 		}
 	}()
-	if err := f.materialise(ctx, d, source, p, staged, log); err != nil {
+	older, err := f.older(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	if err := f.materialise(ctx, materials{d, source, older}, p, staged, log); err != nil {
 		return err
 	}
 	if err := f.inspect(ctx, d, p, staged, log); err != nil {
@@ -127,40 +134,63 @@ func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution,
 	if err := f.cfg.Platforms.Prepare(ctx, staged, p.Docroot); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	sealed, err := f.cfg.Platforms.Seal(ctx, staged, p.Docroot)
+	sealed, err := f.cfg.Platforms.Seal(ctx, staged, p.Docroot, older...)
 	if err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
 	p.ManifestDigest, p.Files, p.Bytes = sealed.Digest, sealed.Files, sealed.Bytes
-	log.Printf(models.LevelInfo, "%d files, %d MB, manifest sha256:%.12s", p.Files, p.Bytes>>20, p.ManifestDigest)
-	return f.publish(ctx, t, d, p, source, staged, log)
+	log.Printf(models.LevelInfo, "%d files, %d MB, manifest sha256:%.12s; %d files, %d MB shared with an older platform",
+		p.Files, p.Bytes>>20, p.ManifestDigest, sealed.Shared.Files, sealed.Shared.Bytes>>20)
+	return f.publish(ctx, t, d, p, source, staged, sealed, log)
 }
 
-func (f *Fleet) materialise(ctx context.Context, d models.Distribution, source plugins.Source, p *models.Platform, dst string, log Log) error {
+// sharedWith is how many older platforms a new one may share files with.
+const sharedWith = 2
+
+// older lists the newest ready platforms of a distribution, whose files the next
+// one need not store again.
+func (f *Fleet) older(ctx context.Context, distributionID int64) ([]*tree.Kept, error) {
+	all, err := f.store.PlatformsOf(ctx, distributionID) // newest first
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(p models.Platform) bool { return p.State != models.PlatformReady })
+	return f.cfg.Platforms.Older(all[:min(len(all), sharedWith)]...), nil
+}
+
+// materials is what a platform is made from.
+type materials struct {
+	distribution models.Distribution
+	source       plugins.Source
+	older        []*tree.Kept
+}
+
+func (f *Fleet) materialise(ctx context.Context, m materials, p *models.Platform, dst string, log Log) error {
 	log.Step("fetch")
 	env, done, err := f.env(log.Out())
 	if err != nil {
 		return err
 	}
 	defer done()
+	env.Older = m.older
 	plan, err := f.store.PlatformPlan(ctx, p.ID)
 	if err != nil {
 		return err
 	}
 	version := plugins.Version{Revision: p.Revision, Content: p.Content, Label: p.Label, Note: p.Note, Plan: plan}
-	if registrar, byHand := source.(plugins.Registrar); byHand {
+	if registrar, byHand := m.source.(plugins.Registrar); byHand {
 		version, err = registrar.Register(ctx, env, p.Provenance["path"])
 		if err != nil {
 			return err
 		}
 		p.Revision, p.Content, p.Note = version.Revision, version.Content, version.Note
-		p.BuildKey = f.buildKey(d, p.Content)
+		p.BuildKey = f.buildKey(m.distribution, p.Content)
 	}
 	log.Printf(models.LevelInfo, "Building %s", version.Revision)
 	if err := f.cfg.Run.Chown(dst); err != nil {
 		return fmt.Errorf("hand over staging folder: %w", err)
 	}
-	made, err := source.Build(ctx, env, version, dst)
+	made, err := m.source.Build(ctx, env, version, dst)
 	p.Sources, p.Audit = made.Sources, made.Findings
 	return err
 }
@@ -185,7 +215,7 @@ func (f *Fleet) inspect(ctx context.Context, d models.Distribution, p *models.Pl
 
 // publish makes the sealed tree a ready platform and, unless it is kept by hand,
 // the upgrade target.
-func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, source plugins.Source, staged string, log Log) error {
+func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, source plugins.Source, staged string, sealed platforms.Sealed, log Log) error {
 	log.Step("publish")
 	// A worker that was killed before it recorded its platform left a folder of
 	// the attempt before; Tidy removes it.
@@ -194,7 +224,7 @@ func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distributio
 		return fmt.Errorf("publish: %w", err)
 	}
 	p.Root = root
-	findings, err := f.cfg.Platforms.Verify(ctx, root, p.ManifestDigest)
+	findings, err := f.cfg.Platforms.Recheck(ctx, root, sealed)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"hefring/models"
@@ -99,8 +100,21 @@ func (f *Fleet) verifyPlatform(ctx context.Context, t models.Task, log Log) (str
 	for _, finding := range findings {
 		log.Printf(models.LevelError, "%s", finding)
 	}
+	if err := f.saveFindings(ctx, t, findings); err != nil {
+		return "", "", err
+	}
 	return "", "", models.Errorf(models.Conflict,
 		"%s differs from what was built: %s. Somebody changed it by hand: find out who, and upgrade its sites to a sound platform.", p.Name, findings[0])
+}
+
+// saveFindings keeps what a verification found for the task's page.
+func (f *Fleet) saveFindings(ctx context.Context, t models.Task, findings []string) error {
+	result, err := json.Marshal(findings)
+	if err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	t.Result = string(result)
+	return f.store.SaveTaskResult(ctx, t)
 }
 
 // ComparePlatforms lists the packages that differ between two platforms.

@@ -22,10 +22,18 @@ func serverContext(s models.DatabaseServer) string {
 // OpenDatabaseServer gives a server with its password.
 func (f *Fleet) OpenDatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error) {
 	s, err := f.store.DatabaseServer(ctx, id)
-	if err != nil || len(s.Secret) == 0 {
+	if err != nil {
 		return s, err
 	}
-	password, err := f.cfg.Secrets.Open(serverContext(s), s.Secret)
+	return WithPassword(f.cfg.Secrets, s)
+}
+
+// WithPassword opens the password of a server as it is stored.
+func WithPassword(secrets Sealer, s models.DatabaseServer) (models.DatabaseServer, error) {
+	if len(s.Secret) == 0 {
+		return s, nil
+	}
+	password, err := secrets.Open(serverContext(s), s.Secret)
 	if err != nil {
 		return s, fmt.Errorf("open password of %s: %w", s.Name, err)
 	}
