@@ -92,21 +92,28 @@ func (d *drupal) foreignDatabase(dir string, like *drupalSite) string {
 			phpString(server.User), phpString(server.Password), phpString(server.Host), server.Port)
 	case models.EnginePostgres:
 		server := d.postgres.TCP()
-		connection, err := pgx.Connect(d.t.Context(), d.postgres.DSN("postgres"))
-		if err == nil {
-			for _, statement := range []string{"CREATE ROLE outside LOGIN PASSWORD 'outside'", "CREATE DATABASE outside OWNER outside"} {
-				_, failed := connection.Exec(d.t.Context(), statement)
-				err = errors.Join(err, failed)
-			}
-			err = errors.Join(err, connection.Close(d.t.Context()))
-		}
-		if err != nil {
-			d.t.Fatal(err)
-		}
+		d.onPostgres("postgres", "CREATE ROLE outside LOGIN PASSWORD 'outside'", "CREATE DATABASE outside OWNER outside")
+		d.onPostgres("outside", "CREATE EXTENSION IF NOT EXISTS pg_trgm") // Drupal 10 wants it
 		return fmt.Sprintf("['driver' => 'pgsql', 'database' => 'outside', 'username' => 'outside', 'password' => 'outside', 'host' => %s, 'port' => %d, 'prefix' => '']",
 			phpString(server.Host), server.Port)
 	default:
 		return "['driver' => 'sqlite', 'database' => " + phpString(filepath.Join(dir, "data", "site.sqlite")) + ", 'prefix' => '']"
+	}
+}
+
+// onPostgres runs statements as the server's superuser.
+func (d *drupal) onPostgres(name string, statements ...string) {
+	d.t.Helper()
+	connection, err := pgx.Connect(d.t.Context(), d.postgres.DSN(name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, statement := range statements {
+		_, failed := connection.Exec(d.t.Context(), statement)
+		err = errors.Join(err, failed)
+	}
+	if err = errors.Join(err, connection.Close(d.t.Context())); err != nil {
+		d.t.Fatal(err)
 	}
 }
 

@@ -94,6 +94,9 @@ func settings7(layout sites.Layout, r Release) []string {
 		"$conf['file_private_path'] = " + quote(layout.Private(id)),
 		"$conf['file_temporary_path'] = " + quote(layout.Temp(id)),
 		"$conf['clean_url'] = 1",
+		// On MySQL the connection is utf8mb4 whatever the tables are, which serves
+		// those in utf8, too: no site has to convert them before it may be updated.
+		"$conf['drupal_all_databases_are_utf8mb4'] = TRUE",
 		"ini_set('session.gc_probability', 1)",
 		"ini_set('session.gc_divisor', 100)",
 		"ini_set('session.gc_maxlifetime', 200000)",

@@ -297,8 +297,8 @@ func TestHost_Upgrade_KilledWhileUndoing(t *testing.T) {
 	t.Parallel()
 	f := site(t, tidepool.V1063)
 	tr := f.traffic()
-	j := f.killed(tidepool.Throws, point{models.StepDeploy, atUndone})
-	for _, step := range []models.StepName{models.StepCopy, models.StepReadOnly} {
+	j := f.killed(tidepool.Throws, point{models.StepCopy, atUndone})
+	for _, step := range []models.StepName{models.StepReadOnly, models.StepDeploy} {
 		f.again(j, point{step, atUndone})
 	}
 	j, err := openJournal(j.path)

@@ -218,7 +218,7 @@ func (m *mover) look(ctx context.Context) {
 	seen, textMissing, err := m.host.remember(ctx, m.move.Site)
 	if err != nil {
 		m.sick, m.before.text = true, ""
-		m.log.Printf(models.LevelWarn, "The site is not well before the move: %s", models.Explain(err))
+		m.log.Printf(models.LevelWarn, "The site is not well before the %s: %s", m.label(), models.Explain(err))
 		return
 	}
 	m.before = seen
