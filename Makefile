@@ -69,3 +69,7 @@ bench-builds: ## a first and a second platform against a fresh clone, time and d
 .PHONY: bench-clones
 bench-clones: ## what cloning a site's database costs, against each engine's own tools
 	$(GO) test -tags bench -count=1 -timeout 20m -run '^TestBenchClones$$' -v ./internal/sites/database/engines
+
+.PHONY: bench-upgrades
+bench-upgrades: ## how long an upgrade refuses writes, against bare updates and Aegir's way; fails when a goal is missed. HEFRING_BENCH_FROM, HEFRING_BENCH_TO: folders of built Drupal; HEFRING_BENCH_RUNS, HEFRING_BENCH_ONLY
+	$(GO) test -tags bench -count=1 -timeout 90m -run '^TestBenchUpgrades$$' -v ./internal/sites/host

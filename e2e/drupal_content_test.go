@@ -100,7 +100,7 @@ func (drupal7) titles() string {
 func (drupal7) version() string { return `VERSION` }
 
 func (s drupal7) boom(version string) string {
-	return `if (PHP_SAPI === "cli" && ` + s.version() + ` === ` + phpString(version) + ` && in_array("updatedb-batch-process", $_SERVER["argv"], TRUE)) { throw new Exception("The tide was too high"); }`
+	return `if (PHP_SAPI === "cli" && ` + s.version() + ` === ` + phpString(version) + ` && in_array("updatedb-batch-process", $_SERVER["argv"], TRUE)) { fwrite(STDERR, "The tide was too high\n"); exit(1); }`
 }
 
 func (drupal7) public(name, text string) string  { return drupal8{}.public(name, text) }

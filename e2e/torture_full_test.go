@@ -13,7 +13,8 @@ import (
 )
 
 // Every step × victim × database × mode. HEFRING_TORTURE_ONLY is a pattern of runs
-// (engine/mode/move/victim/step-moment), HEFRING_TORTURE_SEED another seed.
+// (engine/mode/move/victim/step-moment), HEFRING_TORTURE_SEED another seed,
+// HEFRING_TORTURE_FOR a time after which no run begins, such as 30m.
 func TestTorture_Kills(t *testing.T) { allLanes(t, ordeals, 4) }
 
 // Every step × fault × database × mode.
@@ -22,6 +23,10 @@ func TestTorture_Faults(t *testing.T) { allLanes(t, faultyOrdeals, 2) }
 func allLanes(t *testing.T, ordeals func(engine, mode string) []ordeal, batch int) {
 	only := regexp.MustCompile(os.Getenv("HEFRING_TORTURE_ONLY"))
 	seed, _ := strconv.ParseUint(os.Getenv("HEFRING_TORTURE_SEED"), 10, 64)
+	end := time.Now().Add(24 * time.Hour)
+	if limit, err := time.ParseDuration(os.Getenv("HEFRING_TORTURE_FOR")); err == nil {
+		end = time.Now().Add(limit)
+	}
 	b := &book{from: time.Now()}
 	t.Run("lanes", func(t *testing.T) {
 		for _, engine := range []string{sqliteSites, mariadbSites, postgresSites} {
@@ -41,7 +46,7 @@ func allLanes(t *testing.T, ordeals func(engine, mode string) []ordeal, batch in
 					if slices.ContainsFunc(list, func(o ordeal) bool { return o.victim == faultDisk }) {
 						l.onSmallDisk()
 					}
-					b.add(l.torture(t, list, seed))
+					b.add(l.torture(t, list, seed, end))
 				})
 			}
 		}

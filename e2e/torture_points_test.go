@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,15 +156,49 @@ func (l *lane) strike(t *testing.T, victim string, random *rand.Rand) (heal func
 	return l.spoil(t, victim, random)
 }
 
-// killPHP kills the program that works on the site, as soon as there is one.
+// killPHP kills the program that works on the site, as soon as there is one. It
+// may live for a blink, so only what is new is looked at.
 func (l *lane) killPHP(t *testing.T) {
 	t.Helper()
+	old := map[string]bool{}
+	for _, pid := range pids(t) {
+		old[pid] = true
+	}
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if l.killAll(func(p process) bool { return p.name == "php" || strings.HasPrefix(p.name, "php8") }) > 0 {
-			return
+		for _, pid := range pids(t) {
+			if !old[pid] && l.isPHP(pid) {
+				n, err := strconv.Atoi(pid)
+				if err == nil && syscall.Kill(n, syscall.SIGKILL) == nil {
+					return
+				}
+			}
 		}
 	}
 	t.Fatal("no PHP was seen")
+}
+
+func pids(t *testing.T) []string {
+	t.Helper()
+	folder, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name[0] < '0' || name[0] > '9' })
+}
+
+// isPHP tells whether a process is a PHP that the lane's Hefring started.
+func (l *lane) isPHP(pid string) bool {
+	name, err := os.ReadFile("/proc/" + pid + "/comm")
+	if err != nil || !strings.HasPrefix(string(name), "php") || strings.HasPrefix(string(name), "php-fpm") {
+		return false
+	}
+	command, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	return err == nil && strings.Contains(string(command), l.h.dir+"/")
 }
 
 // killAll kills processes of the lane's Hefring and says how many.

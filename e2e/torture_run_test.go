@@ -125,10 +125,16 @@ type verdict struct {
 	dead    time.Duration // how long the site did not answer
 }
 
-// torture carries out the ordeals of a lane, each as a test of its own.
-func (l *lane) torture(t *testing.T, list []ordeal, seed uint64) []verdict {
+// torture carries out the ordeals of a lane, each as a test of its own, in an
+// order that the seed decides, until the time is over.
+func (l *lane) torture(t *testing.T, list []ordeal, seed uint64, end time.Time) []verdict {
 	var verdicts []verdict
+	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, o := range list {
+		if time.Now().After(end) {
+			t.Logf("%d of %d runs were left out, as the time is over", len(list)-len(verdicts), len(list))
+			break
+		}
 		v := verdict{ordeal: o}
 		begin := time.Now()
 		t.Run(strings.ReplaceAll(o.String(), " ", "-"), func(t *testing.T) {
@@ -173,14 +179,15 @@ func (l *lane) survive() {
 func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 	m := moves()[slices.IndexFunc(moves(), func(m move) bool { return m.name == v.move })]
 	site := m.site(l)
-	var release func()
-	switch {
-	case v.point.at == during && v.victim != victimHefring:
-		release = func() {}
-	case v.victim == victimHefring:
-		release = l.k.hold(v.point.held()) // for ever
+	at, release := v.point, func() {}
+	switch v.victim {
+	case victimHefring:
+		release = l.k.hold(at.held()) // for ever
+	case victimPHP:
+		at.at = before // who looks for it must be awake when it comes
+		release = l.holdFor(at)
 	default:
-		release = l.holdFor(v.point)
+		release = l.holdFor(at)
 	}
 	crowd := l.v.load(site.uri, crowd{readers: 1, writers: 1, pace: 30 * time.Millisecond}, l.from, l.to)
 	eventually(t, 20*time.Second, "the visitors are there", func() bool { return crowd.reads.Load() > 3 })
@@ -189,7 +196,7 @@ func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 		t.Fatalf("%s cannot be moved: %s: %.500s", site.uri, pressed.url, pressed.text())
 	}
 	task := pressed.id()
-	l.awaitPoint(t, task, v.point)
+	l.awaitPoint(t, task, at)
 	allowed := rules{paused: l.mode == databaseMode}
 	begin := time.Now()
 	if v.victim == victimHefring {
@@ -315,6 +322,15 @@ func (b *book) table() string {
 		}
 	}
 	slices.Sort(columns)
+	order := append(steps(), finish)
+	slices.SortStableFunc(rows, func(a, b string) int {
+		moveA, stepA, _ := strings.Cut(a, " ")
+		moveB, stepB, _ := strings.Cut(b, " ")
+		if moveA != moveB {
+			return -strings.Compare(moveA, moveB)
+		}
+		return slices.Index(order, stepA) - slices.Index(order, stepB)
+	})
 	var text strings.Builder
 	cell := func(key string) string {
 		if total[key] == 0 {

@@ -23,7 +23,7 @@ func TestTorture_Sample(t *testing.T) {
 		for lane, list := range sample(rand.New(rand.NewPCG(seed, 4))) {
 			t.Run(lane, func(t *testing.T) {
 				t.Parallel()
-				b.add(newLane(t, list[0].engine, list[0].mode, 1).torture(t, list, seed))
+				b.add(newLane(t, list[0].engine, list[0].mode, 1).torture(t, list, seed, time.Now().Add(time.Hour)))
 			})
 		}
 	})

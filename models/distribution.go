@@ -95,11 +95,18 @@ func (d *Distribution) Validate() map[string]string {
 	if d.RebuildDays < 0 || d.RebuildDays > MaxRebuildDays {
 		wrong["rebuild_days"] = fmt.Sprintf("Choose between 1 and %d days, or leave it empty.", MaxRebuildDays)
 	}
+	if d.KeepPlatforms < 0 || d.KeepPlatforms > MaxKeepPlatforms {
+		wrong["keep_platforms"] = fmt.Sprintf("Choose between 1 and %d platforms, or leave it empty.", MaxKeepPlatforms)
+	}
 	return wrong
 }
 
 // MaxRebuildDays is the longest time after which a platform can be built anew.
 const MaxRebuildDays = 3650
+
+// MaxKeepPlatforms is the most platforms that stay beside the upgrade target when
+// older ones are deleted.
+const MaxKeepPlatforms = 1000
 
 // CheckOutcome is what a check found.
 type CheckOutcome string

@@ -57,7 +57,7 @@ type Upgrade struct {
 // StepName names one step of an upgrade.
 type StepName string
 
-// The steps of an upgrade in their order.
+// The steps of a move; StepsOf has their order.
 const (
 	StepPreflight StepName = "preflight"
 	StepReadOnly  StepName = "read-only"
@@ -72,12 +72,15 @@ const (
 	StepRetire    StepName = "retire"
 )
 
-// Steps lists the steps of an upgrade in their order.
-func Steps() []StepName {
-	return []StepName{
-		StepPreflight, StepReadOnly, StepCopy, StepDeploy, StepUpdate, StepRebuild, StepProbe,
-		StepSwitch, StepConfirm, StepReopen, StepRetire,
+// StepsOf lists the steps of a move in their order. An upgrade copies the content
+// while writes are refused; a restore, and a rollback to a database that was kept,
+// have theirs ready before.
+func StepsOf(kind UpgradeKind, mode Mode) []StepName {
+	switching := []StepName{StepSwitch, StepConfirm, StepReopen, StepRetire}
+	if kind == KindRestore || kind == KindRollback && mode != ModeCode {
+		return append([]StepName{StepPreflight, StepCopy, StepDeploy, StepUpdate, StepRebuild, StepProbe, StepReadOnly}, switching...)
 	}
+	return append([]StepName{StepPreflight, StepDeploy, StepReadOnly, StepCopy, StepUpdate, StepRebuild, StepProbe}, switching...)
 }
 
 // StepState is how far one step is.

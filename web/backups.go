@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -79,14 +80,14 @@ func (s *server) askRestore(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	options := s.restoreOptions(ctx, b, row.Platform)
 	return s.ask(c, "sites", pages.Ask{
 		Title: "Restore " + row.URI + " from " + backupName(b) + "?", Crumbs: siteCrumbs(row, "Restore"), Back: sitePath(row.ID),
 		URL: fmt.Sprintf("/backups/%d/restore", b.ID), Label: "Restore this site", Style: "go",
 		Text: "What was written since then is no longer on the site. It is kept as a backup of its own.",
 		Fields: []components.Field{{
-			ID: "ask-platform", Name: "platform", Label: "Platform", Kind: "choice", Width: "w12", Value: strconv.FormatInt(row.PlatformID, 10),
-			Options: s.restoreOptions(ctx, b, row.Platform),
-			Help:    "On the present one, the database updates that came since are run on what is restored.",
+			ID: "ask-platform", Name: "platform", Label: "Platform", Kind: "choice", Width: "w12", Value: options[0].Value, Options: options,
+			Help: "On a newer one, the database updates that came since are run on what is restored.",
 		}},
 		Notes: []pages.Promise{
 			{Icon: "eye", Text: "Reads never stop. Writes pause while the backup is loaded beside what runs."},
@@ -95,8 +96,11 @@ func (s *server) askRestore(c echo.Context) error {
 	})
 }
 
+// restoreOptions are the platforms that a backup can come back on, the one that
+// fits first: the present one, unless its database updates are older than those
+// that the backup has seen.
 func (s *server) restoreOptions(ctx context.Context, b models.Backup, present models.Platform) []plugins.Option {
-	options := []plugins.Option{{Value: strconv.FormatInt(present.ID, 10), Label: "The present one: " + present.Name}}
+	options := []plugins.Option{{Value: strconv.FormatInt(present.ID, 10), Label: "The present one: " + pages.PlatformLabel(present)}}
 	if b.PlatformID == present.ID {
 		return options
 	}
@@ -104,7 +108,11 @@ func (s *server) restoreOptions(ctx context.Context, b models.Backup, present mo
 	if err != nil || own.State != models.PlatformReady {
 		return options // gone; the present one is what there is
 	}
-	return append(options, plugins.Option{Value: strconv.FormatInt(own.ID, 10), Label: "The backup’s own: " + own.Name})
+	options = append(options, plugins.Option{Value: strconv.FormatInt(own.ID, 10), Label: "The backup’s own: " + pages.PlatformLabel(own)})
+	if diff := models.DiffPackages(own.Packages, present.Packages); len(diff) > 0 && diff[0].Difference == models.DiffError {
+		slices.Reverse(options)
+	}
+	return options
 }
 
 func (s *server) restoreSite(c echo.Context) error {

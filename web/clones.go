@@ -11,7 +11,6 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
-	"hefring/templates/components"
 	"hefring/templates/pages"
 )
 
@@ -187,5 +186,5 @@ func (s *server) serverName(ctx context.Context, db models.Database) string {
 	if err != nil {
 		return fmt.Sprintf("server %d", db.Server)
 	}
-	return components.EngineName(server.Engine) + " on " + server.Name
+	return pages.ProductName(server) + " on " + server.Name
 }

@@ -51,17 +51,18 @@ func typedEvery(every time.Duration, unit string) pages.Every {
 // maxEvery bounds what a form may say, so that nothing overflows.
 const maxEvery = 366 * 24 * time.Hour
 
-// readEvery reads an interval; false when it is none. Empty is 0, never.
-func readEvery(in pages.Every) (time.Duration, bool) {
+// readEvery reads an interval. Empty is 0, never; what is none is below 0, which
+// is refused together with all else that is wrong.
+func readEvery(in pages.Every) time.Duration {
 	if in.Number == "" {
-		return 0, true
+		return 0
 	}
 	n, err := strconv.ParseInt(in.Number, 10, 32)
 	length := pages.UnitLength(in.Unit)
 	if err != nil || n < 1 || length == 0 || time.Duration(n) > maxEvery/length {
-		return 0, false
+		return -1
 	}
-	return time.Duration(n) * length, true
+	return time.Duration(n) * length
 }
 
 // lines reads one entry a line, without empty ones.
@@ -86,32 +87,22 @@ func readSettings(c echo.Context, row fleet.SiteRow) pages.SiteSettings {
 	}
 }
 
-// settingsOf turns what was typed into the command, or says what is wrong with
-// it by field.
-func settingsOf(typed pages.SiteSettings) (in fleet.SiteSettings, wrong map[string]string) {
-	wrong = map[string]string{}
-	in = fleet.SiteSettings{
+// settingsOf turns what was typed into the command.
+func settingsOf(typed pages.SiteSettings) fleet.SiteSettings {
+	in := fleet.SiteSettings{
 		Redirect: typed.Redirect, HTTPS: models.HTTPS(typed.HTTPS), Certificate: typed.Certificate, CertificateKey: typed.CertificateKey,
-		Probes: lines(typed.Probes), ProbeText: typed.ProbeText,
+		Probes: lines(typed.Probes), ProbeText: typed.ProbeText, CronEvery: readEvery(typed.Cron), BackupEvery: readEvery(typed.Backup),
 	}
 	for _, alias := range lines(typed.Aliases) {
 		in.Aliases = append(in.Aliases, strings.ToLower(alias))
 	}
-	var ok bool
-	if in.CronEvery, ok = readEvery(typed.Cron); !ok {
-		wrong["cron_every"] = "Use a whole number, or leave it empty for never."
-	}
-	if in.BackupEvery, ok = readEvery(typed.Backup); !ok {
-		wrong["backup_every"] = "Use a whole number, or leave it empty for never."
-	}
 	if typed.BackupKeep != "" {
-		n, err := strconv.Atoi(typed.BackupKeep)
-		if err != nil || n < 1 || n > 1000 {
-			wrong["backup_keep"] = "Use a whole number from 1 to 1000."
+		in.BackupKeep = -1 // no number
+		if n, err := strconv.Atoi(typed.BackupKeep); err == nil && n > 0 {
+			in.BackupKeep = n
 		}
-		in.BackupKeep = n
 	}
-	return in, wrong
+	return in
 }
 
 func (s *server) configureSite(c echo.Context) error {
@@ -120,12 +111,7 @@ func (s *server) configureSite(c echo.Context) error {
 		return err
 	}
 	view := readSettings(c, row)
-	in, wrong := settingsOf(view)
-	if len(wrong) > 0 {
-		view.Error, view.Errors = "Please check the marked fields. Nothing was changed.", wrong
-		return s.settingsForm(c, http.StatusUnprocessableEntity, view)
-	}
-	_, err = s.fleet.ConfigureSite(c.Request().Context(), s.user(c), row.ID, in)
+	_, err = s.fleet.ConfigureSite(c.Request().Context(), s.user(c), row.ID, settingsOf(view))
 	if refused(err) {
 		view.Error, view.Errors = formErrors(err)
 		return s.settingsForm(c, http.StatusUnprocessableEntity, view)

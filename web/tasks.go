@@ -99,7 +99,7 @@ func (s *server) addUpgrade(ctx context.Context, view *pages.Task) error {
 	if view.Steps, err = s.fleet.UpgradeSteps(ctx, u.ID); err != nil {
 		return fmt.Errorf("read steps: %w", err)
 	}
-	order := components.StepOrder(u.Kind)
+	order := models.StepsOf(u.Kind, u.Mode)
 	slices.SortStableFunc(view.Steps, func(a, b models.UpgradeStep) int {
 		return cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name))
 	})

@@ -115,7 +115,9 @@ func webConfig(cfg config.Config, dirs folders) webserver.Config {
 func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 	where := sites.Layout{Root: dirs.sites, FirstUser: a.cfg.SiteUsers}
 	// Servers are asked for while sites are worked on, when a.fleet is there.
-	servers := func(ctx context.Context, id int64) (models.DatabaseServer, error) { return a.fleet.OpenDatabaseServer(ctx, id) }
+	servers := func(ctx context.Context, id int64) (models.DatabaseServer, error) {
+		return a.fleet.OpenDatabaseServer(ctx, id)
+	}
 	// The servers' own programs are given passwords, so they run as ourselves.
 	ours := run.New(run.Config{})
 	engine := engines.New(servers, sqlite.New(where, runner), mysql.New(where, ours, servers), postgres.New(where, ours, servers))

@@ -105,7 +105,7 @@ type Tx interface {
 	// ComparisonsOn lists the comparisons of a platform's sites with a target.
 	ComparisonsOn(ctx context.Context, platformID, targetID int64) ([]models.Comparison, error)
 
-	CreateUpgrade(ctx context.Context, u *models.Upgrade) error // with one pending step for each of models.Steps
+	CreateUpgrade(ctx context.Context, u *models.Upgrade) error // with one pending step for each of models.StepsOf
 	Upgrade(ctx context.Context, id int64) (models.Upgrade, error)
 	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
 	MoveUpgrade(ctx context.Context, u models.Upgrade, to models.UpgradeState, reason string) error

@@ -29,7 +29,7 @@ func rows() []any {
 		&models.Distribution{}, &models.Platform{}, &models.Site{}, &models.Comparison{}, &models.Task{}, &models.TaskLine{},
 		&models.Check{}, &models.Queue{}, &models.Upgrade{}, &models.UpgradeStep{}, &models.Event{}, &models.User{},
 		&models.LoginLink{}, &session{}, &formToken{}, &models.Upstream{}, &models.Host{}, &models.SourceState{}, &platformPlan{},
-		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{},
+		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{},
 	}
 }
 
@@ -299,7 +299,7 @@ func TestMigrations_ChecksMirrorModels(t *testing.T) {
 		"sites.state":         states(models.SiteTransitions()),
 		"upgrades.state":      states(models.UpgradeTransitions()),
 		"tasks.state":         states(models.TaskTransitions()),
-		"upgrade_steps.name":  texts(models.Steps()...),
+		"upgrade_steps.name":  texts(models.StepsOf(models.KindUpgrade, models.ModeUnknown)...),
 		"upgrade_steps.state": texts(models.StepPending, models.StepRunning, models.StepDone, models.StepSkipped, models.StepFailed, models.StepUndone),
 		"upgrades.mode":       texts(models.ModeUnknown, models.ModeCode, models.ModeDatabase),
 		"task_lines.level":    texts(models.LevelOut, models.LevelErr, models.LevelInfo, models.LevelWarn, models.LevelError),

@@ -573,9 +573,9 @@ func TestStore_Upgrade_Journal(t *testing.T) {
 			want(t, "times are kept", u.StartedAt != nil && u.EndedAt != nil, true)
 			steps, err := w.UpgradeSteps(w.ctx, u.ID)
 			ok(t, err)
-			want(t, "steps", len(steps), len(models.Steps()))
+			want(t, "steps", len(steps), len(models.StepsOf(models.KindUpgrade, models.ModeUnknown)))
 			for i, step := range steps {
-				want(t, "step", step.Name, models.Steps()[i])
+				want(t, "step", step.Name, models.StepsOf(models.KindUpgrade, models.ModeUnknown)[i])
 			}
 			wake, stop := w.Follow(u.TaskID)
 			defer stop()

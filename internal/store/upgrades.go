@@ -10,7 +10,7 @@ import (
 )
 
 // CreateUpgrade stores an upgrade, queued unless it says otherwise, with one
-// pending step for each of models.Steps.
+// pending step for each of models.StepsOf.
 func (s *Store) CreateUpgrade(ctx context.Context, u *models.Upgrade) error {
 	if u.State == "" {
 		u.State = models.UpgradeQueued
@@ -22,7 +22,7 @@ func (s *Store) CreateUpgrade(ctx context.Context, u *models.Upgrade) error {
 		if err := create(ctx, tx, "upgrade", u, "This task has an upgrade already."); err != nil {
 			return err
 		}
-		names := models.Steps()
+		names := models.StepsOf(u.Kind, u.Mode)
 		steps := make([]models.UpgradeStep, 0, len(names))
 		for _, name := range names {
 			steps = append(steps, models.UpgradeStep{UpgradeID: u.ID, Name: name, State: models.StepPending})

@@ -364,21 +364,6 @@ func DecisionStatus(kind fleet.DecisionKind) Status {
 
 func unknown(word string) Status { return Status{"queued", word} }
 
-// StepOrder lists the steps as a move of that kind takes them. What goes back to
-// content that is there already prepares it before it refuses a write.
-func StepOrder(kind models.UpgradeKind) []models.StepName {
-	if kind == models.KindRollback || kind == models.KindRestore {
-		return []models.StepName{
-			models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate, models.StepRebuild, models.StepProbe, models.StepReadOnly,
-			models.StepSwitch, models.StepConfirm, models.StepReopen, models.StepRetire,
-		}
-	}
-	return []models.StepName{
-		models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy, models.StepUpdate, models.StepRebuild, models.StepProbe,
-		models.StepSwitch, models.StepConfirm, models.StepReopen, models.StepRetire,
-	}
-}
-
 // StepTitle is what people call a step of a move.
 func StepTitle(kind models.UpgradeKind, name models.StepName) string {
 	switch {

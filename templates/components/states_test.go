@@ -48,8 +48,8 @@ func TestStatus_EveryState_HasWordAndShape(t *testing.T) {
 	for _, k := range []fleet.DecisionKind{fleet.DecideUpgrade, fleet.DecideBuild, fleet.DecideRecovered, fleet.DecideBroken, fleet.DecideSource, fleet.DecideRisk, fleet.DecideBackup, fleet.DecideServer} {
 		shown(t, string(k), DecisionStatus(k))
 	}
-	for _, name := range models.Steps() {
-		if StepTitle(models.KindUpgrade, name) == string(name) || StepHint(models.KindRestore, name) == "" || !slices.Contains(StepOrder(models.KindRollback), name) || !slices.Contains(StepOrder(""), name) {
+	for _, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
+		if StepTitle(models.KindUpgrade, name) == string(name) || StepHint(models.KindRestore, name) == "" || !slices.Contains(models.StepsOf(models.KindRollback, models.ModeUnknown), name) {
 			t.Errorf("step %q has no title or hint", name)
 		}
 	}

@@ -195,7 +195,7 @@ func databaseTable(rows []fleet.DatabaseServerRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var8 string
-			templ_7745c5c3_Var8, templ_7745c5c3_Err = templ.JoinStringErrs(productName(s.DatabaseServer))
+			templ_7745c5c3_Var8, templ_7745c5c3_Err = templ.JoinStringErrs(ProductName(s.DatabaseServer))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/pages/databases.templ`, Line: 60, Col: 37}
 			}
@@ -473,7 +473,7 @@ func databaseState(s models.DatabaseServer) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var18 string
-		templ_7745c5c3_Var18, templ_7745c5c3_Err = templ.JoinStringErrs(productName(s))
+		templ_7745c5c3_Var18, templ_7745c5c3_Err = templ.JoinStringErrs(ProductName(s))
 		if templ_7745c5c3_Err != nil {
 			return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/pages/databases.templ`, Line: 128, Col: 24}
 		}

@@ -104,7 +104,7 @@ func (r Rollback) quote() string {
 	}
 	text := "Going back loses what was written since " + since + ": " + components.Count(rows, "row", "rows") + " in " + components.Count(int64(tables), "table", "tables") + "."
 	if unknown > 0 {
-		text += " Of " + components.Count(int64(unknown), "table", "tables") + " it cannot be told."
+		text += " Of " + components.Count(int64(unknown), "table", "tables") + " not all can be told."
 	}
 	return text
 }
@@ -202,12 +202,25 @@ func often(every time.Duration) string {
 	return text
 }
 
-// cannotTell says of a table why its loss is not known.
+// cannotTell says of a table why its loss is not known, or not all of it.
 func cannotTell(t models.TableLoss) string {
-	if t.Why == "" {
-		return "Cannot tell"
+	text := "Cannot tell"
+	if t.Added+t.Changed+t.Removed > 0 {
+		text = "Cannot tell all"
 	}
-	return "Cannot tell: " + t.Why
+	if t.Why != "" {
+		text += ": " + t.Why
+	}
+	return text
+}
+
+// lostRows is a number of rows in the quote. Nothing found in a table of which
+// not all can be told is no zero.
+func lostRows(t models.TableLoss, n int64) string {
+	if t.Unknown && n == 0 {
+		return "?"
+	}
+	return components.Figure(n)
 }
 
 // Every is an interval as it is typed; an empty number is never.
@@ -415,14 +428,14 @@ func (c Clone) platformOptions() []plugins.Option {
 	}
 	for _, p := range c.Platforms {
 		if p.Name != c.Origin.PlatformName {
-			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: platformLabel(p)})
+			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: PlatformLabel(p)})
 		}
 	}
 	return options
 }
 
-// platformLabel names a platform in a list where the version decides.
-func platformLabel(p models.Platform) string {
+// PlatformLabel names a platform in a list where the version decides.
+func PlatformLabel(p models.Platform) string {
 	if p.DrupalVersion == "" {
 		return p.Name
 	}
@@ -459,6 +472,10 @@ type Import struct {
 	Wrong string // beside the path
 }
 
+// inside is where the database of a found site is: a file by its way from the
+// folder that was searched, as all of it is the same for every site.
+func inside(f models.FoundSite) string { return strings.TrimPrefix(f.Database, f.Root+"/") }
+
 // adoptURL is the form that adopts a found site.
 func adoptURL(task int64, f models.FoundSite) string {
 	return fmt.Sprintf("/sites/clone?task=%d&folder=%s", task, url.QueryEscape(f.Folder))
@@ -478,7 +495,7 @@ func (c Compare) options() []plugins.Option {
 	options := []plugins.Option{{Value: "", Label: "Choose a platform"}}
 	for _, p := range c.Choices {
 		if p.ID != c.Row.ID {
-			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: platformLabel(p.Platform)})
+			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: PlatformLabel(p.Platform)})
 		}
 	}
 	return options
@@ -574,8 +591,8 @@ func ServerStatus(s models.DatabaseServer) components.Status {
 	}
 }
 
-// productName is what a server is, as far as it said so.
-func productName(s models.DatabaseServer) string {
+// ProductName is what a server is, as far as it said so.
+func ProductName(s models.DatabaseServer) string {
 	switch {
 	case s.Engine != models.EngineMySQL || s.Version == "":
 		return components.EngineName(s.Engine)

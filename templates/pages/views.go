@@ -136,7 +136,7 @@ func (d DistributionForm) watching() []components.Field {
 			Help: "Builds the same revision again, for what changes without the source. Empty: never.",
 		},
 		{
-			ID: "keep_platforms", Name: "keep_platforms", Label: "Keep the last … platforms", Kind: "number", Value: d.Keep, Min: 1, Max: 1000, Width: "w4", Optional: true,
+			ID: "keep_platforms", Name: "keep_platforms", Label: "Keep the last … platforms", Kind: "number", Value: d.Keep, Min: 1, Max: models.MaxKeepPlatforms, Width: "w4", Optional: true,
 			Error: d.Errors["keep_platforms"], Focus: d.First == "keep_platforms",
 			Help: "Beside the upgrade target; older ones without sites are deleted. Empty: all stay.",
 		},

@@ -366,7 +366,7 @@ func sampleMoves(f *Fleet, back func(time.Duration) time.Time) {
 		models.Upgrade{ID: 205, Kind: models.KindUpgrade, TaskID: 113, SiteID: 38, FromID: Outdated, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeSucceeded, Switched: true, ReadOnly: 9 * time.Second, RolledBackAt: new(back(30 * time.Hour)), StartedAt: new(back(31 * time.Hour)), EndedAt: new(back(31*time.Hour - 40*time.Second)), CreatedAt: back(31 * time.Hour)},
 		models.Upgrade{ID: 206, Kind: models.KindRestore, BackupID: new(int64(OwnBackup)), TaskID: RestoreTask, SiteID: 39, FromID: Target, ToID: Target, Mode: models.ModeDatabase, State: models.UpgradeRunning, StartedAt: new(back(9 * time.Second)), CreatedAt: back(9 * time.Second)},
 	)
-	for i, name := range models.Steps() {
+	for i, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		f.Steps = append(f.Steps,
 			models.UpgradeStep{ID: int64(400 + i), UpgradeID: 204, Name: name, State: models.StepDone, StartedAt: new(back(30 * time.Hour)), EndedAt: new(back(30*time.Hour - 300*time.Millisecond))},
 			models.UpgradeStep{ID: int64(430 + i), UpgradeID: 206, Name: name, State: models.StepPending},

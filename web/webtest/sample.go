@@ -175,7 +175,7 @@ func sampleUpgrades(f *Fleet, back func(time.Duration) time.Time) {
 		{ID: 203, TaskID: 113, SiteID: CurrentSite, FromID: Outdated, ToID: Target, Mode: models.ModeCode, State: models.UpgradeSucceeded, Switched: true, StartedAt: new(back(40 * time.Second)), EndedAt: new(back(2 * time.Second)), CreatedAt: back(45 * time.Second)},
 	}
 	say := map[models.StepName]string{models.StepPreflight: "3 updates, 214 MB", models.StepReadOnly: "writes answered with 503", models.StepCopy: "214 MB, 312 tables", models.StepDeploy: "agency-base-10.6.2-4f2a91c", models.StepUpdate: "PHP error in museum_events"}
-	for i, name := range models.Steps() {
+	for i, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		start := back(28*time.Minute - time.Duration(i)*2*time.Second)
 		recovered := models.UpgradeStep{ID: int64(300 + i), UpgradeID: 201, Name: name, State: models.StepPending}
 		running := models.UpgradeStep{ID: int64(330 + i), UpgradeID: 202, Name: name, State: models.StepPending}

@@ -188,6 +188,15 @@ func TestComplaint_Drush8(t *testing.T) {
 	}
 }
 
+func TestComplaint_Drush8_Uncaught(t *testing.T) {
+	res := run.Result{Stderr: []byte("Drush command terminated abnormally due to an unrecoverable error.       [error]\n" +
+		"Error: Uncaught Error: Call to undefined function cache_get() in module.inc:763\nStack trace:\n#0 module.inc(963): x()\n  thrown in module.inc, line 763\n" +
+		"'all' cache was cleared.              [success]\nFinished performing updates.             [ok]\n")}
+	if got := complaint(res); got != "Error: Uncaught Error: Call to undefined function cache_get() in module.inc:763" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestGeneration(t *testing.T) {
 	for text, want := range map[string]int{"7.101": 7, "7.x-dev": 7, "10.5.8": 10, "8.9.20": 8, "": 0, "x": 0} {
 		if got := generation(text); got != want {

@@ -2,6 +2,7 @@ package drupal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,6 +88,9 @@ var (
 	mark = regexp.MustCompile(`^(>\s*)*\[error\]\s*|\s+\[error\]$`) // Drush 8 has it at the end
 	// empty is said of every failure and tells nothing of it.
 	empty = regexp.MustCompile(`Finished performing updates\.$|Drush command terminated abnormally due to an unrecoverable error\.`)
+	// fine is what Drush 8 says of what went well.
+	fine  = regexp.MustCompile(`\s+\[(?:ok|success|status|notice|warning)\]$`)
+	fault = regexp.MustCompile(`^(?:PHP )?(?:Fatal error|(?:[A-Z]\w*)?(?:Error|Exception)):`)
 	stack = regexp.MustCompile(`^(#\d+ |Stack trace:|In .+ line \d+:$)`)
 )
 
@@ -97,7 +101,7 @@ const maxComplaint = 600
 // lines marked as errors, else the last line that is not a stack trace.
 func complaint(res run.Result) string {
 	var marked []string
-	var last string
+	var first, last string
 	for _, text := range [][]byte{res.Stdout, res.Stderr} {
 		each := run.Lines(func(line string) {
 			line = strings.TrimSpace(secret.ReplaceAllString(line, "$1[hidden]"))
@@ -105,8 +109,10 @@ func complaint(res run.Result) string {
 			case mark.MatchString(line) && empty.MatchString(line):
 			case mark.MatchString(line):
 				marked = append(marked, withoutTrace(mark.ReplaceAllString(line, "")))
-			case line != "" && !stack.MatchString(line):
-				last = line
+			case line != "" && !stack.MatchString(line) && !fine.MatchString(line):
+				if last = line; first == "" && fault.MatchString(line) {
+					first = line
+				}
 			}
 		})
 		_, _ = each.Write(text)
@@ -114,7 +120,7 @@ func complaint(res run.Result) string {
 	}
 	text := strings.Join(marked, "; ")
 	if text == "" {
-		text = last
+		text = cmp.Or(first, last)
 	}
 	if text == "" {
 		return "it said nothing. The task's log may have more."

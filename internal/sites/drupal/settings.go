@@ -47,8 +47,9 @@ $databases['default']['default'] = %s;
 		b.WriteString(statement + ";\n")
 	}
 	// Drupal's own cron runs at the end of whatever page, also of one that only
-	// reads; what it writes while the database is being copied would be lost.
-	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  %s = 0;\n}\n", quote(d.layout.ReadOnly(r.Site.ID)), ownCron(r))
+	// reads; what it writes while the database is being copied would be lost, and
+	// a probe of content that does not serve must not send its mail.
+	fmt.Fprintf(&b, "\nif (!empty($_SERVER['HEFRING_PROBE']) || is_file(%s)) {\n  %s = 0;\n}\n", quote(d.layout.ReadOnly(r.Site.ID)), ownCron(r))
 	local := quote(filepath.Join(d.layout.Dir(r.Site.ID), localSettings))
 	fmt.Fprintf(&b, "\nif (is_file(%s)) {\n  include %s;\n}\n", local, local)
 	return b.String(), nil

@@ -96,7 +96,7 @@ func (f *subject) move(version string) upgrade.Move {
 	m := upgrade.Move{Site: f.site, From: f.from, To: to, Upgrade: models.Upgrade{
 		ID: f.runs, SiteID: f.site.ID, FromID: f.from.ID, ToID: to.ID, State: models.UpgradeRunning, OldDatabase: f.site.Database,
 	}}
-	for i, name := range models.Steps() {
+	for i, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		m.Steps = append(m.Steps, models.UpgradeStep{ID: int64(i + 1), UpgradeID: m.Upgrade.ID, Name: name, State: models.StepPending})
 	}
 	return m

@@ -197,7 +197,7 @@ func survive(t *testing.T, from, to string, mode models.Mode, points []point) {
 
 // forward tells whether the site was switched at that point.
 func forward(at point) bool {
-	steps := models.Steps()
+	steps := models.StepsOf(models.KindUpgrade, models.ModeUnknown)
 	here, there := slices.Index(steps, at.Step), slices.Index(steps, models.StepSwitch)
 	return here > there || here == there && at.At != atStart
 }

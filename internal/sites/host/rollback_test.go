@@ -24,7 +24,7 @@ func (f *subject) moveTo(kind models.UpgradeKind, to models.Platform) upgrade.Mo
 	m := upgrade.Move{Site: f.site, From: f.from, To: to, Upgrade: models.Upgrade{
 		ID: f.runs, Kind: kind, SiteID: f.site.ID, FromID: f.from.ID, ToID: to.ID, State: models.UpgradeRunning, OldDatabase: f.site.Database,
 	}}
-	for i, name := range models.Steps() {
+	for i, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		m.Steps = append(m.Steps, models.UpgradeStep{ID: int64(i + 1), UpgradeID: m.Upgrade.ID, Name: name, State: models.StepPending})
 	}
 	return m

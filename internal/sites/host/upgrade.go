@@ -429,7 +429,25 @@ func (m *mover) deploy(ctx context.Context) (string, error) {
 	if err := m.host.Drupal.WriteRelease(ctx, r); err != nil {
 		return "", err
 	}
-	return m.move.To.Name, point(m.host.Layout.Next(m.move.Site.ID), r.Docroot())
+	if err := point(m.host.Layout.Next(m.move.Site.ID), r.Docroot()); err != nil {
+		return "", err
+	}
+	if m.database() {
+		m.warm(ctx, db)
+	}
+	return m.move.To.Name, context.Cause(ctx)
+}
+
+// warm has PHP compile the target's code as long as writes are let through: the
+// pages that are probed later are asked for now, of a copy that the next step
+// replaces. What they answer does not matter yet, the database updates did not
+// run.
+func (m *mover) warm(ctx context.Context, db models.Database) {
+	if _, err := m.host.Databases.Copy(ctx, m.move.Upgrade.OldDatabase, db); err != nil {
+		m.log.Printf(models.LevelWarn, "The new version could not be warmed up: %s", models.Explain(err))
+		return
+	}
+	_, _ = m.host.ask(ctx, requestsOf(m.move.Site, webserver.ReleaseNext, probedPaths(m.move.Site)))
 }
 
 // withdraw undoes deploy. The release folder of a version that is kept for a

@@ -26,7 +26,7 @@ type world struct {
 	retired   bool
 	openedNew bool // writes reached the new version
 
-	order  []models.StepName // of the steps; nil: that of models.Steps
+	order  []models.StepName // of the steps; nil: that of models.StepsOf
 	failAt models.StepName   // Do of this step fails
 	killAt string            // "do updatedb", "did updatedb", "undo copy", "save", … panics with errKilled
 	calls  []string
@@ -96,12 +96,12 @@ func (w *world) plan() Plan {
 	return plan
 }
 
-// orders are those of the kinds of moves: all as in models.Steps, a copy that is
+// orders are those of the kinds of moves: all as in models.StepsOf, a copy that is
 // deployed first, and content that is prepared before writes are refused.
 func orders() map[string][]models.StepName {
-	end := models.Steps()[7:]
+	end := models.StepsOf(models.KindUpgrade, models.ModeUnknown)[7:]
 	return map[string][]models.StepName{
-		"as listed": models.Steps(),
+		"as listed": models.StepsOf(models.KindUpgrade, models.ModeUnknown),
 		"copying": append([]models.StepName{models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy,
 			models.StepUpdate, models.StepRebuild, models.StepProbe}, end...),
 		"preparing": append([]models.StepName{models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate,
@@ -121,7 +121,7 @@ type book struct {
 
 func newBook(w *world) *book {
 	b := &book{w: w, killAt: -1}
-	for i, name := range models.Steps() {
+	for i, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		b.steps = append(b.steps, models.UpgradeStep{ID: int64(i + 1), Name: name, State: models.StepPending})
 	}
 	return b
@@ -224,7 +224,7 @@ func TestRun_Succeeds(t *testing.T) {
 }
 
 func TestRun_FailingStep_Recovers(t *testing.T) {
-	for _, name := range models.Steps() {
+	for _, name := range models.StepsOf(models.KindUpgrade, models.ModeUnknown) {
 		t.Run(string(name), func(t *testing.T) {
 			w := &world{current: "old", failAt: name}
 			o := finish(t, newBook(w))
@@ -259,7 +259,7 @@ func TestRun_KilledAnywhere_EndsWhole(t *testing.T) {
 			book := newBook(reference)
 			finish(t, book)
 			places, writes := reference.calls, book.saves
-			for _, failAt := range append([]models.StepName{""}, models.Steps()[:9]...) {
+			for _, failAt := range append([]models.StepName{""}, models.StepsOf(models.KindUpgrade, models.ModeUnknown)[:9]...) {
 				failing := begin(failAt, "")
 				failingBook := newBook(failing)
 				finish(t, failingBook)
