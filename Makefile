@@ -73,3 +73,7 @@ bench-clones: ## what cloning a site's database costs, against each engine's own
 .PHONY: bench-upgrades
 bench-upgrades: ## how long an upgrade refuses writes, against bare updates and Aegir's way; fails when a goal is missed. HEFRING_BENCH_FROM, HEFRING_BENCH_TO: folders of built Drupal; HEFRING_BENCH_RUNS, HEFRING_BENCH_ONLY
 	$(GO) test -tags bench -count=1 -timeout 90m -run '^TestBenchUpgrades$$' -v ./internal/sites/host
+
+.PHONY: torture
+torture: build ## kill -9 and faults at every step of every move, on every database; HEFRING_TORTURE_ONLY=<pattern> HEFRING_TORTURE_FOR=<time>
+	HEFRING_TORTURE_LOGS=$(CURDIR)/bin/torture $(GO) test -tags torture -count=1 -parallel 6 -timeout 180m -run '^TestTorture_(Kills|Faults|BadVersions|Tampered)$$' -v ./e2e

@@ -125,6 +125,7 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 	site.Drush8, site.Times.Update = a.cfg.Drush8, a.cfg.UpdateLimit
 	return &host.Host{
 		Layout: where, Databases: engine, Drupal: site, Web: a.web, Backups: dirs.backups, Servers: engine,
+		Patience:  time.Minute,
 		Abandoned: func(cause error) bool { return errors.Is(cause, fleet.ErrLost) },
 		Cancelled: func(cause error) bool { return errors.Is(cause, fleet.ErrCancelled) },
 	}

@@ -212,8 +212,8 @@ func (f *Fleet) recordUpgrade(ctx context.Context, t models.Task, move upgrade.M
 		}
 		return tx.MoveSite(ctx, t.Actor, move.Site, models.SiteEnabled, "")
 	})
-	if err != nil {
-		return "", "", err
+	if err != nil { // such as a full disk: how it ended must be written some time
+		return "", "", errors.Join(ErrLost, err)
 	}
 	u.State = outcome.State
 	return f.upgradeEnd(ctx, u, outcome.Err)

@@ -300,6 +300,7 @@ func (s *server) database(ctx context.Context, name string) (int64, error) {
 	return 0, models.InvalidField("database", "There is no database server of this name.")
 }
 
+// BackupIn names a backup.
 type BackupIn struct {
 	Caller
 
@@ -356,6 +357,7 @@ func (s *server) backups() {
 	})
 }
 
+// PlatformIn names a platform.
 type PlatformIn struct {
 	Caller
 
@@ -452,6 +454,7 @@ func (s *server) diffs() {
 	})
 }
 
+// DatabaseIn names a database server.
 type DatabaseIn struct {
 	Caller
 
@@ -499,6 +502,7 @@ func (s *server) databases() {
 	register(s, operation{del, "/databases/{database}", "delete-database", "Forget a database server that no site uses"}, work(s.fleet.DeleteDatabaseServer))
 }
 
+// TaskIn names a task.
 type TaskIn struct {
 	Caller
 

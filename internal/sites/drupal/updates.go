@@ -19,16 +19,6 @@ type Module struct {
 	Enabled bool   `json:"enabled"` // on this site
 }
 
-// forgetLists makes Drupal look for modules in its code again.
-func (d *Drush) forgetLists(ctx context.Context) error {
-	answers, err := d.askAll(ctx, forgetQuestion())
-	if err != nil {
-		return err
-	}
-	var done struct{ Done bool }
-	return d.part(answers, askForget, &done)
-}
-
 // Schema is what a platform's code knows of a module's database updates.
 type Schema struct {
 	Newest  int `json:"newest"`  // number of the newest update, or the version a new installation starts with

@@ -31,6 +31,8 @@ type Host struct {
 	Servers Servers
 	// Times limits what Drush does in a move; the zero value is drupal.DefaultTimes.
 	Times drupal.Times
+	// Patience is how long a move tries again to put back what it did.
+	Patience time.Duration
 	// Abandoned and Cancelled tell from a context's cause that work goes on
 	// elsewhere, or that a person stopped it.
 	Abandoned func(cause error) bool

@@ -121,6 +121,7 @@ func (m *mover) plan() upgrade.Plan {
 		),
 		Switched:  m.switched,
 		Return:    m.goBack,
+		Patience:  m.host.Patience,
 		Abandoned: m.host.Abandoned,
 		Cancelled: m.host.Cancelled,
 	}

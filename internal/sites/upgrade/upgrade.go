@@ -82,6 +82,9 @@ type Plan struct {
 	// Return puts the site back onto the old platform after the switch, as long
 	// as nobody can have written to the new one; otherwise it fails.
 	Return func(ctx context.Context) error
+	// Patience is how long putting back is tried again: a server may be starting, a
+	// web server being mended, somebody may be making room on the disk.
+	Patience time.Duration
 	// Abandoned tells from a context's cause that the upgrade goes on elsewhere.
 	Abandoned func(cause error) bool
 	// Cancelled tells from a context's cause that a person stopped it.
@@ -255,7 +258,8 @@ func (e *engine) recover(ctx context.Context, from int, cause error) Outcome {
 	}
 	if from >= e.index(models.StepSwitch) {
 		e.log.Printf(models.LevelInfo, "Switching back")
-		if err := e.plan.Return(ctx); err != nil {
+		if err := e.patiently(ctx, "Switching back", e.plan.Return); err != nil {
+			e.notSwitched(ctx)
 			return e.fatal(fmt.Errorf("switch back: %w", err))
 		}
 		e.upgrade.Switched = false
@@ -273,6 +277,36 @@ func (e *engine) recover(ctx context.Context, from int, cause error) Outcome {
 	return Outcome{State: state, Err: cause}
 }
 
+// patiently repeats what puts something back until it succeeds. What a person was
+// told to decide is not repeated.
+func (e *engine) patiently(ctx context.Context, what string, do func(context.Context) error) error {
+	begin := e.now()
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := do(ctx)
+		if err == nil || models.CodeOf(err) == models.Conflict || e.now().Sub(begin) > e.plan.Patience {
+			return err
+		}
+		e.log.Printf(models.LevelWarn, "%s failed and is tried again: %s", what, explain(err))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// notSwitched notes that the site points to what it served before, although it is
+// not known to be well there.
+func (e *engine) notSwitched(ctx context.Context) {
+	if switched, err := e.plan.Switched(); err != nil || switched {
+		return
+	}
+	e.upgrade.Switched = false
+	if err := e.journal.Save(ctx, *e.upgrade); err != nil {
+		e.log.Printf(models.LevelError, "The journal could not be written: %s", explain(err))
+	}
+}
+
 // undo runs the undo of every begun step, newest first. It goes on after a
 // failure, so that as much as possible is put back.
 func (e *engine) undo(ctx context.Context, from int) error {
@@ -284,7 +318,7 @@ func (e *engine) undo(ctx context.Context, from int) error {
 			continue
 		}
 		e.log.Step(string(s.Name))
-		if err := s.Undo(ctx); err != nil {
+		if err := e.patiently(ctx, "Undoing "+string(s.Name), s.Undo); err != nil {
 			e.log.Printf(models.LevelError, "Undoing %s failed: %s", s.Name, explain(err))
 			failures = append(failures, fmt.Errorf("undo %s: %w", s.Name, err))
 			continue
