@@ -11,13 +11,37 @@ func TestCompareVersions_Order(t *testing.T) {
 	for _, row := range []struct {
 		older, newer string
 	}{
-		{"8.9.1", "8.9.20"}, {"9.5.11", "10.3.1"}, {"8.x-1.9", "8.x-1.10"}, {"1.9.0", "8.x-1.10"}, {"8.x-1.10", "2.0.0"},
-		{"7.54", "7.103"}, {"7.x-2.10", "7.x-3.0"}, {"8.x-3.1", "4.0.0-alpha1"}, {"5.x-1.0", "1.1.0"}, {"75.4", "754.0"},
-		{"10.4.0-dev", "10.4.0-alpha1"}, {"10.4.0-alpha1", "10.4.0-beta1"}, {"10.4.0-beta9", "10.4.0-beta10"},
-		{"10.4.0-beta10", "10.4.0-rc1"}, {"10.4.0-RC1", "10.4.0"}, {"10.4.0", "10.4.1-dev"}, {"1.0-unstable3", "1.0-alpha1"},
-		{"1.0-rc.2", "1.0"}, {"1.0.0-alpha.9", "1.0.0-alpha.10"}, {"8.x-1.3", "8.x-1.3+4-dev"}, {"8.x-1.3+4-dev", "8.x-1.3+12-dev"},
-		{"8.x-1.3+12-dev", "8.x-1.4"}, {"10.3.99", "10.3.x-dev"}, {"10.3.x-dev", "10.4.0"}, {"8.x-1.99", "8.x-1.x-dev"},
-		{"v6.4.0", "v6.4.10"}, {"1.2.3", "1.2.3.1"}, {"1.2.3", "1.2.3-p1"}, {"1.2", "1.2.1"}, {"99999999999999999998", "x"}, {"1", "99999999999999999999"},
+		{"8.9.1", "8.9.20"},
+		{"9.5.11", "10.3.1"},
+		{"8.x-1.9", "8.x-1.10"},
+		{"1.9.0", "8.x-1.10"},
+		{"8.x-1.10", "2.0.0"},
+		{"7.54", "7.103"},
+		{"7.x-2.10", "7.x-3.0"},
+		{"8.x-3.1", "4.0.0-alpha1"},
+		{"5.x-1.0", "1.1.0"},
+		{"75.4", "754.0"},
+		{"10.4.0-dev", "10.4.0-alpha1"},
+		{"10.4.0-alpha1", "10.4.0-beta1"},
+		{"10.4.0-beta9", "10.4.0-beta10"},
+		{"10.4.0-beta10", "10.4.0-rc1"},
+		{"10.4.0-RC1", "10.4.0"},
+		{"10.4.0", "10.4.1-dev"},
+		{"1.0-unstable3", "1.0-alpha1"},
+		{"1.0-rc.2", "1.0"},
+		{"1.0.0-alpha.9", "1.0.0-alpha.10"},
+		{"8.x-1.3", "8.x-1.3+4-dev"},
+		{"8.x-1.3+4-dev", "8.x-1.3+12-dev"},
+		{"8.x-1.3+12-dev", "8.x-1.4"},
+		{"10.3.99", "10.3.x-dev"},
+		{"10.3.x-dev", "10.4.0"},
+		{"8.x-1.99", "8.x-1.x-dev"},
+		{"v6.4.0", "v6.4.10"},
+		{"1.2.3", "1.2.3.1"},
+		{"1.2.3", "1.2.3-p1"},
+		{"1.2", "1.2.1"},
+		{"99999999999999999998", "x"},
+		{"1", "99999999999999999999"},
 	} {
 		if row.newer == "x" { // no version
 			continue
@@ -88,10 +112,21 @@ func TestDiffPackages_Verdicts(t *testing.T) {
 		name string
 		diff models.Difference
 	}{
-		{"schema", models.DiffError}, {"schema_gone", models.DiffError}, {"gone", models.DiffMissing}, {"twin", models.DiffMissing},
-		{"older", models.DiffDowngrade}, {"cleaned", models.DiffUpgrade}, {"drupal", models.DiffUpgrade}, {"newer", models.DiffUpgrade},
-		{"only_schema", models.DiffUpgrade}, {"unclear", models.DiffUpgrade}, {"new", models.DiffAdded}, {"twin", models.DiffAdded},
-		{"same", models.DiffSame}, {"same_text", models.DiffSame}, {"written", models.DiffSame},
+		{"schema", models.DiffError},
+		{"schema_gone", models.DiffError},
+		{"gone", models.DiffMissing},
+		{"twin", models.DiffMissing},
+		{"older", models.DiffDowngrade},
+		{"cleaned", models.DiffUpgrade},
+		{"drupal", models.DiffUpgrade},
+		{"newer", models.DiffUpgrade},
+		{"only_schema", models.DiffUpgrade},
+		{"unclear", models.DiffUpgrade},
+		{"new", models.DiffAdded},
+		{"twin", models.DiffAdded},
+		{"same", models.DiffSame},
+		{"same_text", models.DiffSame},
+		{"written", models.DiffSame},
 	}
 	got := models.DiffPackages(from, to)
 	if len(got) != len(want) {

@@ -287,11 +287,12 @@ func (f *Fleet) runDelete(ctx context.Context, t models.Task, log Log) (string, 
 	if err != nil {
 		return "", "", err
 	}
-	switch {
-	case site.State == models.SiteDeleted:
+	switch site.State {
+	case models.SiteDeleted:
 		return site.URI + " is deleted", "", nil
-	case site.State == models.SiteUpgrading:
+	case models.SiteUpgrading:
 		return "", "", models.Errorf(models.Conflict, "%s is being upgraded.", site.URI)
+	default:
 	}
 	if err := f.lastBackup(ctx, t, site, log); err != nil {
 		return "", "", err

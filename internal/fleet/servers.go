@@ -57,7 +57,7 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 			return s, err
 		}
 		if len(sites) > 0 && (old.Engine != s.Engine || old.Prefix != s.Prefix) {
-			wrong["engine"] = fmt.Sprintf("%s and others have their databases there. Register another server instead.", sites[0].URI)
+			wrong["engine"] = sites[0].URI + " and others have their databases there. Register another server instead."
 		}
 		if s.Password == "" && serverContext(old) == serverContext(s) {
 			s.Password = old.Password

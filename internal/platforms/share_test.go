@@ -217,7 +217,7 @@ func TestStore_Seal_WhatCannotBeShared(t *testing.T) {
 
 func TestStore_Seal_OtherFileSystem(t *testing.T) {
 	s := newStore(t)
-	far, err := os.MkdirTemp("/dev/shm", "hefring-")
+	far, err := os.MkdirTemp("/dev/shm", "hefring-") //nolint:usetesting // it has to be another file system
 	if err != nil {
 		t.Fatal(err)
 	}

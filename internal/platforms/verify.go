@@ -239,7 +239,7 @@ func (f *findings) differs(was, now tree.Line) {
 }
 
 func (f *findings) list() []string {
-	list := append(f.lines, f.rights...)
+	list := slices.Concat(f.lines, f.rights)
 	list = list[:min(len(list), maxFindings)]
 	if more := f.count - len(list); more > 0 {
 		list = append(list, fmt.Sprintf("and %d more", more))

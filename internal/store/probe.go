@@ -42,7 +42,7 @@ func Probe(ctx context.Context, dsn string) (name string, now time.Time, err err
 func Peek(ctx context.Context, dsn string) ([]models.DatabaseServer, error) {
 	if path, isFile := strings.CutPrefix(dsn, "sqlite:"); isFile {
 		if _, err := os.Stat(path); err != nil {
-			return nil, nil //nolint:nilerr // it is made at the first start
+			return nil, nil // it is made at the first start
 		}
 	}
 	e, err := connect(ctx, dsn)

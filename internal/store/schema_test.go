@@ -29,7 +29,9 @@ func rows() []any {
 		&models.Distribution{}, &models.Platform{}, &models.Site{}, &models.Comparison{}, &models.Task{}, &models.TaskLine{},
 		&models.Check{}, &models.Queue{}, &models.Upgrade{}, &models.UpgradeStep{}, &models.Event{}, &models.User{},
 		&models.LoginLink{}, &session{}, &formToken{}, &models.Upstream{}, &models.Host{}, &models.SourceState{}, &platformPlan{},
-		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{},
+		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},
+		models.Webhook{},
+		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{},
 	}
 }
 

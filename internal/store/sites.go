@@ -48,7 +48,7 @@ func (s *Store) takeNames(ctx context.Context, site models.Site) error {
 		if name == site.URI {
 			field = "uri"
 		}
-		taken := fmt.Sprintf("%s is the address of another site already. Choose another.", name)
+		taken := name + " is the address of another site already. Choose another."
 		if err := beside(field, create(ctx, s, "name", &siteName{Name: name, SiteID: site.ID}, taken)); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func onServer(t *testing.T, driver string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := server.DB(t, "").Exec("DROP DATABASE " + name); err != nil { //nolint:noctx // the test's context is over
+		if _, err := server.DB(t, "").Exec("DROP DATABASE " + name); err != nil { // the test's context is over
 			t.Error(err)
 		}
 	})

@@ -285,7 +285,7 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 		return nil
 	}, func(ctx context.Context, group []Proof, _ []byte) error {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the caller sees that it was stopped
 		}
 		return k.placeFolder(from, to, group)
 	})
@@ -400,7 +400,7 @@ func cloneFile(file, dir int, name string, mode fs.FileMode) error {
 func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Line, err error) {
 	from, err := os.OpenRoot(k.root)
 	if err != nil {
-		return lines, nil //nolint:nilerr // it was deleted meanwhile
+		return lines, nil // it was deleted meanwhile
 	}
 	defer func() { _ = from.Close() }()
 	to, err := os.OpenRoot(dst)
@@ -459,22 +459,22 @@ func (k *Kept) replace(ctx context.Context, from *os.Root, dir int, line Line, b
 	own, _ := k.File(name)
 	older, err := from.OpenRoot(path.Dir(name))
 	if err != nil {
-		return false, nil //nolint:nilerr // it stays as it is
+		return false, nil // it stays as it is
 	}
 	defer func() { _ = older.Close() }()
 	file, err := openSealed(older, own)
 	if err != nil {
-		return false, nil //nolint:nilerr // as above
+		return false, nil // as above
 	}
 	defer func() { _ = file.Close() }()
 	// What is shared is what was read just now, whatever the name leads to.
 	if sum, _, err := twoSums(reader{ctx, file}, own.Size, nil, buffer); err != nil || sum != line.Sum {
-		return false, nil //nolint:nilerr // it was tampered with
+		return false, nil // it was tampered with
 	}
 	base := path.Base(line.Path)
 	beside := temporary + strconv.FormatInt(k.names.Add(1), 10)
 	if err := k.give(int(file.Fd()), dir, beside, line.Mode); err != nil {
-		return false, nil //nolint:nilerr // as above
+		return false, nil // as above
 	}
 	err = unix.Renameat(dir, beside, dir, base)
 	// Renaming one name of a file to another of its names does nothing.

@@ -93,7 +93,7 @@ func (c *Composer) reuse(ctx context.Context, dir string) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	taken := append(folders, path.Dir(installedFile))
+	taken := append(slices.Clone(folders), path.Dir(installedFile))
 	err = c.take(ctx, p, dir, files, dirs)
 	if err == nil {
 		err = c.tell(p, dir, list)
@@ -292,7 +292,7 @@ func copyAll(ctx context.Context, p project, files []string) error {
 	}, func(ctx context.Context, name string, buffer []byte) error {
 		line, ok := p.older.File(name)
 		if !ok || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the caller sees that it was stopped
 		}
 		return copyFile(from, p.root, line, buffer)
 	})

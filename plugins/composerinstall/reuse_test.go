@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -161,9 +162,7 @@ func (w *warm) wantWhole(list ...models.Platform) {
 func project(t *testing.T, settings, versions string, more map[string]string) map[string]string {
 	t.Helper()
 	files := map[string]string{"composer.json": `{` + settings + `,"require":{"acme/a":"*","acme/b":"*"}}`}
-	for name, text := range more {
-		files[name] = text
-	}
+	maps.Copy(files, more)
 	locking := map[string]string{"composer.json": `{` + settings + `,"require":{"acme/a":"*","acme/b":"` + versions + `"}}`}
 	dir := codeBase(t, locking)
 	lock(t, dir)

@@ -101,7 +101,7 @@ func TestSource_Build_SharesWithOlder(t *testing.T) {
 	}
 	home.wantWhole(first, second)
 
-	far, err := os.MkdirTemp("/dev/shm", "hefring-")
+	far, err := os.MkdirTemp("/dev/shm", "hefring-") //nolint:usetesting // it has to be another file system
 	if err != nil {
 		t.Fatal(err)
 	}

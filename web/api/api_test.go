@@ -143,7 +143,7 @@ func TestNew_ListSites(t *testing.T) {
 	if code != http.StatusOK || answer["total"] != 1.0 {
 		t.Fatalf("%d %v", code, answer)
 	}
-	site := answer["items"].([]any)[0].(map[string]any) //nolint:forcetypeassert // a test may panic
+	site := answer["items"].([]any)[0].(map[string]any)
 	for key, want := range map[string]any{"uri": "museum.example.org", "url": "http://museum.example.org/", "upgrade_target": "thunder-b2"} {
 		if site[key] != want {
 			t.Errorf("%s is %v", key, site[key])
@@ -196,7 +196,7 @@ func TestNew_Problems_AreRFC9457(t *testing.T) {
 	}
 	_, answer := ask(t, &fake{err: models.InvalidField("note", "Use less.")}, "POST", path, `{}`)
 	details, _ := answer["errors"].([]any)
-	if len(details) != 1 || details[0].(map[string]any)["location"] != "body.note" { //nolint:forcetypeassert // a test may panic
+	if len(details) != 1 || details[0].(map[string]any)["location"] != "body.note" {
 		t.Errorf("the field is not named: %v", answer)
 	}
 }

@@ -82,7 +82,7 @@ func (c *comparison) block(format string, args ...any) {
 // outside of it stays an error.
 func (c *comparison) failed(ctx context.Context, err error) error {
 	_, ownFault := errors.AsType[*run.ExitError](err)
-	if _, thrown := errors.AsType[errThrown](err); thrown {
+	if _, thrown := errors.AsType[thrownError](err); thrown {
 		ownFault = true
 	}
 	if ctx.Err() != nil || !ownFault {

@@ -255,8 +255,10 @@ type mysqlEngine struct{ database.Engine }
 
 func (mysqlEngine) PHP(context.Context, models.Database) (database.Settings, error) {
 	return database.Settings{
-		{Key: "driver", Value: "mysql"}, {Key: "collation", Value: "utf8mb4_general_ci"},
-		{Key: "namespace", Value: `Drupal\mysql\Driver\Database\mysql`}, {Key: "autoload", Value: "core/modules/mysql/src/Driver/Database/mysql/"},
+		{Key: "driver", Value: "mysql"},
+		{Key: "collation", Value: "utf8mb4_general_ci"},
+		{Key: "namespace", Value: `Drupal\mysql\Driver\Database\mysql`},
+		{Key: "autoload", Value: "core/modules/mysql/src/Driver/Database/mysql/"},
 	}, nil
 }
 

@@ -49,10 +49,10 @@ ob_end_clean();
 	return answers, nil
 }
 
-// errThrown is what PHP threw instead of answering a question.
-type errThrown struct{ error }
+// thrownError is what PHP threw instead of answering a question.
+type thrownError struct{ error }
 
-func (e errThrown) Unwrap() error { return e.error }
+func (e thrownError) Unwrap() error { return e.error }
 
 // part decodes the answer to one of several questions.
 func (d *Drush) part(answers map[string]json.RawMessage, name string, into any) error {
@@ -60,7 +60,7 @@ func (d *Drush) part(answers map[string]json.RawMessage, name string, into any) 
 	var failed failedPart
 	if json.Unmarshal(raw, &failed) == nil && failed.Failed != nil {
 		text := strings.Join(strings.Fields(run.Clean(*failed.Failed)), " ")
-		return errThrown{models.Errorf(models.Unavailable, "drush php:eval failed on %s: %s", d.release.URI(), strings.ToValidUTF8(text[:min(len(text), maxComplaint)], ""))}
+		return thrownError{models.Errorf(models.Unavailable, "drush php:eval failed on %s: %s", d.release.URI(), strings.ToValidUTF8(text[:min(len(text), maxComplaint)], ""))}
 	}
 	if len(raw) == 0 || string(raw) == "null" {
 		return d.unreadable(evalCommand, run.Result{}, errors.New("it did not answer "+name))

@@ -31,7 +31,7 @@ func endure(t *testing.T, begin func(t *testing.T) *journey, points []point) {
 			if j == nil {
 				j = begin(t)
 			}
-			j.subject.T = t
+			j.T = t
 			defer func() {
 				if t.Failed() {
 					j = nil
@@ -108,8 +108,14 @@ func TestHost_Rollback_Killed_CodeMode(t *testing.T) {
 			came:   func() { f.whole("10.6.2", []string{"site.sqlite"}, old, newer) },
 		}
 	}, []point{
-		{models.StepPreflight, atTrial}, {models.StepDeploy, atEnd}, {models.StepCopy, atDone}, {models.StepRebuild, atEnd},
-		{models.StepSwitch, atStart}, {models.StepSwitch, atDone}, {models.StepConfirm, atEnd}, {models.StepRetire, atDone},
+		{models.StepPreflight, atTrial},
+		{models.StepDeploy, atEnd},
+		{models.StepCopy, atDone},
+		{models.StepRebuild, atEnd},
+		{models.StepSwitch, atStart},
+		{models.StepSwitch, atDone},
+		{models.StepConfirm, atEnd},
+		{models.StepRetire, atDone},
 	})
 }
 
@@ -150,8 +156,14 @@ func TestHost_Restore_Killed_OtherPlatform(t *testing.T) {
 			},
 		}
 	}, []point{
-		{models.StepCopy, atDone}, {models.StepDeploy, atStart}, {models.StepDeploy, atEnd}, {models.StepReadOnly, atEnd},
-		{models.StepSwitch, atStart}, {models.StepSwitch, atDone}, {models.StepConfirm, atEnd}, {models.StepRetire, atStart},
+		{models.StepCopy, atDone},
+		{models.StepDeploy, atStart},
+		{models.StepDeploy, atEnd},
+		{models.StepReadOnly, atEnd},
+		{models.StepSwitch, atStart},
+		{models.StepSwitch, atDone},
+		{models.StepConfirm, atEnd},
+		{models.StepRetire, atStart},
 	})
 }
 

@@ -92,7 +92,7 @@ func (f *subject) faults(fault func(method string, call int) error) *faulty {
 	e := &faulty{Engine: f.engine, fault: fault}
 	h := *f.host
 	h.Databases = e
-	d := *f.server.copy()
+	d := *f.copy()
 	d.host = &h
 	f.server = &d
 	return e
@@ -220,8 +220,8 @@ func TestHost_Upgrade_UpdateHangs_Recovers(t *testing.T) {
 	h := *f.host
 	h.Times = drupal.DefaultTimes()
 	h.Times.Update = 3 * time.Second
-	f.server = f.server.copy()
-	f.server.host = &h
+	f.server = f.copy()
+	f.host = &h
 	tr := f.traffic()
 	o := f.run(f.move(tidepool.SlowUpdate))
 	f.wantOutcome(o, models.UpgradeRecovered, models.StepUpdate, "")

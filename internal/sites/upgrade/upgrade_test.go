@@ -102,10 +102,14 @@ func orders() map[string][]models.StepName {
 	end := models.StepsOf(models.KindUpgrade, models.ModeUnknown)[7:]
 	return map[string][]models.StepName{
 		"as listed": models.StepsOf(models.KindUpgrade, models.ModeUnknown),
-		"copying": append([]models.StepName{models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy,
-			models.StepUpdate, models.StepRebuild, models.StepProbe}, end...),
-		"preparing": append([]models.StepName{models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate,
-			models.StepRebuild, models.StepProbe, models.StepReadOnly}, end...),
+		"copying": append([]models.StepName{
+			models.StepPreflight, models.StepDeploy, models.StepReadOnly, models.StepCopy,
+			models.StepUpdate, models.StepRebuild, models.StepProbe,
+		}, end...),
+		"preparing": append([]models.StepName{
+			models.StepPreflight, models.StepCopy, models.StepDeploy, models.StepUpdate,
+			models.StepRebuild, models.StepProbe, models.StepReadOnly,
+		}, end...),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -62,13 +63,23 @@ func nastyBytes() []byte {
 
 // Run runs the suite.
 func Run(t *testing.T, s Subject) {
+	t.Helper()
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, Subject)
 	}{
-		{"Life", life}, {"Refuses", refuses}, {"Copy_WhileRead", copyWhileRead}, {"Copy_WhileWritten", copyWhileWritten}, {"Copy_OtherSite", copyOtherSite},
-		{"Copy_Objects", copyObjects}, {"Dump_RoundTrip", dumpRoundTrip}, {"Load_CutShort", loadCutShort}, {"Adopt", adopt},
-		{"Databases_Remove", databasesRemove}, {"Marks_Loss", marksLoss}, {"Cancelled", cancelled},
+		{"Life", life},
+		{"Refuses", refuses},
+		{"Copy_WhileRead", copyWhileRead},
+		{"Copy_WhileWritten", copyWhileWritten},
+		{"Copy_OtherSite", copyOtherSite},
+		{"Copy_Objects", copyObjects},
+		{"Dump_RoundTrip", dumpRoundTrip},
+		{"Load_CutShort", loadCutShort},
+		{"Adopt", adopt},
+		{"Databases_Remove", databasesRemove},
+		{"Marks_Loss", marksLoss},
+		{"Cancelled", cancelled},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
 	}
@@ -142,6 +153,7 @@ func (s Subject) rows(tb testing.TB, db models.Database, table string) string {
 }
 
 func life(t *testing.T, s Subject) {
+	t.Helper()
 	db := s.Create(t, 7, "site")
 	s.Fill(t, db, 3)
 	again, err := s.Engine.Create(t.Context(), s.Site(7), "site")
@@ -172,6 +184,7 @@ func life(t *testing.T, s Subject) {
 }
 
 func refuses(t *testing.T, s Subject) {
+	t.Helper()
 	good := s.Create(t, 7, "site")
 	for _, label := range []string{"", "A", "a_b", "a b", "a;b", "a`b", `a"b`, "a'b", "../x", "-a", strings.Repeat("x", 61)} {
 		if _, err := s.Engine.Create(t.Context(), s.Site(7), label); models.CodeOf(err) != models.Invalid {
@@ -215,6 +228,7 @@ func refuses(t *testing.T, s Subject) {
 
 // Reads go on without one failure while a database is copied again and again.
 func copyWhileRead(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 2000)
 	var reads, slowest atomic.Int64
@@ -262,6 +276,7 @@ func copyWhileRead(t *testing.T, s Subject) {
 // What is copied while it is written is of one moment: each transaction moves
 // something from one table to another.
 func copyWhileWritten(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 500)
 	s.Exec(t, from, "CREATE TABLE a_left (n INT NOT NULL PRIMARY KEY, v INT)", "CREATE TABLE z_right (n INT NOT NULL PRIMARY KEY, v INT)", "INSERT INTO a_left VALUES (1, 1000000)", "INSERT INTO z_right VALUES (1, 0)")
@@ -313,6 +328,7 @@ func move(db *sql.DB) error {
 }
 
 func copyOtherSite(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 70, "site")
 	s.Fill(t, from, 100)
 	if _, err := s.Engine.Copy(t.Context(), from, to); err != nil {
@@ -328,6 +344,7 @@ func copyOtherSite(t *testing.T, s Subject) {
 }
 
 func copyObjects(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 10)
 	s.Exec(t, from, s.Objects...)
@@ -362,6 +379,7 @@ func copyObjects(t *testing.T, s Subject) {
 }
 
 func dumpRoundTrip(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 70, "site")
 	s.Fill(t, from, 10)
 	large := make([]byte, 8<<20)
@@ -400,6 +418,7 @@ func dumpRoundTrip(t *testing.T, s Subject) {
 }
 
 func loadCutShort(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "restore-1")
 	s.Fill(t, from, 300)
 	var dump bytes.Buffer
@@ -433,6 +452,7 @@ func (f failing) Read([]byte) (int, error)  { return 0, f.err }
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func adopt(t *testing.T, s Subject) {
+	t.Helper()
 	foreign, conn := s.Foreign(t)
 	for _, statement := range []string{"CREATE TABLE things (id INT NOT NULL PRIMARY KEY, name VARCHAR(50))", "INSERT INTO things VALUES (1, 'one'), (2, 'two')"} {
 		if _, err := conn.Exec(statement); err != nil { //nolint:noctx // a test
@@ -467,6 +487,7 @@ func adopt(t *testing.T, s Subject) {
 }
 
 func databasesRemove(t *testing.T, s Subject) {
+	t.Helper()
 	want := []models.Database{s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")}
 	other := s.Create(t, 70, "site")
 	got, err := s.Engine.Databases(t.Context(), s.Site(7))
@@ -490,6 +511,7 @@ func databasesRemove(t *testing.T, s Subject) {
 }
 
 func marksLoss(t *testing.T, s Subject) {
+	t.Helper()
 	db := s.Create(t, 7, "site")
 	s.Fill(t, db, 6000)
 	s.Exec(t, db, "INSERT INTO cache_default VALUES ('a', NULL)", "CREATE TABLE old (id INT)")
@@ -513,9 +535,9 @@ func marksLoss(t *testing.T, s Subject) {
 	}
 	now := time.Now().Unix() + 1
 	s.Exec(t, db,
-		"INSERT INTO node (title, changed) VALUES ('new', "+fmt.Sprint(now)+"), ('newer', "+fmt.Sprint(now)+")",
+		"INSERT INTO node (title, changed) VALUES ('new', "+strconv.FormatInt(now, 10)+"), ('newer', "+strconv.FormatInt(now, 10)+")",
 		"DELETE FROM node WHERE nid IN (1, 2, 3)",
-		"UPDATE node SET title = 'other', changed = "+fmt.Sprint(now)+" WHERE nid = 10",
+		"UPDATE node SET title = 'other', changed = "+strconv.FormatInt(now, 10)+" WHERE nid = 10",
 		"UPDATE users SET name = 'root' WHERE uid = 1",
 		"DELETE FROM cache_default", "DROP TABLE old", "CREATE TABLE fresh (id INT)", "INSERT INTO fresh VALUES (1)")
 	if losses, err = s.Engine.Loss(t.Context(), db, marks); err != nil {
@@ -543,6 +565,7 @@ func marksLoss(t *testing.T, s Subject) {
 }
 
 func cancelled(t *testing.T, s Subject) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 10)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func RunChild(t *testing.T, engine func(Child) database.Engine) bool {
 		t.Fatal(err)
 	}
 	e := engine(c)
-	fmt.Println("begin")
+	_, _ = os.Stdout.WriteString("begin\n")
 	if c.Dump == "" {
 		_, _ = e.Copy(context.Background(), c.From, c.To)
 		return true
@@ -51,7 +52,7 @@ func RunChild(t *testing.T, engine func(Child) database.Engine) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // a test
+	defer func() { _ = file.Close() }()
 	_, _ = e.Load(context.Background(), c.To, file)
 	return true
 }
@@ -198,7 +199,7 @@ func DiskFull(t *testing.T, test string, megabytes int, inside func(t *testing.T
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("bwrap", "--dev-bind", "/", "/", "--proc", "/proc", "--perms", "1777", "--size", fmt.Sprint(megabytes<<20), "--tmpfs", dir, "--setenv", small, "1", "--setenv", "TMPDIR", dir, "--", //nolint:gosec,noctx // this very test binary
+	cmd := exec.Command("bwrap", "--dev-bind", "/", "/", "--proc", "/proc", "--perms", "1777", "--size", strconv.Itoa(megabytes<<20), "--tmpfs", dir, "--setenv", small, "1", "--setenv", "TMPDIR", dir, "--", //nolint:gosec,noctx // this very test binary
 		os.Args[0], "-test.run=^"+test+"$", "-test.v")
 	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS")) {
 		t.Fatalf("on the small disk: %v\n%s", err, out)
@@ -226,7 +227,7 @@ func FillsUp(t *testing.T, s Subject, rows int) {
 		if err := s.Engine.Drop(t.Context(), to); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.rows(t, from, "bodies"); got != fmt.Sprint(rows) {
+		if got := s.rows(t, from, "bodies"); got != strconv.Itoa(rows) {
 			t.Errorf("the source has %s rows", got)
 		}
 		return

@@ -29,13 +29,13 @@ func newEngine(t *testing.T, server models.DatabaseServer) (*Engine, sites.Layou
 	}), layout
 }
 
-func open(t testing.TB, server models.DatabaseServer, name string) *sql.DB {
-	t.Helper()
+func open(tb testing.TB, server models.DatabaseServer, name string) *sql.DB {
+	tb.Helper()
 	c := config(server, name)
 	c.MaxAllowedPacket = 0
 	connector, err := driver.NewConnector(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sql.OpenDB(connector)
 }
@@ -56,8 +56,9 @@ func newSubject(t *testing.T, s *testmysql.Server, server models.DatabaseServer)
 	}
 	return dbtest.Subject{
 		Engine: e, Layout: layout, Server: &server.ID,
-		Open: func(tb testing.TB, db models.Database) *sql.DB { return open(tb, as(db), db.Name) },
+		Open: func(tb testing.TB, db models.Database) *sql.DB { tb.Helper(); return open(tb, as(db), db.Name) },
 		Foreign: func(tb testing.TB) (database.Foreign, *sql.DB) {
+			tb.Helper()
 			admin := s.DB(tb, "")
 			if _, err := admin.Exec("DROP DATABASE IF EXISTS `foreign-site`; CREATE DATABASE `foreign-site`; GRANT SELECT, LOCK TABLES ON `foreign-site`.* TO 'visitor'@'%' IDENTIFIED BY 'p w''\"'"); err != nil {
 				tb.Fatal(err)

@@ -42,7 +42,7 @@ func (e *Engine) Copy(ctx context.Context, from, to models.Database) (info datab
 	}
 	// What is in a template keeps its owner, so it must be the same.
 	if source.Server.ID == target.Server.ID && source.User == target.User {
-		done := false
+		var done bool
 		if info, done, err = e.copyTemplate(ctx, source, target); err != nil {
 			return info, explain("copy", source.Server, source.Name, err)
 		}

@@ -31,25 +31,25 @@ func newEngine(t *testing.T, server models.DatabaseServer) (*Engine, sites.Layou
 	}), layout
 }
 
-func open(t testing.TB, server models.DatabaseServer, name string) *sql.DB {
-	t.Helper()
+func open(tb testing.TB, server models.DatabaseServer, name string) *sql.DB {
+	tb.Helper()
 	config, err := pgx.ParseConfig(fmt.Sprintf("host='%s' port=%d user='%s' password='%s' dbname='%s' sslmode=disable", server.Host, port(server), server.User, server.Password, name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return stdlib.OpenDB(*config)
 }
 
 // super runs statements as the superuser.
-func super(t testing.TB, s *testpg.Server, name string, statements ...string) *pgx.Conn {
-	t.Helper()
+func super(tb testing.TB, s *testpg.Server, name string, statements ...string) *pgx.Conn {
+	tb.Helper()
 	conn, err := pgx.Connect(context.Background(), s.DSN(name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tb.Cleanup(func() { _ = conn.Close(context.Background()) })
 	if err := exec(context.Background(), conn, statements...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return conn
 }
@@ -70,8 +70,9 @@ func newSubject(t *testing.T, s *testpg.Server, server models.DatabaseServer) db
 	}
 	return dbtest.Subject{
 		Engine: e, Layout: layout, Server: &server.ID,
-		Open: func(tb testing.TB, db models.Database) *sql.DB { return open(tb, as(db), db.Name) },
+		Open: func(tb testing.TB, db models.Database) *sql.DB { tb.Helper(); return open(tb, as(db), db.Name) },
 		Foreign: func(tb testing.TB) (database.Foreign, *sql.DB) {
+			tb.Helper()
 			super(tb, s, "postgres", `DROP DATABASE IF EXISTS "foreign-site"`, "DROP ROLE IF EXISTS visitor", `CREATE ROLE visitor LOGIN PASSWORD 'p w''"\'`, `CREATE DATABASE "foreign-site" OWNER visitor`)
 			super(tb, s, "foreign-site", "CREATE EXTENSION pg_trgm", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO visitor")
 			foreign := database.Foreign{Engine: Name, Host: server.Host, Port: server.Port, Name: "foreign-site", User: "visitor", Password: `p w'"\`}
@@ -247,7 +248,7 @@ func TestEngine_Leftovers(t *testing.T) {
 	leave := func() {
 		super(t, s, "postgres", `CREATE DATABASE "`+to.Name+unfinished+`" OWNER `+to.User)
 	}
-	for _, clear := range []func() error{
+	for _, tidy := range []func() error{
 		func() error { _, err := subject.Engine.Copy(t.Context(), from, to); return err },
 		func() error { return subject.Engine.Drop(t.Context(), to) },
 		func() error { return subject.Engine.Remove(t.Context(), subject.Site(7)) },
@@ -256,7 +257,7 @@ func TestEngine_Leftovers(t *testing.T) {
 		if got, err := subject.Engine.Databases(t.Context(), subject.Site(7)); err != nil || len(got) > 2 {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if err := clear(); err != nil {
+		if err := tidy(); err != nil {
 			t.Fatal(err)
 		}
 		var n int

@@ -21,6 +21,7 @@ func newSubject(t *testing.T) dbtest.Subject {
 	return dbtest.Subject{
 		Engine: e, Layout: layout,
 		Open: func(tb testing.TB, db models.Database) *sql.DB {
+			tb.Helper()
 			conn, err := sql.Open("sqlite", address(db.Name, "rw"))
 			if err != nil {
 				tb.Fatal(err)
@@ -29,6 +30,7 @@ func newSubject(t *testing.T) dbtest.Subject {
 			return conn
 		},
 		Foreign: func(tb testing.TB) (database.Foreign, *sql.DB) {
+			tb.Helper()
 			path := filepath.Join(tb.TempDir(), "foreign", "site.db")
 			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 				tb.Fatal(err)
