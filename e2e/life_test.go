@@ -32,15 +32,15 @@ type life struct {
 	began time.Time
 }
 
-// newLife starts a fleet whose first platform has a version; somebody is signed
+// newLife starts a fleet whose first platform is of 10.5.8; somebody is signed
 // in.
-func newLife(t *testing.T, version, drupal string) *life {
+func newLife(t *testing.T) *life {
 	t.Helper()
 	l := &life{t: t, h: newHefring(t, ""), repo: newForge(t).repo("tidepool"), began: time.Now()}
 	l.b, l.p, l.v, l.j = l.h.browser(), l.h.person("second"), l.h.visitor(), l.h.journal()
-	l.repo.push(version)
+	l.repo.push(tidepool.V1058)
 	l.p.addGit("Tidepool", l.repo.url, nil)
-	l.p.awaitTarget(1, drupal)
+	l.p.awaitTarget(1, "10.5.8")
 	l.p.quiet()
 	l.b.signIn(l.h)
 	return l
@@ -115,7 +115,7 @@ func (l *life) lacks(uri, text string) {
 func TestLife_Site(t *testing.T) {
 	t.Parallel()
 	server := newSiteServer(t, mariadbSites)
-	l := newLife(t, tidepool.V1058, "10.5.8")
+	l := newLife(t)
 	l.registers(server)
 	l.installs()
 	l.backsUp()
@@ -427,6 +427,9 @@ func (l *life) deletes(server *siteServer) {
 	last := l.j.number(`SELECT id FROM backups WHERE site_id = 1 AND purpose = 'delete'`)
 	b.pressOn(fmt.Sprintf(`#backup-%d a[href^="/sites/clone"]`, last))
 	b.lands(`^/sites/clone`)
+	if got := b.value("title"); got != "Harbour office" {
+		l.t.Errorf("the title %q is proposed", got)
+	}
 	b.examine("from a backup")
 	b.fill("uri", harbour)
 	b.press("Make the site")
@@ -446,7 +449,7 @@ func (l *life) deletes(server *siteServer) {
 // many of them stay.
 func TestLife_Platform(t *testing.T) {
 	t.Parallel()
-	l := newLife(t, tidepool.V1058, "10.5.8")
+	l := newLife(t)
 	l.p.install(1, "standard", harbour)
 	l.p.update(l.repo, 1, tidepool.V1062, "10.6.2")
 	l.p.quiet()
@@ -592,7 +595,7 @@ func (l *life) keepsFew() {
 // changed.
 func TestLife_Import(t *testing.T) {
 	t.Parallel()
-	l := newLife(t, tidepool.V1058, "10.5.8")
+	l := newLife(t)
 	root, port := l.outside()
 	there := (&hefring{t: t, sitesPort: port}).visitor()
 	there.comment("museum.example.org", "Written in the old museum")
@@ -727,7 +730,7 @@ func whole(t *testing.T, root string) []byte {
 // A site's life without JavaScript: every question is a page of its own.
 func TestLife_NoJavaScript(t *testing.T) {
 	t.Parallel()
-	l := newLife(t, tidepool.V1058, "10.5.8")
+	l := newLife(t)
 	l.p.install(1, "standard", harbour)
 	l.v.comment(harbour, "Moored without any script")
 	l.b.scripting(false)

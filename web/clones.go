@@ -66,6 +66,9 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 		}
 		o.Name, o.Version, o.Engine, o.Back = backupName(b), b.DrupalVersion, b.Engine, sitePath(b.SiteID)
 		o.URI = b.URI
+		if site, err := s.fleet.SiteRow(ctx, b.SiteID); err == nil {
+			o.Title = site.Title
+		}
 		if p, err := s.fleet.Platform(ctx, b.PlatformID); err == nil {
 			o.PlatformName = openName(p)
 		}

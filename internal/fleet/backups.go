@@ -88,7 +88,15 @@ func (f *Fleet) RunBackup(ctx context.Context, t models.Task, log Log) (string, 
 }
 
 func backupMessage(b models.Backup) string {
-	return fmt.Sprintf("%s is backed up: %d tables, %d files, %.1f MB", b.URI, b.Tables, b.Files, float64(b.Bytes)/1e6)
+	return fmt.Sprintf("%s is backed up: %d tables, %d files, %s", b.URI, b.Tables, b.Files, bytes(b.Bytes))
+}
+
+// bytes says a size as people do.
+func bytes(n int64) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
 // makeBackup writes a backup and records how that ended.

@@ -89,7 +89,7 @@ func (f *Fleet) deletePlatform(ctx context.Context, t models.Task, _ Log) (strin
 		}
 		return tx.MovePlatform(ctx, t.Actor, p, models.PlatformDeleted, "")
 	})
-	return fmt.Sprintf("%s is deleted, %.0f MB", p.Name, float64(p.Bytes)/1e6), "", err
+	return p.Name + " is deleted, " + bytes(p.Bytes), "", err
 }
 
 // prunePlatforms queues the deletion of platforms beyond the number that their

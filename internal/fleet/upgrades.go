@@ -254,6 +254,9 @@ func (f *Fleet) upgradeEnd(ctx context.Context, u models.Upgrade, cause error) (
 }
 
 func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 

@@ -680,7 +680,7 @@ func (m *mover) reopen(context.Context) (string, error) {
 		return "", err
 	}
 	m.measure()
-	return fmt.Sprintf("writes were paused for %.1f s", m.move.Upgrade.ReadOnly.Seconds()), nil
+	return "writes were paused for " + m.move.Upgrade.ReadOnly.Round(time.Millisecond).String(), nil
 }
 
 // retire tidies up. The old release and database are kept for a while.
