@@ -308,7 +308,8 @@ type traffic struct {
 
 func (f *subject) traffic() *traffic {
 	f.Helper()
-	tr := &traffic{site: f, stopped: make(chan struct{})}
+	visited := *f // the test may change what is wrong with the machine meanwhile
+	tr := &traffic{site: &visited, stopped: make(chan struct{})}
 	tr.done.Go(tr.read)
 	tr.done.Go(tr.write)
 	f.Cleanup(tr.halt)

@@ -434,7 +434,9 @@ func (m *mover) deploy(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if m.database() {
-		m.warm(ctx, db)
+		if err := m.warm(ctx, db); err != nil {
+			return "", err
+		}
 	}
 	return m.move.To.Name, context.Cause(ctx)
 }
@@ -442,13 +444,13 @@ func (m *mover) deploy(ctx context.Context) (string, error) {
 // warm has PHP compile the target's code as long as writes are let through: the
 // pages that are probed later are asked for now, of a copy that the next step
 // replaces. What they answer does not matter yet, the database updates did not
-// run.
-func (m *mover) warm(ctx context.Context, db models.Database) {
+// run. That a copy cannot be made is better known now than when writes are refused.
+func (m *mover) warm(ctx context.Context, db models.Database) error {
 	if _, err := m.host.Databases.Copy(ctx, m.move.Upgrade.OldDatabase, db); err != nil {
-		m.log.Printf(models.LevelWarn, "The new version could not be warmed up: %s", models.Explain(err))
-		return
+		return err
 	}
 	_, _ = m.host.ask(ctx, requestsOf(m.move.Site, webserver.ReleaseNext, probedPaths(m.move.Site)))
+	return nil
 }
 
 // withdraw undoes deploy. The release folder of a version that is kept for a
