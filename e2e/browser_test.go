@@ -205,7 +205,11 @@ func (b *browser) visit(path string) {
 	if strings.HasPrefix(path, "/") {
 		path = b.base + path
 	}
-	if err := b.do(chromedp.Navigate(path)); err != nil {
+	err := b.do(chromedp.Navigate(path))
+	if err != nil && strings.Contains(err.Error(), "ERR_ABORTED") {
+		err = b.do(chromedp.Navigate(path)) // the page before was just going elsewhere
+	}
+	if err != nil {
 		b.t.Fatalf("open %s: %v", path, err)
 	}
 }

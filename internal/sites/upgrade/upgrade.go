@@ -193,7 +193,13 @@ func (e *engine) do(ctx context.Context, s Step) error {
 	if err := e.mark(ctx, s.Name, models.StepRunning, ""); err != nil {
 		return journalError{err}
 	}
-	fact, err := s.Do(ctx)
+	fact, err := "", error(nil)
+	work := func(ctx context.Context) (failed error) { fact, failed = s.Do(ctx); return failed }
+	if s.Name == models.StepRetire { // nothing waits for it, and what it leaves somebody must tidy up
+		err = e.patiently(ctx, "Tidying up", work)
+	} else {
+		err = work(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"hefring/internal/run"
 	"hefring/models"
@@ -145,6 +146,9 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 	if err := s.prepareSite(site); err != nil {
 		return err
 	}
+	if err := s.forgotten(ctx); err != nil {
+		return err
+	}
 	return s.change(ctx, func(sites siteList) error {
 		if name, taken := sites.taken(site); taken {
 			return models.Errorf(models.Conflict, "The web server already serves another site as %s. Choose another name.", name)
@@ -157,10 +161,40 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 // RemoveSite stops serving a site; its files stay. A site that is not served is
 // no failure.
 func (s *Server) RemoveSite(ctx context.Context, siteID int64) error {
-	return s.change(ctx, func(sites siteList) error {
+	err := s.change(ctx, func(sites siteList) error {
 		delete(sites, siteID)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("run", removedFile), nil, 0o600); err != nil {
+		return fmt.Errorf("note that a site was removed: %w", err)
+	}
+	return nil
+}
+
+const (
+	// removedFile has the time at which the last site was removed.
+	removedFile = "removed"
+	// memory is how long PHP's workers may remember where a path led:
+	// realpath_cache_ttl, which counts whole seconds from the request's beginning.
+	memory = 2100 * time.Millisecond
+)
+
+// forgotten waits until no worker remembers a site that was just removed: its
+// address may go to another one, whose settings lie elsewhere.
+func (s *Server) forgotten(ctx context.Context) error {
+	info, err := os.Stat(s.path("run", removedFile))
+	if err != nil {
+		return nil //nolint:nilerr // none was removed
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(memory - time.Since(info.ModTime())):
+		return nil
+	}
 }
 
 // prepareSite makes the folder of the gate with its lock, which is never
