@@ -78,6 +78,7 @@ func (c *commanded) install(uri, platform string) {
 }
 
 func commandedLife(t *testing.T, kind string) {
+	t.Helper()
 	server := newSiteServer(t, kind)
 	h := newHefring(t, "")
 	c := &commanded{t: t, h: h, v: h.visitor()}
@@ -259,7 +260,8 @@ func (a *program) send(method, path, body, token string) (int, []byte) {
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	client := http.Client{Timeout: time.Minute}
+	response, err := client.Do(request)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -123,7 +124,7 @@ func (d *drupal) adopt(task int64, folder string, like *drupalSite) {
 	d.t.Helper()
 	s := &drupalSite{engine: like.engine, server: like.server, uri: "adopted-" + like.engine + ".localhost"}
 	query := url.Values{"task": {fmt.Sprint(task)}, "folder": {folder}}
-	values := url.Values{"uri": {s.uri}, "title": {""}, "platform": {fmt.Sprint(d.old.id)}, "database": {fmt.Sprint(s.server)}}
+	values := url.Values{"uri": {s.uri}, "title": {""}, "platform": {strconv.FormatInt(d.old.id, 10)}, "database": {strconv.FormatInt(s.server, 10)}}
 	for name, value := range query {
 		values[name] = value
 	}

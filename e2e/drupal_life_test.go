@@ -66,7 +66,7 @@ func (d *drupal) install() {
 	}
 	d.each("install "+d.profile, func(s *drupalSite) {
 		got := d.p.submit("/sites/new", "/sites", url.Values{
-			"uri": {s.uri}, "title": {"The harbour's"}, "platform": {fmt.Sprint(d.old.id)}, "profile": {d.profile}, "database": {fmt.Sprint(s.server)},
+			"uri": {s.uri}, "title": {"The harbour's"}, "platform": {strconv.FormatInt(d.old.id, 10)}, "profile": {d.profile}, "database": {strconv.FormatInt(s.server, 10)},
 		})
 		if s.id = got.id(); s.id == 0 {
 			d.t.Fatalf("install %s: status %d\n%s", s.uri, got.status, got.text())
@@ -199,7 +199,7 @@ func (d *drupal) clone(s *drupalSite) {
 	d.t.Helper()
 	copied := &drupalSite{engine: s.engine, server: s.server, uri: "clone-" + s.engine + ".localhost"}
 	got := d.p.submit(fmt.Sprintf("/sites/clone?site=%d", s.id), "/sites/clone", url.Values{
-		"site": {fmt.Sprint(s.id)}, "uri": {copied.uri}, "title": {"A clone"}, "platform": {fmt.Sprint(d.new.id)}, "database": {fmt.Sprint(s.server)},
+		"site": {fmt.Sprint(s.id)}, "uri": {copied.uri}, "title": {"A clone"}, "platform": {fmt.Sprint(d.new.id)}, "database": {strconv.FormatInt(s.server, 10)},
 	})
 	if copied.id = got.id(); copied.id == 0 {
 		d.t.Fatalf("clone: status %d\n%s", got.status, got.text())

@@ -217,7 +217,7 @@ func (p *person) check(distribution int64) {
 }
 
 // update pushes a version and waits until it is the target.
-func (p *person) update(r *repo, distribution int64, version, drupal string) platformLine { //nolint:unparam // callers of other builds of this package use it
+func (p *person) update(r *repo, distribution int64, version, drupal string) platformLine {
 	p.t.Helper()
 	r.push(version)
 	p.check(distribution)

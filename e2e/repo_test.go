@@ -75,7 +75,7 @@ func (r *repo) push(version string, tweaks ...func(t *testing.T, dir string)) {
 	git(r.t, r.work, "push", "--quiet", "origin", "HEAD:main")
 }
 
-func git(t *testing.T, dir string, args ...string) string { //nolint:unparam // the test on real Drupal reads it
+func git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", args...)
 	cmd.Dir = dir

@@ -35,18 +35,18 @@ type lane struct {
 	engine string
 	mode   string
 
-	from, to             string // versions of Drupal
-	fromPlatform         int64
-	toPlatform           int64
-	idle                 []*torturedSite // on the old platform, and well
-	moved                []*torturedSite // on the new one, by an upgrade that can be taken back
-	made                 int
-	batch                int      // how many sites are installed at once
-	known                []string // what earlier runs left, which has been told
-	rows                 int      // how many rows the trigger counts to hold Hefring for a moment
-	owner                *testing.T
-	distribution         int64
-	fromTables, toTables []string
+	from, to     string // versions of Drupal
+	fromPlatform int64
+	toPlatform   int64
+	idle         []*torturedSite // on the old platform, and well
+	moved        []*torturedSite // on the new one, by an upgrade that can be taken back
+	made         int
+	batch        int      // how many sites are installed at once
+	known        []string // what earlier runs left, which has been told
+	rows         int      // how many rows the trigger counts to hold Hefring for a moment
+	owner        *testing.T
+	distribution int64
+	fromTables   []string
 }
 
 // torturedSite is a site that is upgraded again and again.

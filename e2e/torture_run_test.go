@@ -179,7 +179,8 @@ func (l *lane) survive() {
 func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 	m := moves()[slices.IndexFunc(moves(), func(m move) bool { return m.name == v.move })]
 	site := m.site(l)
-	at, release := v.point, func() {}
+	at := v.point
+	var release func()
 	switch v.victim {
 	case victimHefring:
 		release = l.k.hold(at.held()) // for ever

@@ -133,7 +133,11 @@ func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
 		return err // it is being moved; the next turn comes
 	}
 	if u.Kind != models.KindUpgrade { // what it left goes only once it is in a backup
-		if b, err := f.store.BackupOfTask(ctx, u.TaskID); err != nil || b.State != models.BackupReady && b.State != models.BackupDeleted {
+		b, err := f.store.BackupOfTask(ctx, u.TaskID)
+		if err != nil && models.CodeOf(err) != models.NotFound {
+			return err
+		}
+		if b.State != models.BackupReady && b.State != models.BackupDeleted {
 			f.logger.WarnContext(ctx, "what a move left was not backed up and is kept", slog.String("site", site.URI), slog.Int64("upgrade", u.ID))
 			return nil
 		}

@@ -193,14 +193,13 @@ func (e *engine) do(ctx context.Context, s Step) error {
 	if err := e.mark(ctx, s.Name, models.StepRunning, ""); err != nil {
 		return journalError{err}
 	}
-	fact, err := "", error(nil)
-	work := func(ctx context.Context) (failed error) { fact, failed = s.Do(ctx); return failed }
+	var fact string
+	work := func(ctx context.Context) (err error) { fact, err = s.Do(ctx); return err }
 	if s.Name == models.StepRetire { // nothing waits for it, and what it leaves somebody must tidy up
-		err = e.patiently(ctx, "Tidying up", work)
-	} else {
-		err = work(ctx)
+		once := work
+		work = func(ctx context.Context) error { return e.patiently(ctx, "Tidying up", once) }
 	}
-	if err != nil {
+	if err := work(ctx); err != nil {
 		return err
 	}
 	if s.Name == models.StepSwitch {

@@ -146,7 +146,7 @@ func (c *copier) schema(ctx context.Context) error {
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
-			return errors.Join(err, rows.Close())
+			return errors.Join(err, rows.Close()) //nolint:sqlclosecheck // the connection is asked again below
 		}
 		c.tables = append(c.tables, name)
 	}

@@ -15,7 +15,7 @@ const endMark = "-- Dump completed"
 // of content are not.
 const maxHead = 1 << 16
 
-var (
+var ( //nolint:gochecknoglobals // what to look for, compiled once
 	// definer is who a view, trigger or routine belongs to. Without it, that is
 	// who loads the dump.
 	definer = regexp.MustCompile("DEFINER=(`(?:[^`]|``)*`|'[^']*'|[^\\s`'@*]+)@(`(?:[^`]|``)*`|'[^']*'|[^\\s`'@*]+)")

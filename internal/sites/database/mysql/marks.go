@@ -78,7 +78,7 @@ func (t *tables) Names() ([]string, error) {
 		var table, name string
 		var isInt, isKey bool
 		if err := rows.Scan(&table, &name, &isInt, &isKey); err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return nil, errors.Join(err, rows.Close()) //nolint:sqlclosecheck // the connection is asked again afterwards
 		}
 		if len(names) == 0 || names[len(names)-1] != table {
 			names = append(names, table)
