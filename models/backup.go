@@ -27,6 +27,11 @@ type Backup struct {
 	EndedAt       *time.Time
 }
 
+// Made tells whether the backup was complete once, also when it was deleted since.
+func (b *Backup) Made() bool {
+	return b.State == BackupReady || b.State == BackupDeleted && b.Digest != ""
+}
+
 // BackupPurpose says why a backup was made.
 type BackupPurpose string
 

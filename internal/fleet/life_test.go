@@ -332,8 +332,17 @@ func TestFleet_RollbackSite_GoesBackAndKeeps(t *testing.T) {
 		_, err = w.fleet.RollbackSite(w.ctx, "ada", site.ID, plan.Upgrade.ID+1)
 		wantCode(w.T, err, models.Conflict, "moved again")
 
-		w.hosting.upgrade = func(_ context.Context, m upgrade.Move, _ upgrade.Journal) upgrade.Outcome {
+		keep := errors.New("the disk is full")
+		var again func(ctx context.Context) error
+		w.hosting.upgrade = func(ctx context.Context, m upgrade.Move, _ upgrade.Journal) upgrade.Outcome {
 			u := m.Upgrade
+			again = func(ctx context.Context) error {
+				return m.Keep(ctx, func(b models.Backup) (models.Backup, error) {
+					b.Path, b.Digest = "/backups/left", "abc"
+					return b, keep
+				})
+			}
+			want(w.T, "backing up what is left fails", errors.Is(again(ctx), keep), true)
 			want(w.T, "kind", u.Kind, models.KindRollback)
 			want(w.T, "undoes", m.Undoes.ID, plan.Upgrade.ID)
 			want(w.T, "database to go back to", u.NewDatabase, plan.Upgrade.OldDatabase)
@@ -350,8 +359,13 @@ func TestFleet_RollbackSite_GoesBackAndKeeps(t *testing.T) {
 		ok(w.T, err)
 		want(w.T, "marked", undone.RolledBackAt != nil, true)
 
-		// After a week the newer version goes, and nothing that is in use.
+		// After a week the newer version goes once it is in a backup, and nothing
+		// that is in use.
 		w.clock.pass(8 * 24 * time.Hour)
+		ok(w.T, w.fleet.Tidy(w.ctx))
+		want(w.T, "forgotten without a backup", len(w.hosting.forgotten), 0)
+		keep = nil
+		ok(w.T, again(w.ctx))
 		ok(w.T, w.fleet.Tidy(w.ctx))
 		want(w.T, "forgotten", strings.Join(w.hosting.forgotten, "; "), fmt.Sprintf("%s from %s with %q", museum, target.Name, newer.Name))
 	})

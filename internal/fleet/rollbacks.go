@@ -117,14 +117,14 @@ func (f *Fleet) keepLeft(t models.Task, move upgrade.Move) func(ctx context.Cont
 	}
 	return func(ctx context.Context, write func(models.Backup) (models.Backup, error)) error {
 		b, err := f.store.BackupOfTask(ctx, t.ID)
-		if models.CodeOf(err) == models.NotFound || err == nil && b.State == models.BackupFailed {
+		if models.CodeOf(err) == models.NotFound || err == nil && b.State != models.BackupMaking && !b.Made() {
 			b = models.Backup{TaskID: t.ID, Purpose: models.BackupRollback, Note: "What the rollback left"}
 			if move.Upgrade.Kind == models.KindRestore {
 				b.Purpose, b.Note = models.BackupRestore, "What the restore replaced"
 			}
 			err = f.store.CreateBackup(ctx, f.backupOf(move.Site, &b))
 		}
-		if err != nil || b.State == models.BackupReady {
+		if err != nil || b.Made() {
 			return err
 		}
 		made, cause := write(b)

@@ -137,7 +137,7 @@ func (f *Fleet) forget(ctx context.Context, u models.Upgrade) error {
 		if err != nil && models.CodeOf(err) != models.NotFound {
 			return err
 		}
-		if b.State != models.BackupReady && b.State != models.BackupDeleted {
+		if !b.Made() {
 			f.logger.WarnContext(ctx, "what a move left was not backed up and is kept", slog.String("site", site.URI), slog.Int64("upgrade", u.ID))
 			return nil
 		}
