@@ -66,6 +66,7 @@ func moments() []time.Duration {
 // given name does with RunChild. What is there then is whole or says that it is
 // not, the source is as it was, and the next attempt succeeds.
 func Killed(t *testing.T, s Subject, server models.DatabaseServer, test string) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 4000)
 	var dump bytes.Buffer
@@ -149,6 +150,7 @@ func killAt(t *testing.T, child Child, test string, moment time.Duration) {
 
 // ServerKilled kills the server in the middle of Copy and Load.
 func ServerKilled(t *testing.T, s Subject, kill, restart func(tb testing.TB)) {
+	t.Helper()
 	from, to := s.Create(t, 7, "site"), s.Create(t, 7, "upgrade-1")
 	s.Fill(t, from, 4000)
 	var dump bytes.Buffer
@@ -188,6 +190,7 @@ func ServerKilled(t *testing.T, s Subject, kill, restart func(tb testing.TB)) {
 // DiskFull runs a test of the given name again with a small disk for temporary
 // files, and fill there.
 func DiskFull(t *testing.T, test string, megabytes int, inside func(t *testing.T)) {
+	t.Helper()
 	const small = "HEFRING_TEST_SMALL_DISK"
 	if os.Getenv(small) != "" {
 		inside(t)

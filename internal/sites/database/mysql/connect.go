@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,13 +79,7 @@ const (
 )
 
 func isCode(err error, codes ...int) bool {
-	got := codeOf(err)
-	for _, code := range codes {
-		if got == code {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(codes, codeOf(err))
 }
 
 // toolCode finds the code in what mysql and mysqldump say:

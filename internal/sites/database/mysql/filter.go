@@ -15,13 +15,13 @@ const endMark = "-- Dump completed"
 // of content are not.
 const maxHead = 1 << 16
 
-var ( //nolint:gochecknoglobals // what to look for, compiled once
+var (
 	// definer is who a view, trigger or routine belongs to. Without it, that is
 	// who loads the dump.
 	definer = regexp.MustCompile("DEFINER=(`(?:[^`]|``)*`|'[^']*'|[^\\s`'@*]+)@(`(?:[^`]|``)*`|'[^']*'|[^\\s`'@*]+)")
 	// sandbox is the first line of MariaDB's newer dumps, on which older clients
 	// and MySQL's choke.
-	sandbox = []byte(`/*M!999999\- enable the sandbox mode`)
+	sandbox = []byte(`/*M!999999\- enable the sandbox mode`) //nolint:gochecknoglobals // it is never changed
 )
 
 // clean copies a dump without definers and without the line for MariaDB's
