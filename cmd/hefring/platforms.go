@@ -131,14 +131,7 @@ type platformUpgradeCmd struct {
 // Run queues the upgrades.
 func (c *platformUpgradeCmd) Run(ctx context.Context) error {
 	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
-		row, err := a.fleet.PlatformRow(ctx, p.ID)
-		if err != nil {
-			return models.Task{}, err
-		}
-		if row.TargetID == nil {
-			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", row.DistributionName)
-		}
-		return a.fleet.UpgradePlatform(ctx, by, p.ID, *row.TargetID)
+		return a.fleet.UpgradePlatformToTarget(ctx, by, p.ID)
 	})
 }
 
@@ -290,7 +283,7 @@ type databaseTestCmd struct {
 // Run tests the server.
 func (c *databaseTestCmd) Run(ctx context.Context) error {
 	return c.do(ctx, func(a *app, by string) error {
-		id, err := a.serverNamed(ctx, c.Name)
+		id, err := a.fleet.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
 		}
@@ -306,7 +299,7 @@ type databaseDeleteCmd struct {
 // Run forgets the server.
 func (c *databaseDeleteCmd) Run(ctx context.Context) error {
 	return c.do(ctx, func(a *app, by string) error {
-		id, err := a.serverNamed(ctx, c.Name)
+		id, err := a.fleet.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ type siteInstallCmd struct {
 // Run queues the installation.
 func (c *siteInstallCmd) Run(ctx context.Context) error {
 	return c.onPlatform(ctx, c.Platform, func(a *app, by string, p models.Platform) (models.Task, error) {
-		server, err := a.serverNamed(ctx, c.Database)
+		server, err := a.fleet.DatabaseServerNamed(ctx, c.Database)
 		if err != nil {
 			return models.Task{}, err
 		}
@@ -110,23 +110,6 @@ func (a *app) taskOf(ctx context.Context, site models.Site, err error) (models.T
 	return list[0], nil
 }
 
-// serverNamed finds a database server; "" and sqlite are none.
-func (a *app) serverNamed(ctx context.Context, name string) (int64, error) {
-	if name == "" || name == models.EngineSQLite {
-		return 0, nil
-	}
-	rows, err := a.fleet.DatabaseServers(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, row := range rows {
-		if row.Name == name {
-			return row.ID, nil
-		}
-	}
-	return 0, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name)
-}
-
 // siteArg names the site of a command.
 type siteArg struct {
 	URI string `arg:"" name:"site" help:"The site's address."`
@@ -140,14 +123,7 @@ type siteUpgradeCmd struct {
 // Run queues the upgrade.
 func (c *siteUpgradeCmd) Run(ctx context.Context) error {
 	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		row, err := a.fleet.SiteRow(ctx, s.ID)
-		if err != nil {
-			return models.Task{}, err
-		}
-		if row.Target == nil {
-			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", s.URI)
-		}
-		return a.fleet.UpgradeSite(ctx, by, s.ID, row.Target.ID)
+		return a.fleet.UpgradeToTarget(ctx, by, s.ID)
 	})
 }
 
@@ -311,7 +287,7 @@ func (a *app) clone(ctx context.Context, by string, in fleet.NewClone, platform,
 		}
 		in.PlatformID = p.ID
 	}
-	server, err := a.serverNamed(ctx, database)
+	server, err := a.fleet.DatabaseServerNamed(ctx, database)
 	if err != nil {
 		return models.Task{}, err
 	}

@@ -74,6 +74,19 @@ func (f *Fleet) UpgradePlatform(ctx context.Context, by string, platformID, targ
 	})
 }
 
+// UpgradePlatformToTarget is UpgradePlatform for doors without a dialog: whatever
+// the target is now.
+func (f *Fleet) UpgradePlatformToTarget(ctx context.Context, by string, platformID int64) (models.Task, error) {
+	row, err := f.store.PlatformRow(ctx, platformID)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if row.TargetID == nil {
+		return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", row.DistributionName)
+	}
+	return f.UpgradePlatform(ctx, by, platformID, *row.TargetID)
+}
+
 // Waiting is the error of a task that waits for its children: it is called again
 // after a while and holds no worker meanwhile.
 type Waiting struct{ For time.Duration } //nolint:errname // it is said as what the task does: Waiting{For: …}

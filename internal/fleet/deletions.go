@@ -165,14 +165,7 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 	case models.TaskBuild:
 		return f.RetryBuild(ctx, by, t.Subject.ID)
 	case models.TaskUpgrade:
-		row, err := f.store.SiteRow(ctx, t.Subject.ID)
-		if err != nil {
-			return models.Task{}, err
-		}
-		if row.Target == nil {
-			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target. Choose one on its distribution's page.", row.URI)
-		}
-		return f.UpgradeSite(ctx, by, t.Subject.ID, row.Target.ID)
+		return f.UpgradeToTarget(ctx, by, t.Subject.ID)
 	case models.TaskRollback:
 		plan, err := f.wayBack(ctx, t.Subject.ID)
 		if err != nil {

@@ -64,6 +64,19 @@ func (f *Fleet) UpgradeSite(ctx context.Context, by string, siteID, target int64
 	return task, err
 }
 
+// UpgradeToTarget is UpgradeSite for doors without a dialog: whatever the target is
+// now.
+func (f *Fleet) UpgradeToTarget(ctx context.Context, by string, siteID int64) (models.Task, error) {
+	row, err := f.store.SiteRow(ctx, siteID)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if row.Target == nil {
+		return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target. Choose one on its distribution's page.", row.URI)
+	}
+	return f.UpgradeSite(ctx, by, siteID, row.Target.ID)
+}
+
 func mayUpgrade(row SiteRow, target int64) error {
 	switch {
 	case row.Target == nil:

@@ -74,6 +74,8 @@ func (f *fake) CreateSite(_ context.Context, by string, in fleet.NewSite) (model
 	return models.Site{ID: 8, URI: in.URI}, f.err
 }
 
+func (f *fake) DatabaseServerNamed(context.Context, string) (int64, error) { return 0, nil }
+
 func (f *fake) SubjectTasks(context.Context, []models.Subject, int) ([]models.Task, error) {
 	return []models.Task{{ID: 13, Kind: models.TaskInstall}}, nil
 }

@@ -18,7 +18,7 @@ type Fleet interface {
 	SiteURL(site models.Site) string
 	CreateSite(ctx context.Context, by string, in fleet.NewSite) (models.Site, error)
 	CloneSite(ctx context.Context, by string, in fleet.NewClone) (models.Site, error)
-	UpgradeSite(ctx context.Context, by string, siteID, targetID int64) (models.Task, error)
+	UpgradeToTarget(ctx context.Context, by string, siteID int64) (models.Task, error)
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
 	RollbackSite(ctx context.Context, by string, siteID, upgradeID int64) (models.Task, error)
 	VerifySite(ctx context.Context, by string, siteID int64) (models.Task, error)
@@ -45,12 +45,13 @@ type Fleet interface {
 	LockPlatform(ctx context.Context, by string, id int64) error
 	UnlockPlatform(ctx context.Context, by string, id int64) error
 	SetTarget(ctx context.Context, by string, platformID int64) error
-	UpgradePlatform(ctx context.Context, by string, platformID, targetID int64) (models.Task, error)
+	UpgradePlatformToTarget(ctx context.Context, by string, platformID int64) (models.Task, error)
 	RetryBuild(ctx context.Context, by string, platformID int64) (models.Task, error)
 	DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.PlatformDiff, error)
 	DeletePlatform(ctx context.Context, by string, id int64) (models.Task, error)
 
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
+	DatabaseServerNamed(ctx context.Context, name string) (int64, error)
 	SaveDatabaseServer(ctx context.Context, by string, s models.DatabaseServer) (models.DatabaseServer, error)
 	TestDatabaseServer(ctx context.Context, by string, id int64) error
 	DeleteDatabaseServer(ctx context.Context, by string, id int64) error

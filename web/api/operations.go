@@ -119,24 +119,13 @@ func (s *server) sites() {
 	})
 	register(s, operation{post, "/sites", "install-site", "Install a new site"}, s.install)
 	register(s, operation{post, "/clones", "clone-site", "Make a site from another one, a backup, or one found outside"}, s.clone)
-	s.onSite(operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target"}, s.upgrade)
+	s.onSite(operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target"}, s.fleet.UpgradeToTarget)
 	s.onSite(operation{post, "/sites/{site}/verify", "verify-site", "Look whether a site is sound"}, s.fleet.VerifySite)
 	s.onSite(operation{post, "/sites/{site}/disable", "disable-site", "Take a site off the web"}, s.fleet.DisableSite)
 	s.onSite(operation{post, "/sites/{site}/enable", "enable-site", "Put a site onto the web again"}, s.fleet.EnableSite)
 	s.onSite(operation{post, "/sites/{site}/cron", "run-cron", "Run a site's cron"}, s.fleet.RunCron)
 	s.rollbacks()
 	s.care()
-}
-
-func (s *server) upgrade(ctx context.Context, by string, siteID int64) (models.Task, error) {
-	row, err := s.fleet.SiteRow(ctx, siteID)
-	if err != nil {
-		return models.Task{}, err
-	}
-	if row.Target == nil {
-		return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", row.URI)
-	}
-	return s.fleet.UpgradeSite(ctx, by, siteID, row.Target.ID)
 }
 
 func (s *server) rollbacks() {
@@ -285,19 +274,11 @@ func (s *server) platform(ctx context.Context, name string) (models.Platform, er
 
 // database finds a database server; "" is none.
 func (s *server) database(ctx context.Context, name string) (int64, error) {
-	if name == "" || name == models.EngineSQLite {
-		return 0, nil
+	id, err := s.fleet.DatabaseServerNamed(ctx, name)
+	if models.CodeOf(err) == models.NotFound {
+		err = models.InvalidField("database", "There is no database server of this name.")
 	}
-	rows, err := s.fleet.DatabaseServers(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, row := range rows {
-		if row.Name == name {
-			return row.ID, nil
-		}
-	}
-	return 0, models.InvalidField("database", "There is no database server of this name.")
+	return id, err
 }
 
 // BackupIn names a backup.
@@ -399,16 +380,7 @@ func (s *server) platforms() {
 	})
 	s.onPlatform(operation{post, "/platforms/{platform}/verify", "verify-platform", "Compare a platform's files with those that were built"}, s.fleet.VerifyPlatform)
 	s.onPlatform(operation{post, "/platforms/{platform}/build", "build-platform", "Build a failed platform again"}, s.fleet.RetryBuild)
-	s.onPlatform(operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, func(ctx context.Context, by string, id int64) (models.Task, error) {
-		row, err := s.fleet.PlatformRow(ctx, id)
-		if err != nil {
-			return models.Task{}, err
-		}
-		if row.TargetID == nil {
-			return models.Task{}, models.Errorf(models.Conflict, "%s has no upgrade target.", row.DistributionName)
-		}
-		return s.fleet.UpgradePlatform(ctx, by, id, *row.TargetID)
-	})
+	s.onPlatform(operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, s.fleet.UpgradePlatformToTarget)
 	s.onPlatform(operation{del, "/platforms/{platform}", "delete-platform", "Delete a platform that no site needs"}, s.fleet.DeletePlatform)
 	s.atPlatform(operation{post, "/platforms/{platform}/lock", "lock-platform", "Bar a platform from new sites"}, s.fleet.LockPlatform)
 	s.atPlatform(operation{post, "/platforms/{platform}/unlock", "unlock-platform", "Let a platform take new sites"}, s.fleet.UnlockPlatform)
