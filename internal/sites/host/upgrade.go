@@ -656,7 +656,16 @@ func (m *mover) goBack(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.wellAgain(ctx)
+	if err := m.wellAgain(ctx); err != nil {
+		return err
+	}
+	// Pages that began on the new version end there, before it is removed.
+	if err := m.gate.DrainReads(ctx, drainLimit); models.CodeOf(err) == models.Unavailable {
+		m.log.Printf(models.LevelWarn, "%s It is not waited for any longer", models.Explain(err))
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 func (m *mover) pointBack(ctx context.Context) error {

@@ -18,8 +18,10 @@ import (
 
 // Files in a site's run folder. gate.php knows the same names.
 const (
-	flagFile = "read-only"
-	lockFile = "writes.lock"
+	flagFile  = "read-only"
+	lockFile  = "writes.lock"
+	readsFile = "reads.lock"
+	goneReads = readsFile + ".old" // of the readers that DrainReads waits for
 )
 
 // sealTimeout bounds the wait for writers when the gate is sealed. After a Drain
@@ -30,6 +32,9 @@ const sealTimeout = 10 * time.Second
 // and a write was let through, or another upgrade closed it anew. What was copied
 // since Close may be incomplete.
 var ErrLapsed = errors.New("the site was writable for a moment while it should have been read-only")
+
+// errLate is the cause of a wait that took too long.
+var errLate = errors.New("requests do not end")
 
 // Gate makes one site read-only at the web server. Its way:
 //
@@ -150,6 +155,47 @@ func (g *Gate) Seal() (unlock func(), err error) {
 	return unlock, nil
 }
 
+// DrainReads waits until every request has ended that began before the call, and
+// so may still use what the site was switched away from. Requests that come later
+// are not waited for: they have a new lock file. The error is models.Unavailable
+// when some do not end within the timeout.
+func (g *Gate) DrainReads(ctx context.Context, timeout time.Duration) error {
+	ctx, stop := context.WithTimeoutCause(ctx, timeout, errLate)
+	defer stop()
+	// What a killed process of ours was waiting for comes first.
+	if err := g.outlast(ctx, goneReads); err != nil {
+		return err
+	}
+	err := g.in("drain reads", func(run *os.Root) error { return run.Rename(readsFile, goneReads) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nobody has read yet
+	}
+	if err != nil {
+		return err
+	}
+	return g.outlast(ctx, goneReads)
+}
+
+// outlast waits until nobody holds the lock any more, and removes its file.
+func (g *Gate) outlast(ctx context.Context, name string) error {
+	return g.in("drain reads", func(run *os.Root) error {
+		file, err := openLockFile(run, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		if err := flock(ctx, file, syscall.LOCK_EX); errors.Is(err, errLate) {
+			return models.Wrapf(models.Unavailable, err, "A page of the site has been loading for a long time and does not end.")
+		} else if err != nil {
+			return err
+		}
+		return run.Remove(name)
+	})
+}
+
 // Open lets writes through again. An open gate is no failure.
 func (g *Gate) Open() error {
 	return g.in("open gate", func(run *os.Root) error {
@@ -233,15 +279,14 @@ func (g *Gate) lock(ctx context.Context, timeout time.Duration) (unlock func(), 
 	if err != nil {
 		return nil, err
 	}
-	late := errors.New("writes do not end")
-	ctx, stop := context.WithTimeoutCause(ctx, timeout, late)
+	ctx, stop := context.WithTimeoutCause(ctx, timeout, errLate)
 	defer stop()
 	err = flock(ctx, file, syscall.LOCK_EX)
 	if err == nil {
 		return func() { _ = file.Close() }, nil
 	}
 	_ = file.Close()
-	if errors.Is(err, late) {
+	if errors.Is(err, errLate) {
 		return nil, models.Wrapf(models.Unavailable, err,
 			"A write to the site has been running for more than %s and does not end. Try again when it has, or restart PHP.", timeout)
 	}

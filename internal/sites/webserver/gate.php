@@ -9,8 +9,9 @@
  * upgrade sets the flag, then takes the lock for itself alone: from then on no
  * write is under way and none begins.
  *
- * Reads pass untouched. It is a class, so that nothing of it is a variable of
- * the site.
+ * Reads are never refused. They hold a lock of their own, so that a move that was
+ * taken back knows when nobody reads any more what it is about to remove. It is
+ * a class, so that nothing of it is a variable of the site.
  */
 
 namespace Hefring;
@@ -24,6 +25,7 @@ final class Gate
 
     /** Held until the request has ended, also after its answer was sent. */
     private static $lock;
+    private static $reading;
 
     public static function pass(array $server): void
     {
@@ -32,22 +34,37 @@ final class Gate
         if (($server['HEFRING_PROBE'] ?? '') !== '') {
             header_register_callback([self::class, 'sign']);
         }
-        if ($run === '' || ($server['HEFRING_PROBE'] ?? '') !== '' || !self::mayWrite($server)) {
+        if ($run === '' || ($server['HEFRING_PROBE'] ?? '') !== '') {
             return;
         }
+        if (self::mayWrite($server)) {
+            self::write($run);
+        }
+        self::$reading = self::share($run . '/reads.lock');
+        self::checkRelease(dirname($run) . '/current', $server['DOCUMENT_ROOT'] ?? '');
+    }
 
+    private static function write(string $run): void
+    {
         // Looked at before locking too, so that refused writers do not keep the
         // upgrade waiting for the lock.
         if (self::state($run . '/read-only') === 'closed') {
             self::refuse();
         }
-        self::$lock = @fopen($run . '/writes.lock', 'r') ?: @fopen($run . '/writes.lock', 'c');
-        if (!self::$lock || !flock(self::$lock, LOCK_SH)) {
+        self::$lock = self::share($run . '/writes.lock');
+        if (!self::$lock) {
             error_log('hefring: cannot lock ' . $run . '/writes.lock, so nothing can be written safely');
             self::refuse();
         }
         self::checkFlag($run . '/read-only');
-        self::checkRelease(dirname($run) . '/current', $server['DOCUMENT_ROOT'] ?? '');
+    }
+
+    /** The file with a lock on it that others may share; null when there is none to be had. */
+    private static function share(string $path)
+    {
+        $file = @fopen($path, 'r') ?: @fopen($path, 'c');
+
+        return $file && flock($file, LOCK_SH) ? $file : null;
     }
 
     /**
@@ -114,9 +131,10 @@ final class Gate
     }
 
     /**
-     * A request that waited while the site was switched was meant for the old
-     * release and would write to the old database: nginx sends it again. PHP may
-     * not even look at the new one, as this request may open the old platform only.
+     * A request that waited while the site was switched was meant for the release
+     * before it, and would write to a database that serves no more or read one that
+     * is being removed: nginx sends it again. PHP may not even look at the new one,
+     * as this request may open its own platform only.
      */
     private static function checkRelease(string $current, string $docroot): void
     {

@@ -156,12 +156,18 @@ func TestGate_Drain_WaitsForWriteInFlight(t *testing.T) {
 // slowWrite begins a write that lasts until the function that it gives is called.
 func (f *fixture) slowWrite(text string) (finish func() <-chan answer) {
 	f.Helper()
+	return f.slow("POST", text)
+}
+
+// slow begins a request that lasts until the function that it gives is called.
+func (f *fixture) slow(method, text string) (finish func() <-chan answer) {
+	f.Helper()
 	path := filepath.Join(f.site, "pipe")
 	f.must(syscall.Mkfifo(path, 0o644))
 	f.must(runner().Chown(path))
 	answers := make(chan answer, 1)
 	go func() {
-		a, err := f.try("POST", host, "/slow", text)
+		a, err := f.try(method, host, "/slow", text)
 		if err != nil {
 			a.body = err.Error()
 		}
@@ -352,6 +358,60 @@ func waiting(f *fixture, path string) bool {
 		}
 	}
 	return false
+}
+
+// What a page began to read stays until it has ended, whoever comes meanwhile, and a
+// page that came too late is served by the release that is right now.
+func TestGate_DrainReads_WaitsForReadsInFlight(t *testing.T) {
+	f := serve(t)
+	g := f.gate()
+	f.must(g.DrainReads(t.Context(), patience)) // nobody there
+	finish := f.slow("GET", "")
+	f.link(filepath.Join(f.site, "current"), f.docroot("v2"))
+	for range 2 { // the second finds what the first left, as after a kill
+		if err := g.DrainReads(t.Context(), 100*time.Millisecond); models.CodeOf(err) != models.Unavailable {
+			t.Fatalf("drained while a page is loading: %v", err)
+		}
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- g.DrainReads(t.Context(), patience) }()
+	for range 3 {
+		if a := f.send("GET", "/", ""); a.status != 200 || !strings.Contains(a.body, "release=v2") {
+			t.Errorf("got %d %s", a.status, a.body)
+		}
+	}
+	select {
+	case err := <-drained:
+		t.Fatalf("drained while a page is loading: %v", err)
+	default:
+	}
+	answered := finish()
+	f.must(<-drained)
+	if a := <-answered; a.status != 200 || !strings.Contains(a.body, "release=v1") {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	// Readers who never pause do not keep it waiting.
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if a, err := f.try("GET", host, "/", ""); err != nil || a.status != 200 {
+					t.Errorf("got %d, %v", a.status, err)
+				}
+			}
+		})
+	}
+	for range 5 {
+		f.must(g.DrainReads(t.Context(), patience))
+	}
+	close(stop)
+	readers.Wait()
 }
 
 func TestGate_Drain_BeforeClose(t *testing.T) {

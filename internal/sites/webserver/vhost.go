@@ -235,9 +235,13 @@ func openLock(run *os.Root) (*os.File, error) {
 	if err := makeLock(run); err != nil {
 		return nil, fmt.Errorf("make write lock: %w", err)
 	}
-	lock, err := run.OpenFile(lockFile, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	return openLockFile(run, lockFile)
+}
+
+func openLockFile(run *os.Root, name string) (*os.File, error) {
+	lock, err := run.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open write lock: %w", err)
+		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	info, err := lock.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -245,7 +249,7 @@ func openLock(run *os.Root) (*os.File, error) {
 	}
 	if err != nil {
 		_ = lock.Close()
-		return nil, fmt.Errorf("open write lock in %s: %w", strings.TrimSuffix(run.Name(), "/"), err)
+		return nil, fmt.Errorf("open lock %s in %s: %w", name, strings.TrimSuffix(run.Name(), "/"), err)
 	}
 	return lock, nil
 }
