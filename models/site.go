@@ -22,6 +22,7 @@ type Site struct {
 	Database       Database `gorm:"serializer:json"` // where its content is now
 	// DatabaseServerID is where its databases are made; nil: SQLite files.
 	DatabaseServerID *int64
+	ClientID         *int64 // whose it is; nil: the host's own
 	Profile          string
 	Language         string `gorm:"default:''"` // it was installed with; "" is English
 	Title            string

@@ -37,6 +37,7 @@ const (
 	SubjectUpstream     SubjectKind = "upstream"
 	SubjectQueue        SubjectKind = "queue"
 	SubjectUser         SubjectKind = "user"
+	SubjectClient       SubjectKind = "client"
 	SubjectImport       SubjectKind = "import" // code bases outside; one is looked at at a time
 	SubjectServer       SubjectKind = "database-server"
 	// SubjectTarget is a distribution seen as the place where comparisons are
@@ -100,14 +101,6 @@ type Event struct {
 	Verb    string // create promote lock upgrade pause …, or a state
 	Subject `gorm:"embedded"`
 	Text    string // what changed, in one sentence
-}
-
-// User is a person who may sign in.
-type User struct {
-	ID           int64
-	Name         string
-	PasswordHash string // argon2id; "" allows login links only
-	CreatedAt    time.Time
 }
 
 // LoginLink is a one-time way in for a user. Only the hash of its token is kept.

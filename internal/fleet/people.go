@@ -34,7 +34,7 @@ func (f *Fleet) CreateUser(ctx context.Context, name, password string) (models.U
 	if !userPattern.MatchString(name) {
 		return models.User{}, models.InvalidField("name", "Use a lower-case letter, then letters, digits and . _ @ + -, 64 at most.")
 	}
-	u := models.User{Name: name}
+	u := models.User{Name: name, Role: models.RoleAdministrator}
 	if password != "" {
 		hash, err := f.hash(ctx, password)
 		if err != nil {
