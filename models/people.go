@@ -51,7 +51,7 @@ type User struct {
 	ID           int64
 	Name         string
 	PasswordHash string // argon2id; "" allows login links only
-	Role         Role
+	Role         Role `gorm:"default:viewer"`
 	ClientID     *int64     // whose sites are all that the user sees; nil: every site
 	DisabledAt   *time.Time // may not sign in since then
 	CreatedAt    time.Time

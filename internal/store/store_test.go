@@ -340,7 +340,7 @@ func TestStore_InTx_AllOrNothing(t *testing.T) {
 			w := newWorld(t, database(t))
 			boom := errors.New("boom")
 			err := w.InTx(w.ctx, func(tx fleet.Tx) error {
-				ok(t, tx.CreateUser(w.ctx, &models.User{Name: "ada"}))
+				ok(t, tx.CreateUser(w.ctx, &models.User{Name: "ada", Role: models.RoleAdministrator}))
 				ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: models.Subject{Kind: models.SubjectDistribution, ID: w.d.ID}}))
 				return boom
 			})
@@ -354,7 +354,7 @@ func TestStore_InTx_AllOrNothing(t *testing.T) {
 				ok(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}))
 				// A conflict undoes itself, not what the transaction did before.
 				wantCode(t, tx.CreateTask(w.ctx, &models.Task{Kind: models.TaskCheck, Subject: subject}), models.Conflict)
-				return tx.CreateUser(w.ctx, &models.User{Name: "Ada"})
+				return tx.CreateUser(w.ctx, &models.User{Name: "Ada", Role: models.RoleAdministrator})
 			}))
 			user, err := w.UserByName(w.ctx, "ADA")
 			ok(t, err)
@@ -669,9 +669,9 @@ func TestStore_LoginLink_UsedOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, database(t))
-			u := models.User{Name: "ada"}
+			u := models.User{Name: "ada", Role: models.RoleAdministrator}
 			ok(t, w.CreateUser(w.ctx, &u))
-			wantCode(t, w.CreateUser(w.ctx, &models.User{Name: "ADA"}), models.Conflict)
+			wantCode(t, w.CreateUser(w.ctx, &models.User{Name: "ADA", Role: models.RoleAdministrator}), models.Conflict)
 			ok(t, w.SetPassword(w.ctx, u.ID, "hash"))
 			wantCode(t, w.SetPassword(w.ctx, 999, "hash"), models.NotFound)
 			at := time.Now()

@@ -31,7 +31,7 @@ func (f *fake) UseToken(_ context.Context, token string) (models.User, error) {
 	if token != good {
 		return models.User{}, models.Errorf(models.Forbidden, "This token is not known.")
 	}
-	return models.User{ID: 1, Name: "ada"}, nil
+	return models.User{ID: 1, Name: "ada", Role: models.RoleAdministrator}, nil
 }
 
 func (f *fake) SiteNamed(_ context.Context, uri string) (models.Site, error) {
