@@ -50,8 +50,8 @@ type Client struct {
 type User struct {
 	ID           int64
 	Name         string
-	PasswordHash string // argon2id; "" allows login links only
-	Role         Role `gorm:"default:viewer"`
+	PasswordHash string     // argon2id; "" allows login links only
+	Role         Role       `gorm:"default:''"` // "" may do nothing
 	ClientID     *int64     // whose sites are all that the user sees; nil: every site
 	DisabledAt   *time.Time // may not sign in since then
 	CreatedAt    time.Time
