@@ -11,7 +11,7 @@ ALTER TABLE sites ADD COLUMN client_id integer REFERENCES clients (id);
 CREATE INDEX sites_client ON sites (client_id) WHERE client_id IS NOT NULL;
 
 -- Until there were roles, everybody could do everything; so they may still.
-ALTER TABLE users ADD COLUMN role text NOT NULL DEFAULT "" CHECK (role IN ('', 'viewer', 'operator', 'manager', 'administrator'));
+ALTER TABLE users ADD COLUMN role text NOT NULL CHECK (role IN ('', 'viewer', 'operator', 'manager', 'administrator')) DEFAULT "";
 ALTER TABLE users ADD COLUMN client_id integer REFERENCES clients (id);
 ALTER TABLE users ADD COLUMN disabled_at datetime;
 UPDATE users SET role = 'administrator';
