@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/fleet"
 	"hefring/templates/pages"
 )
 
@@ -13,16 +14,16 @@ func (s *server) dashboard(c echo.Context) error {
 	ctx := c.Request().Context()
 	view := pages.Dashboard{}
 	var err error
-	if view.Counts, err = s.fleet.Fleet(ctx); err != nil {
+	if view.Counts, err = s.fleet.Fleet(ctx, fleet.Filter{}); err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}
-	if view.Decisions, err = s.fleet.Decisions(ctx, maxDecisions); err != nil {
+	if view.Decisions, err = s.fleet.Decisions(ctx, fleet.Filter{Limit: maxDecisions}); err != nil {
 		return fmt.Errorf("list decisions: %w", err)
 	}
-	if view.Running, err = s.fleet.RunningTasks(ctx, 20); err != nil {
+	if view.Running, err = s.fleet.RunningTasks(ctx, fleet.Filter{Limit: 20}); err != nil {
 		return fmt.Errorf("list running tasks: %w", err)
 	}
-	if view.Recent, err = s.fleet.RecentTasks(ctx, 15); err != nil {
+	if view.Recent, err = s.fleet.RecentTasks(ctx, fleet.Filter{Limit: 15}); err != nil {
 		return fmt.Errorf("list recent tasks: %w", err)
 	}
 	view.Page = s.frame(c, "decisions", dashboardTitle(len(view.Decisions)))

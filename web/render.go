@@ -70,7 +70,7 @@ func (s *server) frame(c echo.Context, section, title string) layouts.Page {
 
 // countDecisions is for the navigation; a page without it is better than none.
 func (s *server) countDecisions(ctx context.Context) int {
-	list, err := s.fleet.Decisions(ctx, maxDecisions)
+	list, err := s.fleet.Decisions(ctx, fleet.Filter{Limit: maxDecisions})
 	if err != nil {
 		s.logger.ErrorContext(ctx, "count decisions", slog.Any("error", err))
 		return -1

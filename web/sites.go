@@ -21,7 +21,7 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
-	counts, err := s.fleet.Fleet(ctx)
+	counts, err := s.fleet.Fleet(ctx, fleet.Filter{})
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}

@@ -384,7 +384,7 @@ func (h *house) now(name string) models.Distribution {
 func (h *house) idle() {
 	h.t.Helper()
 	h.poll("the tasks end", func() bool {
-		running, err := h.app.store.RunningTasks(h.t.Context(), 100)
+		running, err := h.app.store.RunningTasks(h.t.Context(), fleet.Filter{Limit: 100})
 		return err == nil && len(running) == 0
 	})
 }

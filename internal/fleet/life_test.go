@@ -476,7 +476,7 @@ func TestFleet_SaveDatabaseServer_TestedAndSealed(t *testing.T) {
 		w.work()
 		w.failing("test")
 		wantCode(w.T, w.fleet.TestDatabaseServer(w.ctx, "ada", s.ID), models.Unavailable)
-		decisions, err := w.Decisions(w.ctx, 10)
+		decisions, err := w.Decisions(w.ctx, fleet.Filter{Limit: 10})
 		ok(w.T, err)
 		want(w.T, "decision", slices.ContainsFunc(decisions, func(d fleet.Decision) bool { return d.Kind == fleet.DecideServer && d.Title == "Renamed" }), true)
 		_, err = w.fleet.CreateSite(w.ctx, "ada", fleet.NewSite{URI: "third.example.org", Profile: "standard", PlatformID: p.ID, DatabaseServerID: s.ID})

@@ -10,10 +10,12 @@ import (
 // Pages are the questions that pages ask. Each is a handful of queries at most,
 // whatever the number of rows.
 type Pages interface {
-	Fleet(ctx context.Context) (Counts, error)
-	Decisions(ctx context.Context, limit int) ([]Decision, error) // what needs a decision, most urgent first
-	RunningTasks(ctx context.Context, limit int) ([]models.Task, error)
-	RecentTasks(ctx context.Context, limit int) ([]models.Task, error) // ended, newest first
+	// Fleet, Decisions, RunningTasks and RecentTasks heed the filter's client and
+	// limit only.
+	Fleet(ctx context.Context, f Filter) (Counts, error)
+	Decisions(ctx context.Context, f Filter) ([]Decision, error) // what needs a decision, most urgent first
+	RunningTasks(ctx context.Context, f Filter) ([]models.Task, error)
+	RecentTasks(ctx context.Context, f Filter) ([]models.Task, error) // ended, newest first
 	Distributions(ctx context.Context, f Filter) ([]DistributionRow, int, error)
 	DistributionPlatforms(ctx context.Context, distributionID int64) ([]PlatformRow, error)
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
@@ -40,6 +42,7 @@ type Filter struct {
 	State          string
 	DistributionID int64
 	PlatformID     int64
+	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
 	Behind         bool // sites only: those that an upgrade waits for
 	Limit, Offset  int  // Limit 0 means 50
 }

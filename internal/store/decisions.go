@@ -15,18 +15,18 @@ import (
 // fail or are held, database servers that cannot be used, scheduled backups that
 // failed, sites with known holes, and at last sites that are behind. Each is one
 // query.
-func (s *Store) Decisions(ctx context.Context, limit int) ([]fleet.Decision, error) {
+func (s *Store) Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision, error) {
 	var all []fleet.Decision
 	for _, find := range []func(context.Context, int) ([]fleet.Decision, error){
 		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.deadServers, s.failedBackups, s.sitesAtRisk, s.waitingUpgrades,
 	} {
-		some, err := find(ctx, limit)
+		some, err := find(ctx, f.Limit)
 		if err != nil {
 			return nil, fmt.Errorf("list decisions: %w", err)
 		}
 		all = append(all, some...)
 	}
-	return all[:min(len(all), limit)], nil
+	return all[:min(len(all), f.Limit)], nil
 }
 
 // newestTask is the id of the newest task of a subject.

@@ -46,7 +46,7 @@ func page[T any](query *gorm.DB, f fleet.Filter, order string, omit ...string) (
 }
 
 // Fleet counts the fleet.
-func (s *Store) Fleet(ctx context.Context) (fleet.Counts, error) {
+func (s *Store) Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error) {
 	var c fleet.Counts
 	count := func(when string) string { return "COALESCE(SUM(CASE WHEN " + when + " THEN 1 ELSE 0 END), 0)" }
 	err := s.sites(ctx).Select(
@@ -70,9 +70,9 @@ func (s *Store) Fleet(ctx context.Context) (fleet.Counts, error) {
 }
 
 // RunningTasks lists running and then queued tasks, oldest first.
-func (s *Store) RunningTasks(ctx context.Context, limit int) ([]models.Task, error) {
+func (s *Store) RunningTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error) {
 	var list []models.Task
-	err := s.with(ctx).Where("state IN ?", unfinished()).Order("state DESC, id").Limit(limit).Find(&list).Error
+	err := s.with(ctx).Where("state IN ?", unfinished()).Order("state DESC, id").Limit(f.Limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list running tasks: %w", err)
 	}
@@ -81,10 +81,10 @@ func (s *Store) RunningTasks(ctx context.Context, limit int) ([]models.Task, err
 
 // RecentTasks lists tasks that ended, newest first, without the checks that a
 // queue made and that went well: those would hide everything else.
-func (s *Store) RecentTasks(ctx context.Context, limit int) ([]models.Task, error) {
+func (s *Store) RecentTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error) {
 	var list []models.Task
 	err := s.with(ctx).Where("ended_at IS NOT NULL").
-		Scopes(worthALook).Order("ended_at DESC, id DESC").Limit(limit).Find(&list).Error
+		Scopes(worthALook).Order("ended_at DESC, id DESC").Limit(f.Limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list ended tasks: %w", err)
 	}

@@ -18,7 +18,7 @@ func TestStore_Pages_CountAndList(t *testing.T) {
 			museum, library, park := w.site(t, "museum.example.org"), w.site(t, "library.example.org"), w.site(t, "park.example.org")
 			w.promote(t)
 			ok(t, w.SetHeld(w.ctx, "ada", park.ID, true, "A fair is on.", nil))
-			counts, err := w.Fleet(w.ctx)
+			counts, err := w.Fleet(w.ctx, fleet.Filter{})
 			ok(t, err)
 			want(t, "counts", counts, fleet.Counts{Behind: 2, Held: 1, Distributions: 1, Platforms: 2})
 
@@ -71,11 +71,11 @@ func TestStore_Pages_CountAndList(t *testing.T) {
 			tasks, err := w.SubjectTasks(w.ctx, subjects, 10)
 			ok(t, err)
 			want(t, "tasks of the sites", len(tasks), 1)
-			running, err := w.RunningTasks(w.ctx, 10)
+			running, err := w.RunningTasks(w.ctx, fleet.Filter{Limit: 10})
 			ok(t, err)
 			want(t, "running tasks", len(running), 1)
 			w.finish(t, task.ID, models.TaskRecovered)
-			recent, err := w.RecentTasks(w.ctx, 10)
+			recent, err := w.RecentTasks(w.ctx, fleet.Filter{Limit: 10})
 			ok(t, err)
 			want(t, "ended tasks", len(recent), 1)
 			_, total, err = w.Tasks(w.ctx, fleet.Filter{State: "recovered", Query: "upg"})
@@ -94,10 +94,10 @@ func TestStore_Pages_EmptyFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, database(t))
-			counts, err := s.Fleet(t.Context())
+			counts, err := s.Fleet(t.Context(), fleet.Filter{})
 			ok(t, err)
 			want(t, "counts", counts, fleet.Counts{})
-			decisions, err := s.Decisions(t.Context(), 10)
+			decisions, err := s.Decisions(t.Context(), fleet.Filter{Limit: 10})
 			ok(t, err)
 			want(t, "decisions", len(decisions), 0)
 			_, _, err = s.Sites(t.Context(), fleet.Filter{})
@@ -159,7 +159,7 @@ func TestStore_Decisions_ComeAndGo(t *testing.T) {
 			museum, library := w.site(t, "museum.example.org"), w.site(t, "library.example.org")
 			kinds := func() string {
 				var list strings.Builder
-				decisions, err := w.Decisions(w.ctx, 20)
+				decisions, err := w.Decisions(w.ctx, fleet.Filter{Limit: 20})
 				ok(t, err)
 				for _, d := range decisions {
 					list.WriteString(string(d.Kind) + ":" + d.Title + " ")
@@ -197,7 +197,7 @@ func TestStore_Decisions_ComeAndGo(t *testing.T) {
 			want(t, "the source is held", kinds(), "broken:library.example.org build:thunder-3 source:Thunder ")
 			w.platform(t, "thunder-4")
 			want(t, "a newer one was built", kinds(), "broken:library.example.org source:Thunder ")
-			decisions, err := w.Decisions(w.ctx, 1)
+			decisions, err := w.Decisions(w.ctx, fleet.Filter{Limit: 1})
 			ok(t, err)
 			want(t, "limit", len(decisions), 1)
 		})

@@ -109,22 +109,22 @@ func page[T any](list []T, filter fleet.Filter) ([]T, int) {
 }
 
 // Fleet counts the fleet.
-func (f *Fleet) Fleet(context.Context) (fleet.Counts, error) {
+func (f *Fleet) Fleet(context.Context, fleet.Filter) (fleet.Counts, error) {
 	return f.Counts, f.failing("Fleet")
 }
 
 // Decisions lists what waits.
-func (f *Fleet) Decisions(_ context.Context, limit int) ([]fleet.Decision, error) {
-	return f.Waiting[:min(limit, len(f.Waiting))], f.failing("Decisions")
+func (f *Fleet) Decisions(_ context.Context, filter fleet.Filter) ([]fleet.Decision, error) {
+	return f.Waiting[:min(filter.Limit, len(f.Waiting))], f.failing("Decisions")
 }
 
 // RunningTasks lists tasks that are not over.
-func (f *Fleet) RunningTasks(context.Context, int) ([]models.Task, error) {
+func (f *Fleet) RunningTasks(context.Context, fleet.Filter) ([]models.Task, error) {
 	return f.jobs(func(t models.Task) bool { return !t.State.Over() && t.ParentID == nil }), f.failing("RunningTasks")
 }
 
 // RecentTasks lists tasks that are over.
-func (f *Fleet) RecentTasks(context.Context, int) ([]models.Task, error) {
+func (f *Fleet) RecentTasks(context.Context, fleet.Filter) ([]models.Task, error) {
 	return f.jobs(func(t models.Task) bool { return t.State.Over() }), f.failing("RecentTasks")
 }
 
