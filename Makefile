@@ -48,8 +48,9 @@ e2e-drupal: build ## the whole life of sites on real Drupal: HEFRING_DRUPAL_REPO
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...
 
-generate: ## templates to Go
+generate: ## templates to Go; settings and commands to docs/
 	$(GO) tool templ generate -path . -log-level error
+	$(GO) test -count=1 -run '^TestDocs_Generated_IsFresh$$' ./cmd/hefring -update-docs
 
 fmt: ## gofmt
 	gofmt -w $$(git ls-files '*.go')
@@ -77,3 +78,33 @@ bench-upgrades: ## how long an upgrade refuses writes, against bare updates and 
 .PHONY: torture
 torture: build ## kill -9 and faults at every step of every move, on every database; HEFRING_TORTURE_ONLY=<pattern> HEFRING_TORTURE_FOR=<time>
 	HEFRING_TORTURE_LOGS=$(CURDIR)/bin/torture $(GO) test -tags torture -count=1 -parallel 6 -timeout 180m -run '^TestTorture_(Kills|Faults|BadVersions|Tampered)$$' -v ./e2e
+
+# What a release is called and the time of everything in it. Two builds of one
+# commit with the same Go give the same bytes.
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo 0.0.0-$$(git rev-list --count HEAD)-g$$(git rev-parse --short=12 HEAD))
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+RELEASE ?= bin/release
+RELEASE_BUILD = GOFLAGS= CGO_ENABLED=0 GOOS=linux GOAMD64=v1 GOARM64=v8.0 $(GO) build -trimpath -buildvcs=true -ldflags "-s -w -X main.version=$(VERSION:v%=%)"
+
+.PHONY: release
+release: ## archives, Debian packages, SBOMs and checksums for linux on amd64 and arm64, in bin/release; VERSION=x.y.z
+	@rm -rf $(RELEASE).work && mkdir -p $(RELEASE).work/extras/completions
+	GOARCH=amd64 $(RELEASE_BUILD) -o $(RELEASE).work/hefring-amd64 ./cmd/hefring
+	GOARCH=arm64 $(RELEASE_BUILD) -o $(RELEASE).work/hefring-arm64 ./cmd/hefring
+	@$(RELEASE).work/hefring-$$($(GO) env GOHOSTARCH) man $(RELEASE).work/extras/man
+	@for shell in bash zsh fish; do $(RELEASE).work/hefring-$$($(GO) env GOHOSTARCH) completion $$shell >$(RELEASE).work/extras/completions/hefring.$$shell || exit 1; done
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./internal/release/cmd --version "$(VERSION)" --extras $(RELEASE).work/extras \
+		--modules "$$($(GO) env GOMODCACHE)" --goroot "$$($(GO) env GOROOT)" --out $(RELEASE) $(RELEASE).work/hefring-amd64 $(RELEASE).work/hefring-arm64
+	@rm -rf $(RELEASE).work
+
+.PHONY: release-check
+release-check: ## make the release twice, in two clones of this commit at two places, the second with nothing cached, and compare every byte
+	@set -e; work=$$(mktemp -d); trap 'rm -rf $$work' EXIT; \
+	git clone --quiet . $$work/one; git clone --quiet . $$work/another/place; \
+	$(MAKE) --no-print-directory -C $$work/one release RELEASE=bin/release; \
+	GOCACHE=$$work/cache $(MAKE) --no-print-directory -C $$work/another/place release RELEASE=bin/release; \
+	diff -r $$work/one/bin/release $$work/another/place/bin/release && echo "Both releases are the same, byte for byte."
+
+.PHONY: image
+image: ## the container image hefring:$(VERSION), with podman or docker
+	@$$(command -v podman || command -v docker || { echo "podman or docker is needed" >&2; exit 1; }) build --file Containerfile --build-arg VERSION=$(VERSION:v%=%) --tag hefring:$(VERSION:v%=%) .

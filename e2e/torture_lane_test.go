@@ -174,6 +174,22 @@ func (l *lane) upgradedSite() *torturedSite {
 	return site
 }
 
+// savedSite gives a site with a backup of this moment.
+func (l *lane) savedSite() *torturedSite {
+	site := l.site()
+	path := fmt.Sprintf("/sites/%d/backup", site.id)
+	l.p.mustSucceed(l.p.submit(path, path, nil).id())
+	l.p.quiet()
+	return site
+}
+
+// restore brings the newest backup back that somebody asked for.
+func (l *lane) restore(site *torturedSite) page {
+	backup := l.j.number(`SELECT MAX(id) FROM backups WHERE site_id = ? AND purpose = 'manual' AND state = 'ready'`, site.id)
+	path := fmt.Sprintf("/backups/%d/restore", backup)
+	return l.p.submit(path, path, url.Values{"platform": {fmt.Sprint(l.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site.id))}})
+}
+
 // back takes a site again, if it may be used once more: its pages must not grow
 // for ever.
 func (l *lane) back(site *torturedSite) {

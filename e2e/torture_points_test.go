@@ -47,6 +47,9 @@ const (
 // points lists the moments of a move.
 func (m move) points(mode string) []point {
 	var list []point
+	if len(m.steps(mode)) == 0 {
+		return nil
+	}
 	for _, step := range m.steps(mode) {
 		list = append(list, point{step, before}, point{step, during}, point{step, after})
 		if step == "switch" {

@@ -93,6 +93,20 @@ func (a Actor) May(p Permission) bool {
 	return known && a.Role.AtLeast(g.role) && (!a.Bound() || g.clients)
 }
 
+// Needs fails with Forbidden when May is false, and says who may.
+func (a Actor) Needs(p Permission) error {
+	switch g := grants[p]; {
+	case a.May(p):
+		return nil
+	case a.Bound() && !g.clients:
+		return Errorf(Forbidden, "Users of a client cannot %s. Ask whoever runs Hefring.", p)
+	case a.Role == "":
+		return Errorf(Forbidden, "Your account has no role. Ask an administrator.")
+	default:
+		return Errorf(Forbidden, "To %s takes the role %s; yours is %s. Ask an administrator.", p, g.role, a.Role)
+	}
+}
+
 // Permission is something that roles allow.
 type Permission string
 
@@ -155,6 +169,34 @@ var grants = map[Permission]grant{ //nolint:gochecknoglobals // a table
 	MayChangeSettings:      {RoleAdministrator, false},
 	MayManageUsers:         {RoleAdministrator, false},
 	MaySeeAudit:            {RoleAdministrator, false},
+}
+
+// Permission is what it takes to start the task anew.
+func (t Task) Permission() Permission {
+	switch t.Kind {
+	case TaskCheck:
+		return MayCheck
+	case TaskBuild:
+		return MayBuild
+	case TaskInstall, TaskClone, TaskImport:
+		return MayCreateSites
+	case TaskCompare, TaskUpgrade, TaskRollback:
+		return MayUpgrade
+	case TaskUpgradePlatform:
+		return MayUpgradePlatforms
+	case TaskRestore:
+		return MayRestore
+	case TaskBackup:
+		return MayBackUp
+	case TaskEnable, TaskDisable, TaskConfigure:
+		return MayConfigureSites
+	case TaskCron:
+		return MayOperateSites
+	}
+	if t.Subject.Kind == SubjectPlatform {
+		return map[TaskKind]Permission{TaskVerify: MayVerifyPlatforms, TaskDelete: MayManagePlatforms}[t.Kind]
+	}
+	return map[TaskKind]Permission{TaskVerify: MayOperateSites, TaskDelete: MayDeleteSites}[t.Kind]
 }
 
 // Permissions lists all permissions by the role that has them, then by name.

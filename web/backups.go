@@ -40,7 +40,7 @@ func (s *server) keepBackup(c echo.Context) error {
 	if keep {
 		done = "Kept. No schedule removes it."
 	}
-	err = s.fleet.KeepBackup(c.Request().Context(), s.user(c), b.ID, keep)
+	err = s.fleet.KeepBackup(c.Request().Context(), b.ID, keep)
 	return s.acted(c, sitePath(b.SiteID), err, done)
 }
 
@@ -64,7 +64,7 @@ func (s *server) deleteBackup(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.DeleteBackup(c.Request().Context(), s.user(c), b.ID)
+	err = s.fleet.DeleteBackup(c.Request().Context(), b.ID)
 	return s.acted(c, sitePath(b.SiteID), err, "Deleted.")
 }
 
@@ -120,6 +120,6 @@ func (s *server) restoreSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RestoreSite(c.Request().Context(), s.user(c), b.ID, number(c.FormValue("platform")))
+	task, err := s.fleet.RestoreSite(c.Request().Context(), b.ID, number(c.FormValue("platform")))
 	return s.started(c, sitePath(b.SiteID), task, err)
 }

@@ -131,7 +131,7 @@ func (s *server) createClone(c echo.Context) error {
 		FromSite: view.Origin.Site, FromBackup: view.Origin.Backup, FromFound: view.Origin.Task, Folder: view.Origin.Folder,
 		URI: view.URI, Title: view.SiteTitle, PlatformID: view.Platform, DatabaseServerID: view.Database, Once: view.Once,
 	}
-	site, err := s.fleet.CloneSite(c.Request().Context(), s.user(c), in)
+	site, err := s.fleet.CloneSite(c.Request().Context(), in)
 	if refused(err) {
 		view.Error, view.Errors = formErrors(err)
 		return s.cloneForm(c, http.StatusUnprocessableEntity, view)
@@ -154,7 +154,7 @@ func (s *server) importPage(c echo.Context, status int, view pages.Import) error
 
 func (s *server) findSites(c echo.Context) error {
 	root := strings.TrimSpace(c.FormValue("root"))
-	task, err := s.fleet.FindSites(c.Request().Context(), s.user(c), root)
+	task, err := s.fleet.FindSites(c.Request().Context(), root)
 	if refused(err) && (models.CodeOf(err) != models.Conflict || task.ID == 0) {
 		view := pages.Import{Root: root}
 		over, wrong := formErrors(err)

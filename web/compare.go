@@ -79,6 +79,6 @@ func (s *server) deletePlatform(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.DeletePlatform(c.Request().Context(), s.user(c), id)
+	task, err := s.fleet.DeletePlatform(c.Request().Context(), id)
 	return s.started(c, fmt.Sprintf("/platforms/%d", id), task, err)
 }

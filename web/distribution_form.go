@@ -131,7 +131,7 @@ func (s *server) newDistribution(c echo.Context) error {
 
 func (s *server) createDistribution(c echo.Context) error {
 	in := s.readDistribution(c)
-	d, err := s.fleet.CreateDistribution(c.Request().Context(), s.user(c), in.command())
+	d, err := s.fleet.CreateDistribution(c.Request().Context(), in.command())
 	if refused(err) {
 		view := s.distributionForm(c, s.fleet.UpdateTypes(), in, err)
 		return render(c, http.StatusUnprocessableEntity, pages.DistributionFormPage(view))
@@ -178,7 +178,7 @@ func (s *server) updateDistribution(c echo.Context) error {
 	}
 	in := s.readDistribution(c)
 	in.updateType, in.slug = old.UpdateType, old.Slug
-	d, err := s.fleet.UpdateDistribution(c.Request().Context(), s.user(c), id, in.command())
+	d, err := s.fleet.UpdateDistribution(c.Request().Context(), id, in.command())
 	if refused(err) {
 		return render(c, http.StatusUnprocessableEntity, pages.DistributionFormPage(s.editForm(c, old, in, err)))
 	}

@@ -188,7 +188,7 @@ func (s *server) approveDistribution(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.fleet.Approve(c.Request().Context(), s.user(c), id, c.FormValue("revision"))
+	p, err := s.fleet.Approve(c.Request().Context(), id, c.FormValue("revision"))
 	return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, p.Name+" is being built.")
 }
 
@@ -198,7 +198,7 @@ func (s *server) retryDistribution(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fleet.TryAgain(c.Request().Context(), s.user(c), id)
+	_, err = s.fleet.TryAgain(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, "The source is being looked at.")
 }
 
@@ -207,6 +207,6 @@ func (s *server) checkDistribution(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fleet.CheckNow(c.Request().Context(), s.user(c), id)
+	_, err = s.fleet.CheckNow(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, "The source is being looked at.")
 }

@@ -26,6 +26,9 @@ func (s *server) fail(err error, c echo.Context) {
 		s.plain(c, status, head)
 		return
 	}
+	if bound, unknown := s.bound(c); unknown == nil {
+		s = bound
+	}
 	p := s.page(c, "", head)
 	view := pages.Problem{Page: p, Status: status, Head: head, Text: text, SignedIn: p.User != ""}
 	if renderErr := render(c, status, pages.ProblemPage(view)); renderErr != nil {

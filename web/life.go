@@ -21,27 +21,27 @@ import (
 // life is what the pages need of the use cases about the life of a site. What
 // starts a task is Conflict when another one works on the site.
 type life interface {
-	BackupSite(ctx context.Context, by string, siteID int64, note string, keep bool) (models.Task, error)
-	KeepBackup(ctx context.Context, by string, id int64, keep bool) error
-	DeleteBackup(ctx context.Context, by string, id int64) error
+	BackupSite(ctx context.Context, siteID int64, note string, keep bool) (models.Task, error)
+	KeepBackup(ctx context.Context, id int64, keep bool) error
+	DeleteBackup(ctx context.Context, id int64) error
 	// RestoreSite brings a site's content back, on the platform that it runs on or
 	// on the backup's own.
-	RestoreSite(ctx context.Context, by string, backupID, platformID int64) (models.Task, error)
-	CloneSite(ctx context.Context, by string, in fleet.NewClone) (models.Site, error)
-	DisableSite(ctx context.Context, by string, siteID int64) (models.Task, error)
-	EnableSite(ctx context.Context, by string, siteID int64) (models.Task, error)
-	RunCron(ctx context.Context, by string, siteID int64) (models.Task, error)
+	RestoreSite(ctx context.Context, backupID, platformID int64) (models.Task, error)
+	CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error)
+	DisableSite(ctx context.Context, siteID int64) (models.Task, error)
+	EnableSite(ctx context.Context, siteID int64) (models.Task, error)
+	RunCron(ctx context.Context, siteID int64) (models.Task, error)
 	// DeleteSite wants the site's URI typed again.
-	DeleteSite(ctx context.Context, by string, siteID int64, confirm string, backup bool) (models.Task, error)
+	DeleteSite(ctx context.Context, siteID int64, confirm string, backup bool) (models.Task, error)
 	// LoginToSite gives an address that signs one person in, once. It is a secret.
-	LoginToSite(ctx context.Context, by string, siteID int64) (string, error)
-	ConfigureSite(ctx context.Context, by string, siteID int64, in fleet.SiteSettings) (models.Task, error)
+	LoginToSite(ctx context.Context, siteID int64) (string, error)
+	ConfigureSite(ctx context.Context, siteID int64, in fleet.SiteSettings) (models.Task, error)
 	// RollbackPlan is NotFound when there is nothing to go back to.
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
-	RollbackSite(ctx context.Context, by string, siteID, upgradeID int64) (models.Task, error)
+	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
 
 	// FindSites looks for sites in a code base that Hefring does not own.
-	FindSites(ctx context.Context, by string, root string) (models.Task, error)
+	FindSites(ctx context.Context, root string) (models.Task, error)
 	FoundSites(ctx context.Context, taskID int64) ([]models.FoundSite, error)
 }
 
@@ -112,12 +112,12 @@ func (s *server) siteOf(c echo.Context) (fleet.SiteRow, error) {
 }
 
 // onSite runs one use case of a site's buttons that starts a task.
-func (s *server) onSite(c echo.Context, done string, do func(ctx context.Context, by string, id int64) (models.Task, error)) error {
+func (s *server) onSite(c echo.Context, done string, do func(ctx context.Context, id int64) (models.Task, error)) error {
 	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	_, err = do(c.Request().Context(), s.user(c), id)
+	_, err = do(c.Request().Context(), id)
 	return s.acted(c, sitePath(id), err, done)
 }
 
@@ -149,8 +149,8 @@ func (s *server) askBackup(c echo.Context) error { return s.askSite(c, backupQue
 
 func (s *server) backupSite(c echo.Context) error {
 	note, keep := strings.TrimSpace(c.FormValue("note")), c.FormValue("keep") == "1"
-	return s.onSite(c, "It is being backed up. The site goes on meanwhile.", func(ctx context.Context, by string, id int64) (models.Task, error) {
-		return s.fleet.BackupSite(ctx, by, id, note, keep)
+	return s.onSite(c, "It is being backed up. The site goes on meanwhile.", func(ctx context.Context, id int64) (models.Task, error) {
+		return s.fleet.BackupSite(ctx, id, note, keep)
 	})
 }
 
@@ -203,7 +203,7 @@ func (s *server) deleteSite(c echo.Context) error {
 		return err
 	}
 	confirm := strings.ToLower(strings.TrimSpace(c.FormValue("confirm")))
-	task, err := s.fleet.DeleteSite(c.Request().Context(), s.user(c), row.ID, confirm, c.FormValue("backup") == "1")
+	task, err := s.fleet.DeleteSite(c.Request().Context(), row.ID, confirm, c.FormValue("backup") == "1")
 	if models.CodeOf(err) == models.Invalid {
 		return s.askAgain(c, "sites", deleteQuestion(row), err)
 	}
@@ -217,7 +217,7 @@ func (s *server) loginToSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	link, err := s.fleet.LoginToSite(c.Request().Context(), s.user(c), id)
+	link, err := s.fleet.LoginToSite(c.Request().Context(), id)
 	if err != nil {
 		return s.acted(c, sitePath(id), err, "")
 	}
@@ -283,6 +283,6 @@ func (s *server) rollbackSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RollbackSite(c.Request().Context(), s.user(c), id, number(c.FormValue("upgrade")))
+	task, err := s.fleet.RollbackSite(c.Request().Context(), id, number(c.FormValue("upgrade")))
 	return s.started(c, sitePath(id), task, err)
 }

@@ -1,8 +1,25 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"hefring/models"
+)
+
+// The flood limit: so many sign-ins of one address a minute are worth a look into
+// the database, which knows who has to wait (see fleet.Login).
+const (
+	floodLimit  = 120
+	floodWindow = time.Minute
 )
 
 // maxKeys bounds a limiter's memory. When it is full of keys that still count,
@@ -23,8 +40,7 @@ func newLimiter(limit int, window time.Duration) *limiter {
 	return &limiter{limit: limit, window: window, now: time.Now, times: map[string][]time.Time{}}
 }
 
-// take counts an attempt, if one more is allowed. It is counted before it is
-// tried, so that many at once are no way around the limit; forgive takes it back.
+// take counts an attempt, if one more is allowed.
 func (l *limiter) take(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,13 +53,6 @@ func (l *limiter) take(key string) bool {
 	}
 	l.times[key] = append(recent, l.now())
 	return true
-}
-
-// forgive forgets the attempts of a key, because one succeeded.
-func (l *limiter) forgive(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.times, key)
 }
 
 func (l *limiter) recent(times []time.Time) []time.Time {
@@ -60,4 +69,52 @@ func (l *limiter) prune() {
 			delete(l.times, key)
 		}
 	}
+}
+
+// hurried fails when an address tries to sign in more often than is looked at.
+func (s *server) hurried(c echo.Context) error {
+	if s.floods.take(addressOf(c)) {
+		return nil
+	}
+	return models.Errorf(models.Forbidden, "Too many attempts from your address. Wait a minute, then try again.").After(floodWindow)
+}
+
+// addressOf is the network that a request comes from: an IPv4 address, or the /64
+// that one IPv6 customer has.
+func addressOf(c echo.Context) string {
+	ip, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return c.RealIP()
+	}
+	ip = ip.Unmap().WithZone("")
+	if prefix, err := ip.Prefix(64); err == nil && ip.Is6() {
+		return prefix.String()
+	}
+	return ip.String()
+}
+
+// realIP finds out who asks: the other side of the connection, or whom a proxy of
+// ours says it asks for in X-Forwarded-For.
+func realIP(proxies []netip.Prefix) echo.IPExtractor {
+	if len(proxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range proxies {
+		p = p.Masked()
+		trust = append(trust, echo.TrustIPRange(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}))
+	}
+	return echo.ExtractIPFromXFFHeader(trust...)
+}
+
+// sessionKey is what the session manager stores a session under.
+func sessionKey(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// isActive tells whether a person did something, and not an open page by itself.
+func isActive(c echo.Context) bool {
+	return !isStream(c) && c.Request().Header.Get("HX-Trigger") != "poll" && c.Request().Method != http.MethodHead &&
+		!strings.HasSuffix(c.Request().URL.Path, ".png")
 }

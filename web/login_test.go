@@ -3,12 +3,14 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"hefring/models"
 	"hefring/web/webtest"
 )
 
@@ -108,32 +110,32 @@ func TestLogin_Session_GetsANewToken(t *testing.T) {
 	}
 }
 
-func TestLogin_TenFailures_AreEnough(t *testing.T) {
+func TestLogin_TooEarly_SaysHowLong(t *testing.T) {
+	f := webtest.Sample()
+	f.Fail["Login"] = models.Errorf(models.Forbidden, "Too many attempts. Wait 30 seconds, then try again.").After(29500 * time.Millisecond)
+	got := visit(t, f).post("/login", url.Values{"name": {"admin"}, "password": {"x"}})
+	if got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") != "30" {
+		t.Errorf("status %d, after %q", got.status, got.header.Get("Retry-After"))
+	}
+	got.has(t, "Wait 30 seconds", `value="admin"`)
+}
+
+// A flood costs no look into the database, and forged addresses are no way around.
+func TestLogin_Flood_IsStoppedAtTheDoor(t *testing.T) {
 	f := webtest.Sample()
 	now := time.Now()
 	b := visit(t, f, func(_ *Config, s *server) {
 		if s != nil {
-			s.failures.now = func() time.Time { return now }
+			s.floods.now = func() time.Time { return now }
+			s.floods.limit = 5
 		}
 	})
-	for i := range 10 {
-		if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"x"}}); got.status != http.StatusUnprocessableEntity {
-			t.Fatalf("attempt %d: %d", i, got.status)
-		}
+	for range 5 {
+		b.post("/login", url.Values{"name": {"admin"}, "password": {"x"}})
 	}
-	got := b.post("/login", url.Values{"name": {" ADMIN "}, "password": {"correct horse"}})
-	if got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") != "60" {
-		t.Fatalf("attempt 11: %d %q", got.status, got.header.Get("Retry-After"))
-	}
-	got.has(t, "Wait a minute")
-	if f.Called("Login") != 10 {
-		t.Errorf("the fleet was asked %d times", f.Called("Login"))
-	}
-	if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}, "X-Forwarded-For", "10.9.9.9"); got.status != http.StatusTooManyRequests {
-		t.Errorf("a forged address helps: %d", got.status)
-	}
-	if got := b.post("/login", url.Values{"name": {"other"}, "password": {"x"}}); got.status != http.StatusUnprocessableEntity {
-		t.Errorf("another name is barred too: %d", got.status)
+	got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}, "X-Forwarded-For", "10.9.9.9")
+	if got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") != "60" || f.Called("Login") != 5 {
+		t.Fatalf("status %d, after %q, asked %d times", got.status, got.header.Get("Retry-After"), f.Called("Login"))
 	}
 	now = now.Add(time.Minute + time.Second)
 	if got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}); got.status != http.StatusSeeOther {
@@ -141,7 +143,29 @@ func TestLogin_TenFailures_AreEnough(t *testing.T) {
 	}
 }
 
-func TestLimiter_Full_KeepsNobodyWhoSucceeds(t *testing.T) {
+func TestLogin_Address_IsWhomAProxyOfOursNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		proxies []netip.Prefix
+		want    string
+	}{
+		"no proxy":   {nil, "127.0.0.1"},
+		"our proxy":  {[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, "198.51.100.9"},
+		"of another": {[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "127.0.0.1"},
+	} {
+		f := webtest.Sample()
+		b := visit(t, f, func(cfg *Config, _ *server) {
+			if cfg != nil {
+				cfg.Proxies = c.proxies
+			}
+		})
+		b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}}, "X-Forwarded-For", "203.0.113.1, 198.51.100.9")
+		if got := f.SignIns[0].Address; got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestLimiter_Full_LetsNobodyElseIn(t *testing.T) {
 	l := newLimiter(2, time.Minute)
 	now := time.Now()
 	l.now = func() time.Time { return now }
@@ -150,16 +174,64 @@ func TestLimiter_Full_KeepsNobodyWhoSucceeds(t *testing.T) {
 			t.Fatalf("key %d was refused", i)
 		}
 	}
-	if l.take("one more") {
-		t.Error("a full limiter takes one more")
-	}
-	l.forgive("7")
-	if !l.take("one more") {
-		t.Error("there was room")
+	if l.take("one more") || !l.take("7") || l.take("7") {
+		t.Error("a full limiter counts wrongly")
 	}
 	now = now.Add(2 * time.Minute)
 	if !l.take("later") || len(l.times) != 1 {
 		t.Errorf("old keys were kept: %d", len(l.times))
+	}
+}
+
+func TestLogin_SecondFactor_IsAskedForOnAPageOfItsOwn(t *testing.T) {
+	f := webtest.Sample()
+	f.Factor.On = true
+	b := visit(t, f)
+	if got := b.get("/login/code"); got.location() != "/login" {
+		t.Fatalf("without a password: %d %q", got.status, got.location())
+	}
+	if got := b.post("/login/code", url.Values{"code": {webtest.SecondFactorCode}}); got.location() != "/login" || len(f.SignIns) != 0 {
+		t.Fatalf("a code without a password: %d %q", got.status, got.location())
+	}
+	before := cookieOf(b.get("/login"), "hefring_session")
+	got := b.post("/login", url.Values{"name": {"admin"}, "password": {"correct horse"}, "next": {"/queues"}})
+	if got.status != http.StatusSeeOther || got.location() != "/login/code" {
+		t.Fatalf("status %d to %q", got.status, got.location())
+	}
+	half := cookieOf(got, "hefring_session")
+	if half == nil || before != nil && half.Value == before.Value {
+		t.Fatal("the session kept its token")
+	}
+	for _, path := range []string{"/", "/account", "/queues", "/tasks/1/stream"} {
+		if got := b.get(path); got.status != http.StatusSeeOther && got.status != http.StatusUnauthorized {
+			t.Errorf("half signed in, %s answers %d", path, got.status)
+		}
+	}
+	b.get("/login/code").has(t, `autocomplete="one-time-code"`, `action="/login/code"`)
+	got = b.post("/login/code", url.Values{"code": {"000000"}})
+	if got.status != http.StatusUnprocessableEntity {
+		t.Errorf("a wrong code: %d", got.status)
+	}
+	got.has(t, "This code does not fit.", `role="alert"`)
+	got = b.post("/login/code", url.Values{"code": {webtest.SecondFactorCode}})
+	if got.status != http.StatusSeeOther || got.location() != "/queues" {
+		t.Fatalf("the right code: %d to %q", got.status, got.location())
+	}
+	if in := cookieOf(got, "hefring_session"); in == nil || in.Value == half.Value {
+		t.Error("the session kept its token")
+	}
+	b.get("/account").has(t, "Your account")
+	if got := b.get("/login/code"); got.location() != "/login" {
+		t.Errorf("the half-signed state stays: %q", got.location())
+	}
+}
+
+func TestLoginLink_SecondFactor_IsAskedForToo(t *testing.T) {
+	f := webtest.Sample()
+	f.Factor.On = true
+	got := visit(t, f).post("/login/link/token1", nil)
+	if got.location() != "/login/code" || len(f.SignIns) != 0 {
+		t.Errorf("led to %q", got.location())
 	}
 }
 

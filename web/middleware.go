@@ -21,6 +21,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // use puts on every request what protects it.
 func (s *server) use(e *echo.Echo) {
 	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{DisablePrintStack: true, LogErrorFunc: s.panicked}))
+	e.Use(s.note)
 	e.Use(s.headers)
 	e.Use(middleware.BodyLimit("1M"))
 	e.Use(middleware.GzipWithConfig(middleware.GzipConfig{Skipper: isStream, MinLength: 1024}))
@@ -108,25 +109,67 @@ func (s *server) user(c echo.Context) string {
 	return s.sessions.GetString(c.Request().Context(), keyUser)
 }
 
-func (s *server) requireLogin(next echo.HandlerFunc) echo.HandlerFunc {
+// serve has a route's handler answer for the person who asks.
+func (s *server) serve(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if s.user(c) != "" {
-			return next(c)
+		if r.needs == open {
+			return r.handler(s, c)
 		}
-		if isPart(c) {
-			// A part of a page cannot show a login form: have the browser go there.
-			c.Response().Header().Set("HX-Redirect", loginURL(currentPath(c)))
-			return c.NoContent(http.StatusUnauthorized)
+		bound, err := s.bound(c)
+		if err != nil {
+			return err
 		}
-		if isStream(c) {
-			return c.NoContent(http.StatusUnauthorized)
+		if bound.fleet == nil {
+			return s.toLogin(c)
 		}
-		back := "/"
-		if c.Request().Method == http.MethodGet {
-			back = c.Request().URL.RequestURI()
+		if err := bound.allows(r.needs); err != nil {
+			return err
 		}
-		return c.Redirect(http.StatusSeeOther, loginURL(back))
+		return r.handler(bound, c)
 	}
+}
+
+// bound gives the server as the person has it who is signed in. What that person may
+// do is looked up on each request, so that what an administrator takes away is gone
+// at once. Nobody is signed in: it is the same server.
+func (s *server) bound(c echo.Context) (*server, error) {
+	if s.user(c) == "" || s.fleet != nil {
+		return s, nil
+	}
+	user, err := s.front.SessionUser(c.Request().Context(), s.ownSession(c), isActive(c))
+	if models.CodeOf(err) == models.NotFound {
+		return s, s.sessions.Destroy(c.Request().Context())
+	}
+	if err != nil {
+		return s, err
+	}
+	bound := *s
+	bound.actor = user.Actor()
+	bound.fleet = s.as(bound.actor)
+	return &bound, nil
+}
+
+func (s *server) allows(p models.Permission) error {
+	if p == anybody {
+		return nil
+	}
+	return s.actor.Needs(p)
+}
+
+func (s *server) toLogin(c echo.Context) error {
+	if isPart(c) {
+		// A part of a page cannot show a login form: have the browser go there.
+		c.Response().Header().Set("HX-Redirect", loginURL(currentPath(c)))
+		return c.NoContent(http.StatusUnauthorized)
+	}
+	if isStream(c) {
+		return c.NoContent(http.StatusUnauthorized)
+	}
+	back := "/"
+	if c.Request().Method == http.MethodGet {
+		back = c.Request().URL.RequestURI()
+	}
+	return c.Redirect(http.StatusSeeOther, loginURL(back))
 }
 
 func loginURL(next string) string {

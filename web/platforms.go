@@ -103,7 +103,7 @@ func (s *server) registerPlatform(c echo.Context) error {
 		return err
 	}
 	path := strings.TrimSpace(c.FormValue("path"))
-	p, err := s.fleet.RegisterPlatform(c.Request().Context(), s.user(c), id, path, once(c))
+	p, err := s.fleet.RegisterPlatform(c.Request().Context(), id, path, once(c))
 	if refused(err) {
 		over, fields := formErrors(err)
 		return s.registerForm(c, http.StatusUnprocessableEntity,
@@ -117,12 +117,12 @@ func (s *server) registerPlatform(c echo.Context) error {
 }
 
 // onPlatform runs one use case of a platform's buttons.
-func (s *server) onPlatform(c echo.Context, done string, do func(ctx context.Context, by string, id int64) error) error {
+func (s *server) onPlatform(c echo.Context, done string, do func(ctx context.Context, id int64) error) error {
 	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	err = do(c.Request().Context(), s.user(c), id)
+	err = do(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/platforms/%d", id), err, done)
 }
 
@@ -139,8 +139,8 @@ func (s *server) setTarget(c echo.Context) error {
 }
 
 func (s *server) verifyPlatform(c echo.Context) error {
-	return s.onPlatform(c, "Every file is being compared with what was built.", func(ctx context.Context, by string, id int64) error {
-		_, err := s.fleet.VerifyPlatform(ctx, by, id)
+	return s.onPlatform(c, "Every file is being compared with what was built.", func(ctx context.Context, id int64) error {
+		_, err := s.fleet.VerifyPlatform(ctx, id)
 		return err
 	})
 }
@@ -150,6 +150,6 @@ func (s *server) retryBuild(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fleet.RetryBuild(c.Request().Context(), s.user(c), id)
+	_, err = s.fleet.RetryBuild(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/platforms/%d", id), err, "It is being built again.")
 }

@@ -48,7 +48,7 @@ func (s *server) queuesPage(c echo.Context, status int, view pages.Queues) error
 func (s *server) saveQueue(c echo.Context) error {
 	typed := [3]string{strings.TrimSpace(c.FormValue("every")), c.FormValue("unit"), strings.TrimSpace(c.FormValue("at_once"))}
 	queue := models.Queue{UpdateType: c.Param("type"), Every: interval(typed[0], typed[1]), AtOnce: int(number(typed[2]))}
-	err := s.fleet.SaveQueue(c.Request().Context(), s.user(c), queue)
+	err := s.fleet.SaveQueue(c.Request().Context(), queue)
 	if models.CodeOf(err) == models.Invalid {
 		over, fields := formErrors(err)
 		return s.queuesPage(c, http.StatusUnprocessableEntity, pages.Queues{Wrong: queue.UpdateType, Typed: typed, Error: over, Errors: fields})
@@ -61,7 +61,7 @@ func (s *server) saveQueue(c echo.Context) error {
 func (s *server) saveHost(c echo.Context) error {
 	typed := [3]string{strings.TrimSpace(c.FormValue("at_once")), strings.TrimSpace(c.FormValue("per_minute"))}
 	host := models.Host{Name: c.FormValue("host"), AtOnce: int(number(typed[0])), PerMinute: int(number(typed[1]))}
-	err := s.fleet.SaveHost(c.Request().Context(), s.user(c), host)
+	err := s.fleet.SaveHost(c.Request().Context(), host)
 	if models.CodeOf(err) == models.Invalid {
 		over, fields := formErrors(err)
 		return s.queuesPage(c, http.StatusUnprocessableEntity, pages.Queues{Wrong: "host " + host.Name, Typed: typed, Error: over, Errors: fields})
@@ -84,7 +84,7 @@ func interval(text, unit string) time.Duration {
 }
 
 func (s *server) runQueue(c echo.Context) error {
-	started, err := s.fleet.RunQueueNow(c.Request().Context(), s.user(c), c.Param("type"))
+	started, err := s.fleet.RunQueueNow(c.Request().Context(), c.Param("type"))
 	done := "No source of this type needs a look: none exists, or each is being looked at already."
 	if started > 0 {
 		done = components.Count(int64(started), "source is", "sources are") + " being looked at."
@@ -93,11 +93,11 @@ func (s *server) runQueue(c echo.Context) error {
 }
 
 func (s *server) pauseQueue(c echo.Context) error {
-	err := s.fleet.PauseQueue(c.Request().Context(), s.user(c), c.Param("type"), true)
+	err := s.fleet.PauseQueue(c.Request().Context(), c.Param("type"), true)
 	return s.acted(c, "/queues", err, "Paused. Nothing is looked at by itself until it is resumed.")
 }
 
 func (s *server) resumeQueue(c echo.Context) error {
-	err := s.fleet.PauseQueue(c.Request().Context(), s.user(c), c.Param("type"), false)
+	err := s.fleet.PauseQueue(c.Request().Context(), c.Param("type"), false)
 	return s.acted(c, "/queues", err, "Resumed.")
 }

@@ -44,7 +44,7 @@ const (
 // receiver takes webhooks. It stands outside of the pages: it has no session, no
 // forms and nothing to draw.
 type receiver struct {
-	fleet   Fleet
+	fleet   hooks
 	logger  *slog.Logger
 	read    time.Duration
 	senders *buckets
@@ -52,7 +52,7 @@ type receiver struct {
 	bodies  *gate
 }
 
-func newReceiver(f Fleet, logger *slog.Logger) *receiver {
+func newReceiver(f hooks, logger *slog.Logger) *receiver {
 	return &receiver{
 		fleet: f, logger: logger, read: hookRead,
 		senders: newBuckets(sendersBurst, sendersRate), notes: newBuckets(notesBurst, notesRate),

@@ -45,7 +45,7 @@ func currentPath(c echo.Context) string {
 // page fills the frame of a page, with the number of decisions that wait.
 func (s *server) page(c echo.Context, section, title string) layouts.Page {
 	p := s.frame(c, section, title)
-	if p.User != "" && !isPart(c) {
+	if s.fleet != nil && !isPart(c) {
 		p.Decisions = s.countDecisions(c.Request().Context())
 	}
 	return p
@@ -55,6 +55,7 @@ func (s *server) page(c echo.Context, section, title string) layouts.Page {
 func (s *server) frame(c echo.Context, section, title string) layouts.Page {
 	p := layouts.Page{
 		Title: title, Section: section, User: s.user(c), Theme: themeOf(c), Here: "/", Version: s.version, Decisions: -1,
+		Allows: s.may, SeesURL: s.sees,
 	}
 	if token, ok := c.Get("csrf").(string); ok {
 		p.CSRF = token
@@ -200,7 +201,7 @@ func listing(c echo.Context) (fleet.Filter, int) {
 	return fleet.Filter{
 		Query: query, State: c.QueryParam("state"),
 		DistributionID: number(c.QueryParam("distribution")), PlatformID: number(c.QueryParam("platform")),
-		Behind: c.QueryParam("behind") == "1", Limit: pageSize, Offset: (page - 1) * pageSize,
+		ClientID: number(c.QueryParam("client")), Behind: c.QueryParam("behind") == "1", Limit: pageSize, Offset: (page - 1) * pageSize,
 	}, page
 }
 

@@ -3,80 +3,116 @@ package web
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/models"
 	"hefring/static"
 )
 
-// route is one address. What is not public needs a person who is signed in.
+// route is one address, and what it takes to ask for it. The use cases see to that by
+// themselves; here it says which buttons a page shows, and keeps forms closed that
+// nobody could send.
 type route struct {
 	method, path string
-	handler      echo.HandlerFunc
-	public       bool
+	handler      func(*server, echo.Context) error
+	needs        models.Permission
+}
+
+// What routes need beside the permissions of roles.
+const (
+	open     models.Permission = "" // nothing
+	anybody models.Permission = "be signed in"
+)
+
+// needed tells what it takes to ask for an address; false when there is no such
+// route. It heeds no query.
+func (s *server) needed(method, address string) (models.Permission, bool) {
+	address, _, _ = strings.Cut(address, "?")
+	address, _, _ = strings.Cut(address, "#")
+	c := s.router.NewContext(nil, nil)
+	s.router.Router().Find(method, address, c)
+	p, known := s.needs[method+" "+c.Path()]
+	return p, known
+}
+
+// may tells whether the person who asks may do what an address does: post there or,
+// where nothing can be posted, look.
+func (s *server) may(address string) bool {
+	p, known := s.needed(http.MethodPost, address)
+	if !known {
+		return s.sees(address)
+	}
+	return s.allows(p) == nil
+}
+
+// sees tells whether the person who asks may look at an address.
+func (s *server) sees(address string) bool {
+	p, known := s.needed(http.MethodGet, address)
+	return known && s.allows(p) == nil
+}
+
+// shared makes a handler of one that needs nobody.
+func shared(h echo.HandlerFunc) func(*server, echo.Context) error {
+	return func(_ *server, c echo.Context) error { return h(c) }
 }
 
 func (s *server) routes() []route {
-	return slices.Concat(s.mainRoutes(), s.lifeRoutes(), s.workRoutes())
+	return slices.Concat(s.accountRoutes(), s.mainRoutes(), s.lifeRoutes(), s.workRoutes(), s.peopleRoutes(), s.noticeRoutes())
 }
 
 func (s *server) mainRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, static.Prefix + "*", echo.WrapHandler(static.Handler()), true},
-		{get, "/healthz", healthz, true},
-		{get, "/login", s.loginPage, true},
-		{post, "/login", s.login, true},
-		{get, "/login/link/:token", s.loginLinkPage, true},
-		{post, "/login/link/:token", s.loginLink, true},
-		{post, "/theme", s.theme, true},
-		{post, "/logout", s.logout, false},
+		{get, static.Prefix + "*", shared(echo.WrapHandler(static.Handler())), open},
+		{post, "/theme", (*server).theme, open},
 
-		{get, "/", s.dashboard, false},
+		{get, "/", (*server).dashboard, models.MaySeeSites},
 
-		{get, "/distributions", s.distributions, false},
-		{post, "/distributions", s.createDistribution, false},
-		{get, "/distributions/new", s.newDistribution, false},
-		{get, "/distributions/:id", s.distribution, false},
-		{post, "/distributions/:id", s.updateDistribution, false},
-		{get, "/distributions/:id/edit", s.editDistribution, false},
-		{post, "/distributions/:id/check", s.checkDistribution, false},
-		{post, "/distributions/:id/approve", s.approveDistribution, false},
-		{post, "/distributions/:id/retry", s.retryDistribution, false},
-		{get, "/distributions/:id/platforms/new", s.newPlatform, false},
-		{post, "/distributions/:id/platforms", s.registerPlatform, false},
+		{get, "/distributions", (*server).distributions, models.MaySeeFleet},
+		{post, "/distributions", (*server).createDistribution, models.MayManageDistributions},
+		{get, "/distributions/new", (*server).newDistribution, models.MayManageDistributions},
+		{get, "/distributions/:id", (*server).distribution, models.MaySeeFleet},
+		{post, "/distributions/:id", (*server).updateDistribution, models.MayManageDistributions},
+		{get, "/distributions/:id/edit", (*server).editDistribution, models.MayManageDistributions},
+		{post, "/distributions/:id/check", (*server).checkDistribution, models.MayCheck},
+		{post, "/distributions/:id/approve", (*server).approveDistribution, models.MayBuild},
+		{post, "/distributions/:id/retry", (*server).retryDistribution, models.MayCheck},
+		{get, "/distributions/:id/platforms/new", (*server).newPlatform, models.MayManageDistributions},
+		{post, "/distributions/:id/platforms", (*server).registerPlatform, models.MayManageDistributions},
 
-		{get, "/distributions/:id/webhooks", s.webhooks, false},
-		{post, "/distributions/:id/webhooks", s.createWebhook, false},
-		{get, "/webhooks/:id", s.webhook, false},
-		{post, "/webhooks/:id/secret", s.rotateWebhook, false},
-		{post, "/webhooks/:id/retire", s.retireWebhook, false},
-		{post, "/webhooks/:id/delete", s.deleteWebhook, false},
+		{get, "/distributions/:id/webhooks", (*server).webhooks, models.MayManageDistributions},
+		{post, "/distributions/:id/webhooks", (*server).createWebhook, models.MayManageDistributions},
+		{get, "/webhooks/:id", (*server).webhook, models.MayManageDistributions},
+		{post, "/webhooks/:id/secret", (*server).rotateWebhook, models.MayManageDistributions},
+		{post, "/webhooks/:id/retire", (*server).retireWebhook, models.MayManageDistributions},
+		{post, "/webhooks/:id/delete", (*server).deleteWebhook, models.MayManageDistributions},
 
-		{get, "/platforms", s.platforms, false},
-		{get, "/platforms/:id", s.platform, false},
-		{post, "/platforms/:id/lock", s.lockPlatform, false},
-		{post, "/platforms/:id/unlock", s.unlockPlatform, false},
-		{post, "/platforms/:id/verify", s.verifyPlatform, false},
-		{post, "/platforms/:id/target", s.setTarget, false},
-		{post, "/platforms/:id/build", s.retryBuild, false},
-		{get, "/platforms/:id/upgrade", s.planPlatform, false},
-		{post, "/platforms/:id/upgrade", s.upgradePlatform, false},
-		{get, "/platforms/:id/compare", s.comparePlatforms, false},
-		{get, "/platforms/:id/delete", s.askDeletePlatform, false},
-		{post, "/platforms/:id/delete", s.deletePlatform, false},
+		{get, "/platforms", (*server).platforms, models.MaySeeFleet},
+		{get, "/platforms/:id", (*server).platform, models.MaySeeFleet},
+		{post, "/platforms/:id/lock", (*server).lockPlatform, models.MayManagePlatforms},
+		{post, "/platforms/:id/unlock", (*server).unlockPlatform, models.MayManagePlatforms},
+		{post, "/platforms/:id/verify", (*server).verifyPlatform, models.MayVerifyPlatforms},
+		{post, "/platforms/:id/target", (*server).setTarget, models.MayManagePlatforms},
+		{post, "/platforms/:id/build", (*server).retryBuild, models.MayBuild},
+		{get, "/platforms/:id/upgrade", (*server).planPlatform, models.MaySeeFleet},
+		{post, "/platforms/:id/upgrade", (*server).upgradePlatform, models.MayUpgradePlatforms},
+		{get, "/platforms/:id/compare", (*server).comparePlatforms, models.MaySeeFleet},
+		{get, "/platforms/:id/delete", (*server).askDeletePlatform, models.MayManagePlatforms},
+		{post, "/platforms/:id/delete", (*server).deletePlatform, models.MayManagePlatforms},
 
-		{get, "/sites", s.sites, false},
-		{post, "/sites", s.createSite, false},
-		{get, "/sites/new", s.newSite, false},
-		{get, "/sites/:id", s.site, false},
-		{post, "/sites/:id/hold", s.holdSite, false},
-		{post, "/sites/:id/release", s.releaseSite, false},
-		{post, "/sites/:id/install", s.retryInstall, false},
-		{post, "/sites/:id/verify", s.verifySite, false},
-		{get, "/sites/:id/upgrade", s.planSite, false},
-		{post, "/sites/:id/upgrade", s.upgradeSite, false},
-		{post, "/sites/:id/compare", s.compareSite, false},
+		{get, "/sites", (*server).sites, models.MaySeeSites},
+		{post, "/sites", (*server).createSite, models.MayCreateSites},
+		{get, "/sites/new", (*server).newSite, models.MayCreateSites},
+		{get, "/sites/:id", (*server).site, models.MaySeeSites},
+		{post, "/sites/:id/hold", (*server).holdSite, models.MayOperateSites},
+		{post, "/sites/:id/release", (*server).releaseSite, models.MayOperateSites},
+		{post, "/sites/:id/install", (*server).retryInstall, models.MayOperateSites},
+		{post, "/sites/:id/verify", (*server).verifySite, models.MayOperateSites},
+		{get, "/sites/:id/upgrade", (*server).planSite, models.MaySeeSites},
+		{post, "/sites/:id/upgrade", (*server).upgradeSite, models.MayUpgrade},
+		{post, "/sites/:id/compare", (*server).compareSite, models.MayUpgrade},
 	}
 }
 
@@ -85,38 +121,38 @@ func (s *server) mainRoutes() []route {
 func (s *server) lifeRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, "/sites/clone", s.newClone, false},
-		{post, "/sites/clone", s.createClone, false},
-		{get, "/sites/:id/settings", s.siteSettings, false},
-		{post, "/sites/:id/settings", s.configureSite, false},
-		{post, "/sites/:id/login", s.loginToSite, false},
-		{get, "/sites/:id/backup", s.askBackup, false},
-		{post, "/sites/:id/backup", s.backupSite, false},
-		{post, "/sites/:id/cron", s.runCron, false},
-		{get, "/sites/:id/disable", s.askDisable, false},
-		{post, "/sites/:id/disable", s.disableSite, false},
-		{post, "/sites/:id/enable", s.enableSite, false},
-		{get, "/sites/:id/rollback", s.askRollback, false},
-		{post, "/sites/:id/rollback", s.rollbackSite, false},
-		{get, "/sites/:id/delete", s.askDeleteSite, false},
-		{post, "/sites/:id/delete", s.deleteSite, false},
-		{get, "/backups/:id", s.backup, false},
-		{post, "/backups/:id/keep", s.keepBackup, false},
-		{get, "/backups/:id/restore", s.askRestore, false},
-		{post, "/backups/:id/restore", s.restoreSite, false},
-		{get, "/backups/:id/delete", s.askDeleteBackup, false},
-		{post, "/backups/:id/delete", s.deleteBackup, false},
-		{get, "/import", s.importForm, false},
-		{post, "/import", s.findSites, false},
+		{get, "/sites/clone", (*server).newClone, models.MayCreateSites},
+		{post, "/sites/clone", (*server).createClone, models.MayCreateSites},
+		{get, "/sites/:id/settings", (*server).siteSettings, models.MayConfigureSites},
+		{post, "/sites/:id/settings", (*server).configureSite, models.MayConfigureSites},
+		{post, "/sites/:id/login", (*server).loginToSite, models.MaySignInToSites},
+		{get, "/sites/:id/backup", (*server).askBackup, models.MayBackUp},
+		{post, "/sites/:id/backup", (*server).backupSite, models.MayBackUp},
+		{post, "/sites/:id/cron", (*server).runCron, models.MayOperateSites},
+		{get, "/sites/:id/disable", (*server).askDisable, models.MayConfigureSites},
+		{post, "/sites/:id/disable", (*server).disableSite, models.MayConfigureSites},
+		{post, "/sites/:id/enable", (*server).enableSite, models.MayConfigureSites},
+		{get, "/sites/:id/rollback", (*server).askRollback, models.MaySeeSites},
+		{post, "/sites/:id/rollback", (*server).rollbackSite, models.MayUpgrade},
+		{get, "/sites/:id/delete", (*server).askDeleteSite, models.MayDeleteSites},
+		{post, "/sites/:id/delete", (*server).deleteSite, models.MayDeleteSites},
+		{get, "/backups/:id", (*server).backup, models.MaySeeSites},
+		{post, "/backups/:id/keep", (*server).keepBackup, models.MayConfigureSites},
+		{get, "/backups/:id/restore", (*server).askRestore, models.MayRestore},
+		{post, "/backups/:id/restore", (*server).restoreSite, models.MayRestore},
+		{get, "/backups/:id/delete", (*server).askDeleteBackup, models.MayConfigureSites},
+		{post, "/backups/:id/delete", (*server).deleteBackup, models.MayConfigureSites},
+		{get, "/import", (*server).importForm, models.MayCreateSites},
+		{post, "/import", (*server).findSites, models.MayCreateSites},
 
-		{get, "/databases", s.databases, false},
-		{post, "/databases", s.createDatabase, false},
-		{get, "/databases/new", s.newDatabase, false},
-		{get, "/databases/:id", s.editDatabase, false},
-		{post, "/databases/:id", s.updateDatabase, false},
-		{post, "/databases/:id/test", s.testDatabase, false},
-		{get, "/databases/:id/delete", s.askDeleteDatabase, false},
-		{post, "/databases/:id/delete", s.deleteDatabase, false},
+		{get, "/databases", (*server).databases, models.MaySeeFleet},
+		{post, "/databases", (*server).createDatabase, models.MayManageServers},
+		{get, "/databases/new", (*server).newDatabase, models.MayManageServers},
+		{get, "/databases/:id", (*server).editDatabase, models.MayManageServers},
+		{post, "/databases/:id", (*server).updateDatabase, models.MayManageServers},
+		{post, "/databases/:id/test", (*server).testDatabase, models.MayManageServers},
+		{get, "/databases/:id/delete", (*server).askDeleteDatabase, models.MayManageServers},
+		{post, "/databases/:id/delete", (*server).deleteDatabase, models.MayManageServers},
 	}
 }
 
@@ -124,18 +160,18 @@ func (s *server) lifeRoutes() []route {
 func (s *server) workRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, "/tasks", s.tasks, false},
-		{get, "/tasks/:id", s.task, false},
-		{get, "/tasks/:id/log", s.taskLog, false},
-		{get, "/tasks/:id/stream", s.stream, false},
-		{post, "/tasks/:id/cancel", s.cancelTask, false},
-		{post, "/tasks/:id/retry", s.retryTask, false},
+		{get, "/tasks", (*server).tasks, models.MaySeeSites},
+		{get, "/tasks/:id", (*server).task, models.MaySeeSites},
+		{get, "/tasks/:id/log", (*server).taskLog, models.MaySeeSites},
+		{get, "/tasks/:id/stream", (*server).stream, models.MaySeeSites},
+		{post, "/tasks/:id/cancel", (*server).cancelTask, models.MayCancelTasks},
+		{post, "/tasks/:id/retry", (*server).retryTask, models.MayCancelTasks},
 
-		{get, "/queues", s.queues, false},
-		{post, "/queues/hosts", s.saveHost, false},
-		{post, "/queues/:type", s.saveQueue, false},
-		{post, "/queues/:type/run", s.runQueue, false},
-		{post, "/queues/:type/pause", s.pauseQueue, false},
-		{post, "/queues/:type/resume", s.resumeQueue, false},
+		{get, "/queues", (*server).queues, models.MaySeeFleet},
+		{post, "/queues/hosts", (*server).saveHost, models.MayChangeSettings},
+		{post, "/queues/:type", (*server).saveQueue, models.MayChangeSettings},
+		{post, "/queues/:type/run", (*server).runQueue, models.MayRunQueues},
+		{post, "/queues/:type/pause", (*server).pauseQueue, models.MayRunQueues},
+		{post, "/queues/:type/resume", (*server).resumeQueue, models.MayRunQueues},
 	}
 }

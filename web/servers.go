@@ -17,10 +17,10 @@ import (
 type servers interface {
 	// SaveDatabaseServer tests a server and stores it; ID 0 makes a new one, an
 	// empty password keeps the old one.
-	SaveDatabaseServer(ctx context.Context, by string, s models.DatabaseServer) (models.DatabaseServer, error)
-	TestDatabaseServer(ctx context.Context, by string, id int64) error
+	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)
+	TestDatabaseServer(ctx context.Context, id int64) error
 	// DeleteDatabaseServer is Conflict when sites use it; it says which.
-	DeleteDatabaseServer(ctx context.Context, by string, id int64) error
+	DeleteDatabaseServer(ctx context.Context, id int64) error
 }
 
 func (s *server) databases(c echo.Context) error {
@@ -99,7 +99,7 @@ func (s *server) updateDatabase(c echo.Context) error {
 func (s *server) saveDatabase(c echo.Context, id int64) error {
 	in, port := readDatabase(c)
 	in.ID = id
-	saved, err := s.fleet.SaveDatabaseServer(c.Request().Context(), s.user(c), in)
+	saved, err := s.fleet.SaveDatabaseServer(c.Request().Context(), in)
 	if refused(err) {
 		view := pages.DatabaseForm{Server: in, Port: port}
 		view.Error, view.Errors = formErrors(err)
@@ -117,7 +117,7 @@ func (s *server) testDatabase(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.TestDatabaseServer(c.Request().Context(), s.user(c), id)
+	err = s.fleet.TestDatabaseServer(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/databases/%d", id), err, "It works: a database and a user were made there, and dropped again.")
 }
 
@@ -142,7 +142,7 @@ func (s *server) deleteDatabase(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.DeleteDatabaseServer(c.Request().Context(), s.user(c), id)
+	err = s.fleet.DeleteDatabaseServer(c.Request().Context(), id)
 	if err != nil {
 		return s.acted(c, fmt.Sprintf("/databases/%d", id), err, "")
 	}

@@ -111,7 +111,7 @@ func (s *server) configureSite(c echo.Context) error {
 		return err
 	}
 	view := readSettings(c, row)
-	_, err = s.fleet.ConfigureSite(c.Request().Context(), s.user(c), row.ID, settingsOf(view))
+	_, err = s.fleet.ConfigureSite(c.Request().Context(), row.ID, settingsOf(view))
 	if refused(err) {
 		view.Error, view.Errors = formErrors(err)
 		return s.settingsForm(c, http.StatusUnprocessableEntity, view)

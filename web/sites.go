@@ -21,13 +21,15 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
-	counts, err := s.fleet.Fleet(ctx, fleet.Filter{})
+	counts, err := s.fleet.Fleet(ctx, fleet.Filter{ClientID: filter.ClientID})
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}
-	distributions, _, err := s.fleet.Distributions(ctx, fleet.Filter{Limit: 200})
-	if err != nil {
-		return fmt.Errorf("list distributions: %w", err)
+	var distributions []fleet.DistributionRow
+	if s.actor.May(models.MaySeeFleet) {
+		if distributions, _, err = s.fleet.Distributions(ctx, fleet.Filter{Limit: 200}); err != nil {
+			return fmt.Errorf("list distributions: %w", err)
+		}
 	}
 	view := pages.Sites{
 		Page: s.page(c, "sites", "Sites"), Rows: rows, Pages: pager(c, page, total), Segments: siteSegments(c, filter, counts),
@@ -101,7 +103,7 @@ func (s *server) createSite(c echo.Context) error {
 		Profile: c.FormValue("profile"), PlatformID: number(c.FormValue("platform")), Once: once(c),
 		Language: c.FormValue("language"), DatabaseServerID: number(c.FormValue("database")),
 	}
-	site, err := s.fleet.CreateSite(c.Request().Context(), s.user(c), in)
+	site, err := s.fleet.CreateSite(c.Request().Context(), in)
 	if refused(err) {
 		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID, Language: in.Language, Database: in.DatabaseServerID}
 		view.Error, view.Errors = formErrors(err)
@@ -146,6 +148,11 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 	if view.Backups, err = s.fleet.Backups(ctx, id, shownBackups); err != nil {
 		return view, fmt.Errorf("list backups: %w", err)
 	}
+	if s.actor.May(models.MaySeeFleet) {
+		if view.Clients, err = s.fleet.Clients(ctx); err != nil {
+			return view, fmt.Errorf("list clients: %w", err)
+		}
+	}
 	view.Server = s.serverName(ctx, view.Row.Database)
 	view.URL = s.fleet.SiteURL(view.Row.Site)
 	return view, nil
@@ -176,7 +183,7 @@ func (s *server) holdSite(c echo.Context) error {
 	}
 	until, err := holdUntil(strings.TrimSpace(c.FormValue("until")))
 	if err == nil {
-		err = s.fleet.HoldSite(c.Request().Context(), s.user(c), id, strings.TrimSpace(c.FormValue("reason")), until)
+		err = s.fleet.HoldSite(c.Request().Context(), id, strings.TrimSpace(c.FormValue("reason")), until)
 	}
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Held. Nobody can upgrade it until it is released.")
 }
@@ -186,7 +193,7 @@ func (s *server) releaseSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.ReleaseSite(c.Request().Context(), s.user(c), id)
+	err = s.fleet.ReleaseSite(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "Released. It can be upgraded again.")
 }
 
@@ -195,7 +202,7 @@ func (s *server) verifySite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fleet.VerifySite(c.Request().Context(), s.user(c), id)
+	_, err = s.fleet.VerifySite(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "It is being verified.")
 }
 
@@ -204,6 +211,6 @@ func (s *server) retryInstall(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.fleet.RetryInstall(c.Request().Context(), s.user(c), id)
+	_, err = s.fleet.RetryInstall(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/sites/%d", id), err, "It is being installed again.")
 }

@@ -72,10 +72,14 @@ func (s *server) taskView(ctx context.Context, id int64) (view pages.Task, err e
 	}
 	if view.Task.ParentID != nil {
 		parent, err := s.fleet.Task(ctx, *view.Task.ParentID)
-		if err != nil {
-			return view, fmt.Errorf("read parent: %w", err)
+		switch models.CodeOf(err) {
+		case "":
+			if err != nil {
+				return view, fmt.Errorf("read parent: %w", err)
+			}
+			view.Parent = &parent
+		default: // it is not there for this person
 		}
-		view.Parent = &parent
 	}
 	view.Subject = s.subject(ctx, subjectOf(view.Task))
 	switch view.Task.Kind {
@@ -224,7 +228,7 @@ func (s *server) cancelTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.CancelTask(c.Request().Context(), s.user(c), id)
+	err = s.fleet.CancelTask(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/tasks/%d", id), err, "It was told to stop. What it has begun is put back first.")
 }
 
@@ -233,7 +237,7 @@ func (s *server) retryTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RetryTask(c.Request().Context(), s.user(c), id)
+	task, err := s.fleet.RetryTask(c.Request().Context(), id)
 	return s.started(c, fmt.Sprintf("/tasks/%d", id), task, err)
 }
 

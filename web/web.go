@@ -5,6 +5,7 @@ package web
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -12,13 +13,16 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
+	"hefring/models"
 	"hefring/static"
 	"hefring/web/api"
 )
 
 // Config is what the pages work with.
 type Config struct {
-	Fleet        Fleet
+	Front Front
+	// As gives the fleet as somebody has it.
+	As           func(models.Actor) Fleet
 	SessionStore scs.Store
 	Logger       *slog.Logger
 	// BaseURL is where people find Hefring, for example https://hefring.example.org;
@@ -28,30 +32,52 @@ type Config struct {
 	// HTTPS.
 	SecureCookies bool
 	Version       string // shown at the foot of every page; may be ""
+	// OIDC is a provider that people sign in with; without Issuer there is none.
+	OIDC OIDC
+	// Proxies are the addresses of reverse proxies before Hefring. What they say in
+	// X-Forwarded-For is believed; without them, everybody comes from where the
+	// connection does.
+	Proxies []netip.Prefix
 	// API answers below api.Prefix; nil: there is none.
 	API http.Handler
+	// Health answers /healthz and /readyz, see NewHealth; nil: it looks at nothing.
+	Health http.Handler
+	// Observer is told of every request; nil: nobody is.
+	Observer Observer
 }
 
 // Times of the pages.
 const (
-	sessionLength = 7 * 24 * time.Hour
+	sessionLength = models.SessionLife
 	streamPoll    = time.Second            // how often a stream looks at its task's state
 	stepsRest     = 150 * time.Millisecond // least time between two drawings of a run's steps
 	streamBeat    = 15 * time.Second       // how often an idle stream says that it lives
 )
 
 // server holds what handlers need.
+//
+// Handlers get one of their own for each request, in which fleet is what the person
+// has who asks; see bound.
 type server struct {
-	fleet    Fleet
+	as       func(models.Actor) Fleet
+	front    Front
+	actor    models.Actor // zero: nobody is signed in
+	fleet    Fleet        // as the actor has it; nil: nobody is signed in
+	router   *echo.Echo
+	needs    map[string]models.Permission // by method and path of a route
 	sessions *scs.SessionManager
 	logger   *slog.Logger
 	hosts    []string // host names of BaseURL, for the check of origins
 	base     string   // scheme and host of BaseURL; "" when it is not known
 	hooks    *receiver
 	api      http.Handler
+	health   http.Handler
+	observer Observer
 	secure   bool
 	version  string
-	failures *limiter
+	floods   *limiter
+	oidc     *provider // nil: there is none
+	realIP   echo.IPExtractor
 	poll     time.Duration
 	beat     time.Duration
 }
@@ -63,13 +89,17 @@ func New(cfg Config) http.Handler { return newServer(cfg).handler() }
 func (s *server) handler() http.Handler {
 	pages := s.echo()
 	withSession := s.sessions.LoadAndSave(pages)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isHealth(r) {
+			routed(r.URL.Path, s.health).ServeHTTP(w, r) // it must answer without the database
+			return
+		}
 		if strings.HasPrefix(r.URL.Path, hookPath) {
-			s.hooks.ServeHTTP(w, r) // machines: no session, no forms
+			routed(hookPath+":address", s.hooks).ServeHTTP(w, r) // machines: no session, no forms
 			return
 		}
 		if s.api != nil && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
-			s.api.ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
+			routed(api.Prefix+"/*", s.api).ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, static.Prefix) {
@@ -77,13 +107,13 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		withSession.ServeHTTP(w, r)
-	})
+	}))
 }
 
 func newServer(cfg Config) *server {
 	s := &server{
-		fleet: cfg.Fleet, api: cfg.API, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
-		failures: newLimiter(10, time.Minute), poll: streamPoll, beat: streamBeat,
+		as: cfg.As, front: cfg.Front, api: cfg.API, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
+		floods: newLimiter(floodLimit, floodWindow), oidc: newProvider(cfg.OIDC), realIP: realIP(cfg.Proxies), poll: streamPoll, beat: streamBeat,
 	}
 	if base, err := url.Parse(cfg.BaseURL); err == nil && base.Host != "" {
 		s.hosts = append(s.hosts, base.Host)
@@ -92,7 +122,10 @@ func newServer(cfg Config) *server {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	s.hooks = newReceiver(s.fleet, s.logger)
+	s.hooks = newReceiver(s.front, s.logger)
+	if s.health, s.observer = cfg.Health, cfg.Observer; s.health == nil {
+		s.health = NewHealth(nil, s.logger)
+	}
 	return s
 }
 
@@ -117,15 +150,13 @@ func newSessions(cfg Config) *scs.SessionManager {
 func (s *server) echo() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = echo.ExtractIPDirect()
+	e.IPExtractor = s.realIP
 	e.HTTPErrorHandler = s.fail
 	s.use(e)
+	s.router, s.needs = e, map[string]models.Permission{}
 	for _, r := range s.routes() {
-		handler := r.handler
-		if !r.public {
-			handler = s.requireLogin(handler)
-		}
-		e.Add(r.method, r.path, handler)
+		s.needs[r.method+" "+r.path] = r.needs
+		e.Add(r.method, r.path, s.serve(r))
 	}
 	return e
 }

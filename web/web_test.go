@@ -19,6 +19,7 @@ import (
 
 	"github.com/alexedwards/scs/v2/memstore"
 
+	"hefring/models"
 	"hefring/web/webtest"
 )
 
@@ -50,7 +51,7 @@ func visitWithin(t *testing.T, f *webtest.Fleet, writeTimeout time.Duration, cha
 	t.Helper()
 	logs := &bytes.Buffer{}
 	store := memstore.NewWithCleanupInterval(0)
-	cfg := Config{Fleet: f, SessionStore: store, Logger: slog.New(slog.NewTextHandler(logs, nil)), Version: "test"}
+	cfg := Config{Front: f, As: func(by models.Actor) Fleet { return f.As(by) }, SessionStore: store, Logger: slog.New(slog.NewTextHandler(logs, nil)), Version: "test"}
 	for _, c := range change {
 		c(&cfg, nil)
 	}

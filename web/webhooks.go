@@ -20,11 +20,14 @@ type webhooks interface {
 	Webhook(ctx context.Context, id int64, deliveries int) (fleet.WebhookRow, error)
 	// CreateWebhook and RotateWebhook give a secret that is never shown again; ""
 	// when the form was posted before.
-	CreateWebhook(ctx context.Context, by string, distributionID int64, in fleet.NewWebhook) (models.Webhook, string, error)
-	RotateWebhook(ctx context.Context, by string, id int64, once string) (string, error)
-	RetireWebhookSecret(ctx context.Context, by string, id, secretID int64) error
-	DeleteWebhook(ctx context.Context, by string, id int64) (models.Webhook, error)
+	CreateWebhook(ctx context.Context, distributionID int64, in fleet.NewWebhook) (models.Webhook, string, error)
+	RotateWebhook(ctx context.Context, id int64, once string) (string, error)
+	RetireWebhookSecret(ctx context.Context, id, secretID int64) error
+	DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error)
+}
 
+// hooks is what deliveries need.
+type hooks interface {
 	WebhookAt(ctx context.Context, address string) (models.Webhook, error)
 	ReceiveHook(ctx context.Context, h models.Webhook, in fleet.Incoming) (models.Delivery, error)
 	NoteDelivery(ctx context.Context, d models.Delivery) error
@@ -62,7 +65,7 @@ func (s *server) createWebhook(c echo.Context) error {
 	in := fleet.NewWebhook{
 		Provider: models.Provider(c.FormValue("provider")), Branch: strings.TrimSpace(c.FormValue("branch")), Once: once(c),
 	}
-	h, secret, err := s.fleet.CreateWebhook(c.Request().Context(), s.user(c), id, in)
+	h, secret, err := s.fleet.CreateWebhook(c.Request().Context(), id, in)
 	if refused(err) {
 		view := pages.Webhooks{Once: in.Once, Provider: in.Provider, Branch: in.Branch}
 		view.Error, view.Errors = formErrors(err)
@@ -117,7 +120,7 @@ func (s *server) rotateWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	secret, err := s.fleet.RotateWebhook(c.Request().Context(), s.user(c), id, once(c))
+	secret, err := s.fleet.RotateWebhook(c.Request().Context(), id, once(c))
 	if err != nil {
 		return s.acted(c, fmt.Sprintf("/webhooks/%d", id), err, "")
 	}
@@ -129,7 +132,7 @@ func (s *server) retireWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.RetireWebhookSecret(c.Request().Context(), s.user(c), id, number(c.FormValue("secret")))
+	err = s.fleet.RetireWebhookSecret(c.Request().Context(), id, number(c.FormValue("secret")))
 	return s.acted(c, fmt.Sprintf("/webhooks/%d", id), err, "Retired. What is signed with that secret is refused from now on.")
 }
 
@@ -138,6 +141,6 @@ func (s *server) deleteWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.fleet.DeleteWebhook(c.Request().Context(), s.user(c), id)
+	h, err := s.fleet.DeleteWebhook(c.Request().Context(), id)
 	return s.acted(c, fmt.Sprintf("/distributions/%d/webhooks", h.DistributionID), err, "Deleted. Remove it at the sender too: its address answers no more.")
 }

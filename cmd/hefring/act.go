@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hefring/internal/config"
+	"hefring/internal/fleet"
 	"hefring/models"
 )
 
@@ -20,13 +21,15 @@ const (
 	exitFailed    = 1 // it failed; what it worked on may need a person
 	exitRecovered = 4 // it failed and put everything back
 	exitCancelled = 5
+	exitForbidden = 6 // the user who acts may not do that
 )
 
 // act is what every command that does something has in common. It works on the
 // data folder; the program that serves takes up what it queues.
 type act struct {
 	config.Config
-	JSON bool `name:"json" help:"Print JSON."`
+	JSON bool   `name:"json" help:"Print JSON."`
+	As   string `placeholder:"USER" help:"Act as this user, with what that user may do."`
 }
 
 // waiting is act for commands that queue a task.
@@ -37,41 +40,56 @@ type waiting struct {
 
 // queue asks for a task, and waits for its end if that is wished. A task that
 // works on the same thing already is no success: it may do something else.
-func (w *waiting) queue(ctx context.Context, ask func(a *app, by string) (models.Task, error)) error {
-	return withApp(ctx, &w.Config, func(a *app) error {
-		task, err := ask(a, actor())
+func (w *waiting) queue(ctx context.Context, ask func(f *fleet.Desk) (models.Task, error)) error {
+	return w.do(ctx, func(f *fleet.Desk) error {
+		task, err := ask(f)
 		if err != nil {
-			return commandError(err)
+			return err
 		}
-		return w.follow(ctx, a, task)
+		return w.follow(ctx, f, task)
 	})
 }
 
 // onSite is queue for a site by its address.
-func (w *waiting) onSite(ctx context.Context, uri string, ask func(a *app, by string, site models.Site) (models.Task, error)) error {
-	return w.queue(ctx, func(a *app, by string) (models.Task, error) {
-		site, err := a.fleet.SiteNamed(ctx, uri)
+func (w *waiting) onSite(ctx context.Context, uri string, ask func(f *fleet.Desk, site models.Site) (models.Task, error)) error {
+	return w.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+		site, err := f.SiteNamed(ctx, uri)
 		if err != nil {
 			return models.Task{}, err
 		}
-		return ask(a, by, site)
+		return ask(f, site)
 	})
 }
 
 // onPlatform is queue for a platform by its name.
-func (w *waiting) onPlatform(ctx context.Context, name string, ask func(a *app, by string, p models.Platform) (models.Task, error)) error {
-	return w.queue(ctx, func(a *app, by string) (models.Task, error) {
-		p, err := a.fleet.PlatformNamed(ctx, name)
+func (w *waiting) onPlatform(ctx context.Context, name string, ask func(f *fleet.Desk, p models.Platform) (models.Task, error)) error {
+	return w.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+		p, err := f.PlatformNamed(ctx, name)
 		if err != nil {
 			return models.Task{}, err
 		}
-		return ask(a, by, p)
+		return ask(f, p)
 	})
 }
 
 // do is for what needs no task.
-func (c *act) do(ctx context.Context, work func(a *app, by string) error) error {
-	return withApp(ctx, &c.Config, func(a *app) error { return commandError(work(a, actor())) })
+func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
+	return withApp(ctx, &c.Config, func(a *app) error {
+		by, err := c.actor(ctx, a)
+		if err != nil {
+			return commandError(err)
+		}
+		return commandError(work(a.fleet.For(by)))
+	})
+}
+
+// actor is who acts. Whoever can read the data folder may do everything.
+func (c *act) actor(ctx context.Context, a *app) (models.Actor, error) {
+	if c.As == "" {
+		return models.Actor{Name: actor(), Role: models.RoleAdministrator}, nil
+	}
+	u, err := a.fleet.UserNamed(ctx, c.As)
+	return u.Actor(), err
 }
 
 // actor is how the record of changes names who typed the command.
@@ -96,6 +114,8 @@ func commandError(err error) error {
 		code = exitSettings
 	case models.Unavailable:
 		code = exitUnavailable
+	case models.Forbidden:
+		code = exitForbidden
 	default:
 	}
 	lines := []string{err.Error()}
@@ -120,7 +140,7 @@ type taskJSON struct {
 func asJSON(t models.Task) taskJSON { return taskJSON{t.ID, t.Kind, t.Title, t.State, t.Message} }
 
 // follow prints a task's log as it grows. Without --wait it only names the task.
-func (w *waiting) follow(ctx context.Context, a *app, t models.Task) error {
+func (w *waiting) follow(ctx context.Context, f *fleet.Desk, t models.Task) error {
 	if !w.Wait {
 		if w.JSON {
 			return printJSON(os.Stdout, asJSON(t))
@@ -132,7 +152,7 @@ func (w *waiting) follow(ctx context.Context, a *app, t models.Task) error {
 	if w.JSON {
 		out = os.Stderr // the answer alone stands on standard output
 	}
-	last, err := a.tail(ctx, t.ID, out)
+	last, err := tail(ctx, f, t.ID, out)
 	if err != nil {
 		return err
 	}
@@ -168,18 +188,18 @@ const (
 )
 
 // tail prints the lines of a task until it has ended.
-func (a *app) tail(ctx context.Context, id int64, out io.Writer) (models.Task, error) {
+func tail(ctx context.Context, f *fleet.Desk, id int64, out io.Writer) (models.Task, error) {
 	tick := time.NewTicker(tailEvery)
 	defer tick.Stop()
 	var after int64
 	begun, hinted := time.Now(), false
 	for {
-		t, err := a.fleet.Task(ctx, id)
+		t, err := f.Task(ctx, id)
 		if err != nil {
 			return t, err
 		}
 		for {
-			lines, err := a.fleet.Lines(ctx, id, after, tailLines)
+			lines, err := f.Lines(ctx, id, after, tailLines)
 			if err != nil {
 				return t, err
 			}

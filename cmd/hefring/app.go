@@ -13,6 +13,7 @@ import (
 
 	"hefring/internal/config"
 	"hefring/internal/fleet"
+	"hefring/internal/metrics"
 	"hefring/internal/platforms"
 	"hefring/internal/run"
 	"hefring/internal/secret"
@@ -43,6 +44,8 @@ type app struct {
 	web    *webserver.Server
 
 	builder *run.Runner
+	metrics *metrics.Metrics
+	health  http.Handler
 }
 
 // newApp puts the parts together and starts none of them.
@@ -50,7 +53,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if cfg.SiteUsers != 0 && os.Geteuid() != 0 {
 		return nil, models.InvalidField("site-users", "Only root can give every site a user of its own. Run Hefring as root, or leave this setting out.")
 	}
-	a := &app{cfg: cfg, logger: newLogger(cfg.LogLevel)}
+	a := &app{cfg: cfg, logger: logTo(os.Stderr, cfg.LogLevel, cfg.LogFormat)}
 	dirs := layout(cfg.Data)
 	if err := dirs.make(cfg.Data); err != nil {
 		return nil, err
@@ -87,16 +90,19 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if a.store, err = store.Open(ctx, cfg.Database, a.logger); err != nil {
 		return nil, err
 	}
+	a.metrics = newMetrics(types)
 	a.fleet = fleet.New(fleet.Config{
 		Store: a.store, Types: types, Hosting: a.newHost(dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
-		Tools: versions, PHP: versions["php"], Logger: a.logger,
+		Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
 	})
 	if a.tasks, err = a.newTasks(ctx); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	a.showFleet()
+	a.health = a.newHealth()
 	return a, nil
 }
 
@@ -133,7 +139,7 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 
 func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
-		ID: "local", Workers: tasks.Workers(), Logger: a.logger,
+		ID: "local", Workers: tasks.Workers(), Logger: a.logger, Ended: a.metrics.TaskEnded,
 	})
 	if err != nil {
 		return nil, err
@@ -173,6 +179,11 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
 	}
+	stopMetrics, err := a.serveMetrics(ctx)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer stopMetrics()
 	if err := a.tasks.Start(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -209,9 +220,10 @@ func (a *app) tidy(ctx context.Context) error {
 func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: web.New(web.Config{
-			Fleet: a.fleet, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
+			Front: a.fleet, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
-			API: api.New(a.fleet, a.logger, version),
+			Health: a.health, Observer: a.metrics,
+			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it

@@ -101,11 +101,3 @@ func toolVersions(ctx context.Context, runner *run.Runner) (map[string]string, e
 	}
 	return versions, nil
 }
-
-func newLogger(level string) *slog.Logger {
-	var least slog.Level
-	if err := least.UnmarshalText([]byte(level)); err != nil {
-		least = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: least}))
-}

@@ -9,8 +9,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	"hefring/internal/config"
 	"hefring/internal/run"
 )
@@ -20,19 +18,25 @@ var version = "dev"
 
 // cli is every command with its flags.
 type cli struct {
-	Serve     serveCmd     `cmd:"" help:"Run the dashboard, the queues and the workers."`
-	Site      siteCmd      `cmd:"" help:"Sites: install, upgrade, roll back, back up, restore, clone, delete …"`
-	Platform  platformCmd  `cmd:"" help:"Platforms: verify, lock, compare, delete …"`
-	Database  databaseCmd  `cmd:"" help:"Database servers for sites."`
-	Task      taskCmd      `cmd:"" help:"Tasks: list, follow, cancel, retry."`
-	User      userCmd      `cmd:"" help:"People who may sign in."`
-	Token     tokenCmd     `cmd:"" help:"Tokens with which programs act for a user by the JSON API."`
-	Source    sourceCmd    `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
-	Doctor    doctorCmd    `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`
-	Secret    secretCmd    `cmd:"" help:"The keys that stored credentials are encrypted with."`
-	LoginLink loginLinkCmd `cmd:"" help:"Print a one-time link that signs a user in."`
-	Demo      demoCmd      `cmd:"" help:"A demo fleet on this machine."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	Site       siteCmd       `cmd:"" help:"Sites: install, upgrade, roll back, back up, restore, clone, delete …"`
+	Platform   platformCmd   `cmd:"" help:"Platforms: verify, lock, compare, delete …"`
+	Database   databaseCmd   `cmd:"" help:"Database servers for sites."`
+	Task       taskCmd       `cmd:"" help:"Tasks: list, follow, cancel, retry."`
+	User       userCmd       `cmd:"" help:"People who may sign in."`
+	Token      tokenCmd      `cmd:"" help:"Tokens with which programs act for a user by the JSON API."`
+	Source     sourceCmd     `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
+	Doctor     doctorCmd     `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`
+	Config     configCmd     `cmd:"" help:"The settings: what holds, where it comes from, and whether it fits."`
+	Backup     backupCmd     `cmd:"" help:"Back the control plane up into one file, while it runs. Sites have backups of their own."`
+	Restore    restoreCmd    `cmd:"" help:"Restore the control plane from a backup, into an empty data folder or database."`
+	Secret     secretCmd     `cmd:"" help:"The keys that stored credentials are encrypted with."`
+	LoginLink  loginLinkCmd  `cmd:"" help:"Print a one-time link that signs a user in."`
+	Demo       demoCmd       `cmd:"" help:"A demo fleet on this machine."`
+	Dev        devCmd        `cmd:"" hidden:"" help:"For those who work on Hefring itself."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands, flags and files in your shell."`
+	Man        manCmd        `cmd:"" help:"Write the man pages into a folder."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -42,13 +46,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	command := kong.Parse(&c,
-		kong.Name("hefring"),
-		kong.Description("Hefring keeps a fleet of Drupal sites up to date."),
-		kong.UsageOnError(),
-		kong.Exit(func(code int) { os.Exit(usageCode(code)) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-	)
+	loader := &config.Loader{Environ: os.Environ(), File: config.DefaultFile}
+	parser, err := newParser(ctx, &c, loader)
+	if err != nil {
+		panic(err) // a mistake in the tags, which the tests find
+	}
+	command, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		refuse(parser, loader.Explain(err))
+	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "hefring:", err)
 		stop()

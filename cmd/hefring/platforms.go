@@ -32,8 +32,8 @@ type platformListCmd struct {
 
 // Run prints the list.
 func (c *platformListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		rows, _, err := a.fleet.Platforms(ctx, fleet.Filter{Query: c.Query, State: c.State, Limit: c.Limit})
+	return c.do(ctx, func(f *fleet.Desk) error {
+		rows, _, err := f.Platforms(ctx, fleet.Filter{Query: c.Query, State: c.State, Limit: c.Limit})
 		if err != nil {
 			return err
 		}
@@ -77,19 +77,19 @@ type platformVerifyCmd struct {
 
 // Run queues the comparison.
 func (c *platformVerifyCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
-		return a.fleet.VerifyPlatform(ctx, by, p.ID)
+	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+		return f.VerifyPlatform(ctx, p.ID)
 	})
 }
 
 // at does something with a platform that needs no task.
-func (c *act) at(ctx context.Context, name string, work func(a *app, by string, id int64) error) error {
-	return c.do(ctx, func(a *app, by string) error {
-		p, err := a.fleet.PlatformNamed(ctx, name)
+func (c *act) at(ctx context.Context, name string, work func(f *fleet.Desk, id int64) error) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		p, err := f.PlatformNamed(ctx, name)
 		if err != nil {
 			return err
 		}
-		return work(a, by, p.ID)
+		return work(f, p.ID)
 	})
 }
 
@@ -100,7 +100,7 @@ type platformLockCmd struct {
 
 // Run locks it.
 func (c *platformLockCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.LockPlatform(ctx, by, id) })
+	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.LockPlatform(ctx, id) })
 }
 
 type platformUnlockCmd struct {
@@ -110,7 +110,7 @@ type platformUnlockCmd struct {
 
 // Run unlocks it.
 func (c *platformUnlockCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.UnlockPlatform(ctx, by, id) })
+	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.UnlockPlatform(ctx, id) })
 }
 
 type platformTargetCmd struct {
@@ -120,7 +120,7 @@ type platformTargetCmd struct {
 
 // Run makes it the target.
 func (c *platformTargetCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(a *app, by string, id int64) error { return a.fleet.SetTarget(ctx, by, id) })
+	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.SetTarget(ctx, id) })
 }
 
 type platformUpgradeCmd struct {
@@ -130,8 +130,8 @@ type platformUpgradeCmd struct {
 
 // Run queues the upgrades.
 func (c *platformUpgradeCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
-		return a.fleet.UpgradePlatformToTarget(ctx, by, p.ID)
+	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+		return f.UpgradePlatformToTarget(ctx, p.ID)
 	})
 }
 
@@ -144,16 +144,16 @@ type platformDiffCmd struct {
 
 // Run prints the differences.
 func (c *platformDiffCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		from, err := a.fleet.PlatformNamed(ctx, c.From)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		from, err := f.PlatformNamed(ctx, c.From)
 		if err != nil {
 			return err
 		}
-		to, err := a.fleet.PlatformNamed(ctx, c.To)
+		to, err := f.PlatformNamed(ctx, c.To)
 		if err != nil {
 			return err
 		}
-		diff, err := a.fleet.DiffPlatforms(ctx, from.ID, to.ID)
+		diff, err := f.DiffPlatforms(ctx, from.ID, to.ID)
 		if err != nil {
 			return err
 		}
@@ -199,8 +199,8 @@ type platformBuildCmd struct {
 
 // Run queues the build.
 func (c *platformBuildCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
-		return a.fleet.RetryBuild(ctx, by, p.ID)
+	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+		return f.RetryBuild(ctx, p.ID)
 	})
 }
 
@@ -211,8 +211,8 @@ type platformDeleteCmd struct {
 
 // Run queues the deletion.
 func (c *platformDeleteCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(a *app, by string, p models.Platform) (models.Task, error) {
-		return a.fleet.DeletePlatform(ctx, by, p.ID)
+	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+		return f.DeletePlatform(ctx, p.ID)
 	})
 }
 
@@ -227,8 +227,8 @@ type databaseListCmd struct{ act }
 
 // Run prints the list.
 func (c *databaseListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		rows, err := a.fleet.DatabaseServers(ctx)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		rows, err := f.DatabaseServers(ctx)
 		if err != nil {
 			return err
 		}
@@ -262,8 +262,8 @@ func (c *databaseAddCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, func(a *app, by string) error {
-		s, err := a.fleet.SaveDatabaseServer(ctx, by, models.DatabaseServer{
+	return c.do(ctx, func(f *fleet.Desk) error {
+		s, err := f.SaveDatabaseServer(ctx, models.DatabaseServer{
 			Name: c.Name, Engine: c.Engine, Host: c.Host, Port: c.Port, User: c.User, Password: password,
 			TLS: models.TLSMode(c.TLS), Clients: c.Clients, Prefix: c.Prefix, Default: c.Default,
 		})
@@ -282,12 +282,12 @@ type databaseTestCmd struct {
 
 // Run tests the server.
 func (c *databaseTestCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error {
-		id, err := a.fleet.DatabaseServerNamed(ctx, c.Name)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		id, err := f.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
 		}
-		return a.fleet.TestDatabaseServer(ctx, by, id)
+		return f.TestDatabaseServer(ctx, id)
 	})
 }
 
@@ -298,12 +298,12 @@ type databaseDeleteCmd struct {
 
 // Run forgets the server.
 func (c *databaseDeleteCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error {
-		id, err := a.fleet.DatabaseServerNamed(ctx, c.Name)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		id, err := f.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
 		}
-		return a.fleet.DeleteDatabaseServer(ctx, by, id)
+		return f.DeleteDatabaseServer(ctx, id)
 	})
 }
 
@@ -322,8 +322,8 @@ type taskListCmd struct {
 
 // Run prints the list.
 func (c *taskListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		list, _, err := a.fleet.Tasks(ctx, fleet.Filter{State: c.State, Limit: c.Limit})
+	return c.do(ctx, func(f *fleet.Desk) error {
+		list, _, err := f.Tasks(ctx, fleet.Filter{State: c.State, Limit: c.Limit})
 		if err != nil {
 			return err
 		}
@@ -352,7 +352,7 @@ type taskLogCmd struct {
 // Run follows the log; the exit code is that of --wait.
 func (c *taskLogCmd) Run(ctx context.Context) error {
 	c.Wait = true
-	return c.queue(ctx, func(a *app, _ string) (models.Task, error) { return a.fleet.Task(ctx, c.ID) })
+	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) { return f.Task(ctx, c.ID) })
 }
 
 type taskCancelCmd struct {
@@ -362,7 +362,7 @@ type taskCancelCmd struct {
 
 // Run cancels it.
 func (c *taskCancelCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error { return a.fleet.CancelTask(ctx, by, c.ID) })
+	return c.do(ctx, func(f *fleet.Desk) error { return f.CancelTask(ctx, c.ID) })
 }
 
 type taskRetryCmd struct {
@@ -372,5 +372,5 @@ type taskRetryCmd struct {
 
 // Run queues it.
 func (c *taskRetryCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(a *app, by string) (models.Task, error) { return a.fleet.RetryTask(ctx, by, c.ID) })
+	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) { return f.RetryTask(ctx, c.ID) })
 }

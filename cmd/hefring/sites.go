@@ -45,8 +45,8 @@ type siteListCmd struct {
 
 // Run prints the list.
 func (c *siteListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		rows, _, err := a.fleet.Sites(ctx, fleet.Filter{Query: c.Query, State: c.State, Behind: c.Behind, Limit: c.Limit})
+	return c.do(ctx, func(f *fleet.Desk) error {
+		rows, _, err := f.Sites(ctx, fleet.Filter{Query: c.Query, State: c.State, Behind: c.Behind, Limit: c.Limit})
 		if err != nil {
 			return err
 		}
@@ -86,24 +86,24 @@ type siteInstallCmd struct {
 
 // Run queues the installation.
 func (c *siteInstallCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Platform, func(a *app, by string, p models.Platform) (models.Task, error) {
-		server, err := a.fleet.DatabaseServerNamed(ctx, c.Database)
+	return c.onPlatform(ctx, c.Platform, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+		server, err := f.DatabaseServerNamed(ctx, c.Database)
 		if err != nil {
 			return models.Task{}, err
 		}
-		site, err := a.fleet.CreateSite(ctx, by, fleet.NewSite{
+		site, err := f.CreateSite(ctx, fleet.NewSite{
 			URI: c.URI, Title: c.Title, Profile: c.Profile, PlatformID: p.ID, Language: c.Language, DatabaseServerID: server,
 		})
-		return a.taskOf(ctx, site, err)
+		return taskOf(ctx, f, site, err)
 	})
 }
 
 // taskOf gives the task that makes a new site.
-func (a *app) taskOf(ctx context.Context, site models.Site, err error) (models.Task, error) {
+func taskOf(ctx context.Context, f *fleet.Desk, site models.Site, err error) (models.Task, error) {
 	if err != nil {
 		return models.Task{}, err
 	}
-	list, err := a.fleet.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	list, err := f.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
 	if err != nil || len(list) == 0 {
 		return models.Task{}, errors.Join(err, errors.New("the new site has no task"))
 	}
@@ -122,8 +122,8 @@ type siteUpgradeCmd struct {
 
 // Run queues the upgrade.
 func (c *siteUpgradeCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		return a.fleet.UpgradeToTarget(ctx, by, s.ID)
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		return f.UpgradeToTarget(ctx, s.ID)
 	})
 }
 
@@ -136,20 +136,20 @@ type siteRollbackCmd struct {
 // Run says what would be lost, or queues the rollback.
 func (c *siteRollbackCmd) Run(ctx context.Context) error {
 	if c.Yes {
-		return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-			plan, err := a.fleet.RollbackPlan(ctx, s.ID)
+		return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+			plan, err := f.RollbackPlan(ctx, s.ID)
 			if err != nil {
 				return models.Task{}, err
 			}
-			return a.fleet.RollbackSite(ctx, by, s.ID, plan.Upgrade.ID)
+			return f.RollbackSite(ctx, s.ID, plan.Upgrade.ID)
 		})
 	}
-	return c.do(ctx, func(a *app, _ string) error {
-		site, err := a.fleet.SiteNamed(ctx, c.URI)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
 		}
-		plan, err := a.fleet.RollbackPlan(ctx, site.ID)
+		plan, err := f.RollbackPlan(ctx, site.ID)
 		if err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ type siteVerifyCmd struct {
 
 // Run queues the look.
 func (c *siteVerifyCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.VerifySite(ctx, by, s.ID) })
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.VerifySite(ctx, s.ID) })
 }
 
 type siteBackupCmd struct {
@@ -198,8 +198,8 @@ type siteBackupCmd struct {
 
 // Run queues the backup.
 func (c *siteBackupCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		return a.fleet.BackupSite(ctx, by, s.ID, c.Note, c.Keep)
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		return f.BackupSite(ctx, s.ID, c.Note, c.Keep)
 	})
 }
 
@@ -211,12 +211,12 @@ type siteBackupsCmd struct {
 
 // Run prints the list.
 func (c *siteBackupsCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		site, err := a.fleet.SiteNamed(ctx, c.URI)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
 		}
-		list, err := a.fleet.Backups(ctx, site.ID, c.Limit)
+		list, err := f.Backups(ctx, site.ID, c.Limit)
 		if err != nil {
 			return err
 		}
@@ -237,8 +237,8 @@ type siteRestoreCmd struct {
 
 // Run queues the restoring.
 func (c *siteRestoreCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		b, err := a.fleet.Backup(ctx, c.Backup)
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		b, err := f.Backup(ctx, c.Backup)
 		if err != nil {
 			return models.Task{}, err
 		}
@@ -249,7 +249,7 @@ func (c *siteRestoreCmd) Run(ctx context.Context) error {
 		if c.Own {
 			platform = b.PlatformID
 		}
-		return a.fleet.RestoreSite(ctx, by, b.ID, platform)
+		return f.RestoreSite(ctx, b.ID, platform)
 	})
 }
 
@@ -264,36 +264,36 @@ type siteCloneCmd struct {
 
 // Run queues the copying.
 func (c *siteCloneCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(a *app, by string) (models.Task, error) {
+	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
 		in := fleet.NewClone{URI: c.URI, Title: c.Title}
 		if id, err := strconv.ParseInt(c.From, 10, 64); err == nil {
 			in.FromBackup = id
 		} else {
-			from, err := a.fleet.SiteNamed(ctx, c.From)
+			from, err := f.SiteNamed(ctx, c.From)
 			if err != nil {
 				return models.Task{}, err
 			}
 			in.FromSite = from.ID
 		}
-		return a.clone(ctx, by, in, c.Platform, c.Database)
+		return clone(ctx, f, in, c.Platform, c.Database)
 	})
 }
 
-func (a *app) clone(ctx context.Context, by string, in fleet.NewClone, platform, database string) (models.Task, error) {
+func clone(ctx context.Context, f *fleet.Desk, in fleet.NewClone, platform, database string) (models.Task, error) {
 	if platform != "" {
-		p, err := a.fleet.PlatformNamed(ctx, platform)
+		p, err := f.PlatformNamed(ctx, platform)
 		if err != nil {
 			return models.Task{}, err
 		}
 		in.PlatformID = p.ID
 	}
-	server, err := a.fleet.DatabaseServerNamed(ctx, database)
+	server, err := f.DatabaseServerNamed(ctx, database)
 	if err != nil {
 		return models.Task{}, err
 	}
 	in.DatabaseServerID = server
-	site, err := a.fleet.CloneSite(ctx, by, in)
-	return a.taskOf(ctx, site, err)
+	site, err := f.CloneSite(ctx, in)
+	return taskOf(ctx, f, site, err)
 }
 
 type siteDisableCmd struct {
@@ -303,7 +303,7 @@ type siteDisableCmd struct {
 
 // Run queues it.
 func (c *siteDisableCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.DisableSite(ctx, by, s.ID) })
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.DisableSite(ctx, s.ID) })
 }
 
 type siteEnableCmd struct {
@@ -313,7 +313,7 @@ type siteEnableCmd struct {
 
 // Run queues it.
 func (c *siteEnableCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.EnableSite(ctx, by, s.ID) })
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.EnableSite(ctx, s.ID) })
 }
 
 type siteHoldCmd struct {
@@ -325,8 +325,8 @@ type siteHoldCmd struct {
 
 // Run holds the site.
 func (c *siteHoldCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error {
-		site, err := a.fleet.SiteNamed(ctx, c.URI)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
 		}
@@ -334,7 +334,7 @@ func (c *siteHoldCmd) Run(ctx context.Context) error {
 		if !c.Until.IsZero() {
 			until = &c.Until
 		}
-		return a.fleet.HoldSite(ctx, by, site.ID, c.Reason, until)
+		return f.HoldSite(ctx, site.ID, c.Reason, until)
 	})
 }
 
@@ -345,12 +345,12 @@ type siteReleaseCmd struct {
 
 // Run ends the hold.
 func (c *siteReleaseCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error {
-		site, err := a.fleet.SiteNamed(ctx, c.URI)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
 		}
-		return a.fleet.ReleaseSite(ctx, by, site.ID)
+		return f.ReleaseSite(ctx, site.ID)
 	})
 }
 
@@ -361,7 +361,7 @@ type siteCronCmd struct {
 
 // Run queues it.
 func (c *siteCronCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) { return a.fleet.RunCron(ctx, by, s.ID) })
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.RunCron(ctx, s.ID) })
 }
 
 type siteLoginCmd struct {
@@ -371,12 +371,12 @@ type siteLoginCmd struct {
 
 // Run prints the link.
 func (c *siteLoginCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, by string) error {
-		site, err := a.fleet.SiteNamed(ctx, c.URI)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
 		}
-		link, err := a.fleet.LoginToSite(ctx, by, site.ID)
+		link, err := f.LoginToSite(ctx, site.ID)
 		if err != nil {
 			return err
 		}
@@ -402,8 +402,8 @@ type siteConfigureCmd struct {
 
 // Run stores the settings and queues the web server's change.
 func (c *siteConfigureCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		return a.fleet.ConfigureSite(ctx, by, s.ID, c.settings(s))
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		return f.ConfigureSite(ctx, s.ID, c.settings(s))
 	})
 }
 
@@ -448,8 +448,8 @@ type siteDeleteCmd struct {
 
 // Run queues the deletion.
 func (c *siteDeleteCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(a *app, by string, s models.Site) (models.Task, error) {
-		return a.fleet.DeleteSite(ctx, by, s.ID, c.Confirm, c.Backup)
+	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		return f.DeleteSite(ctx, s.ID, c.Confirm, c.Backup)
 	})
 }
 
@@ -461,15 +461,15 @@ type siteFindCmd struct {
 // Run queues the search; with --wait it prints what was found.
 func (c *siteFindCmd) Run(ctx context.Context) error {
 	var task models.Task
-	err := c.queue(ctx, func(a *app, by string) (t models.Task, err error) {
-		task, err = a.fleet.FindSites(ctx, by, c.Root)
+	err := c.queue(ctx, func(f *fleet.Desk) (t models.Task, err error) {
+		task, err = f.FindSites(ctx, c.Root)
 		return task, err
 	})
 	if err != nil || !c.Wait {
 		return err
 	}
-	return c.do(ctx, func(a *app, _ string) error {
-		found, err := a.fleet.FoundSites(ctx, task.ID)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		found, err := f.FoundSites(ctx, task.ID)
 		if err != nil {
 			return err
 		}
@@ -493,7 +493,7 @@ type siteAdoptCmd struct {
 
 // Run queues the copying.
 func (c *siteAdoptCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(a *app, by string) (models.Task, error) {
-		return a.clone(ctx, by, fleet.NewClone{FromFound: c.Task, Folder: c.Folder, URI: c.URI, Title: c.Title}, c.Platform, c.Database)
+	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+		return clone(ctx, f, fleet.NewClone{FromFound: c.Task, Folder: c.Folder, URI: c.URI, Title: c.Title}, c.Platform, c.Database)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hefring/internal/config"
+	"hefring/internal/fleet"
 )
 
 type userCmd struct {
@@ -105,8 +106,8 @@ type tokenAddCmd struct {
 
 // Run prints the token.
 func (c *tokenAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		token, err := a.fleet.CreateToken(ctx, c.User, c.Name, c.Life)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		token, err := f.CreateToken(ctx, c.User, c.Name, c.Life)
 		if err != nil {
 			return err
 		}
@@ -122,8 +123,8 @@ type tokenListCmd struct {
 
 // Run prints the list, without the tokens themselves.
 func (c *tokenListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error {
-		list, err := a.fleet.Tokens(ctx, c.User)
+	return c.do(ctx, func(f *fleet.Desk) error {
+		list, err := f.Tokens(ctx, c.User)
 		if err != nil {
 			return err
 		}
@@ -150,5 +151,5 @@ type tokenRevokeCmd struct {
 
 // Run ends the token.
 func (c *tokenRevokeCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(a *app, _ string) error { return a.fleet.RevokeToken(ctx, c.User, c.Name) })
+	return c.do(ctx, func(f *fleet.Desk) error { return f.RevokeToken(ctx, c.User, c.Name) })
 }

@@ -100,6 +100,7 @@ func (f *Fleet) buildFailed(ctx context.Context, t models.Task, d models.Distrib
 	if err != nil {
 		return "", "", errors.Join(cause, err)
 	}
+	f.built(t, d, state)
 	return reason, state, cause
 }
 
@@ -253,6 +254,7 @@ func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distributio
 	if err != nil {
 		return err
 	}
+	f.built(t, d, models.TaskSucceeded)
 	log.Printf(models.LevelInfo, "%s is ready", p.Name)
 	return nil
 }

@@ -35,9 +35,11 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 		round.looks = append(round.looks, look{distribution: d, source: source, err: noLongerRight(err)})
 	}
 	for i := range round.looks {
-		if err := f.checkOne(ctx, round, &round.looks[i]); err != nil {
+		one := &round.looks[i]
+		if err := f.checkOne(ctx, round, one); err != nil {
 			return "", "", err
 		}
+		f.observer().Checked(one.distribution.UpdateType, one.check)
 	}
 	if err := f.settle(ctx, round, u); err != nil {
 		return "", "", err

@@ -94,7 +94,9 @@ type Config struct {
 	Forbidden []string          // folders of our own that nobody may register as a platform
 	Tools     map[string]string // versions of tools that change what a build gives; part of the build key
 	PHP       string            // version of PHP that the sites run on
+	Host      string            // name of the host that people find Hefring at; "" when it is not known
 	Logger    *slog.Logger
+	Observer  Observer // counts what ends; nil: nobody does
 	Now       func() time.Time
 }
 

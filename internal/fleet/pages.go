@@ -43,8 +43,8 @@ type Filter struct {
 	DistributionID int64
 	PlatformID     int64
 	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
-	Behind         bool // sites only: those that an upgrade waits for
-	Limit, Offset  int  // Limit 0 means 50
+	Behind         bool  // sites only: those that an upgrade waits for
+	Limit, Offset  int   // Limit 0 means 50
 }
 
 // Counts is the state of the fleet in figures.

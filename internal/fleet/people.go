@@ -11,6 +11,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
+	"hefring/internal/fleet/passwords"
 	"hefring/models"
 )
 
@@ -36,7 +37,7 @@ func (f *Fleet) CreateUser(ctx context.Context, name, password string) (models.U
 	}
 	u := models.User{Name: name, Role: models.RoleAdministrator}
 	if password != "" {
-		hash, err := f.hash(ctx, password)
+		hash, err := f.hash(ctx, name, password)
 		if err != nil {
 			return u, err
 		}
@@ -46,22 +47,73 @@ func (f *Fleet) CreateUser(ctx context.Context, name, password string) (models.U
 	return u, err
 }
 
-// SetPassword gives a person a new password.
+// SetPassword gives a person a new password, and ends the person's sessions.
 func (f *Fleet) SetPassword(ctx context.Context, name, password string) error {
 	u, err := f.store.UserByName(ctx, name)
 	if err != nil {
 		return err
 	}
-	hash, err := f.hash(ctx, password)
+	hash, err := f.hash(ctx, u.Name, password)
 	if err != nil {
 		return err
 	}
-	return f.store.SetPassword(ctx, u.ID, hash)
+	return f.store.InTx(ctx, func(tx Tx) error {
+		if _, err := tx.EndSessions(ctx, u.ID, ""); err != nil {
+			return err
+		}
+		return tx.SetPassword(ctx, u.ID, hash)
+	})
 }
 
-func (f *Fleet) hash(ctx context.Context, password string) (string, error) {
-	if len(password) < 12 || len(password) > 200 {
-		return "", models.InvalidField("password", "Use 12 to 200 characters.")
+// ChangePassword gives a person a new password who knows the present one, or has
+// none yet. The person's other sessions end; session is the one that goes on.
+func (f *Fleet) ChangePassword(ctx context.Context, userID int64, in NewPassword, session string) error {
+	u, err := f.store.User(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if err := f.knows(ctx, u, in.Present, in.Address, "present"); err != nil {
+		return err
+	}
+	hash, err := f.hash(ctx, u.Name, in.Password)
+	if err != nil {
+		return err
+	}
+	return f.store.InTx(ctx, func(tx Tx) error {
+		if _, err := tx.EndSessions(ctx, u.ID, session); err != nil {
+			return err
+		}
+		if err := tx.SetPassword(ctx, u.ID, hash); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(u.Name, "change password", userSubject(u.ID), "Other sessions were ended."))
+	})
+}
+
+// NewPassword is what a form says about one's own password.
+type NewPassword struct {
+	Present, Password string
+	Address           string // where the form came from
+}
+
+// knows proves a password in a form of somebody who is signed in. Who has none need
+// not know it.
+func (f *Fleet) knows(ctx context.Context, u models.User, password, address, field string) error {
+	if u.PasswordHash == "" {
+		return nil
+	}
+	_, err := f.Login(ctx, u.Name, password, address)
+	if models.CodeOf(err) == models.Forbidden && models.RetryAfterOf(err) == 0 {
+		return models.InvalidField(field, "This is not your password.")
+	}
+	return err
+}
+
+func userSubject(id int64) models.Subject { return models.Subject{Kind: models.SubjectUser, ID: id} }
+
+func (f *Fleet) hash(ctx context.Context, name, password string) (string, error) {
+	if why := passwords.Refuse(password, name, f.cfg.Host, "hefring"); why != "" {
+		return "", models.InvalidField("password", why)
 	}
 	release, err := f.hashTurn(ctx)
 	if err != nil {
@@ -86,27 +138,57 @@ func (f *Fleet) hashTurn(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Login gives the person with this name and password.
-func (f *Fleet) Login(ctx context.Context, name, password string) (models.User, error) {
-	refused := models.Errorf(models.Forbidden, "Name and password do not fit. Check both, or ask for a one-time link.")
+// maxTyped is how long a password is that is worth comparing.
+const maxTyped = 4 * passwords.Longest
+
+// Login gives the person with this name and password. Who guesses has to wait, see
+// models.PatiencePair; the answer then says how long (models.RetryAfterOf). address
+// is where the attempt comes from. A name that nobody has is answered alike and as
+// late.
+func (f *Fleet) Login(ctx context.Context, name, password, address string) (models.User, error) {
+	tries := passwordTries(name, address)
+	if err := f.count(ctx, tries); err != nil {
+		return models.User{}, err
+	}
 	u, err := f.store.UserByName(ctx, name)
 	if err != nil && models.CodeOf(err) != models.NotFound {
 		return models.User{}, err
 	}
-	hash := u.PasswordHash
-	if hash == "" {
-		hash = decoy
-	}
-	release, turn := f.hashTurn(ctx)
+	match, turn := f.matches(ctx, u.PasswordHash, password)
 	if turn != nil {
 		return models.User{}, turn
 	}
-	defer release()
-	match, compare := argon2id.ComparePasswordAndHash(password, hash)
-	if compare != nil || !match || err != nil || u.PasswordHash == "" {
-		return models.User{}, refused
+	if !match || err != nil {
+		return models.User{}, models.Errorf(models.Forbidden, "Name and password do not fit. Check both, or ask for a one-time link.")
 	}
-	return u, nil
+	if err := f.forgive(ctx, tries); err != nil {
+		return models.User{}, err
+	}
+	return u, admitted(u)
+}
+
+// matches compares a password with its hash; "" takes as long and never matches.
+func (f *Fleet) matches(ctx context.Context, hash, password string) (bool, error) {
+	release, err := f.hashTurn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	against := hash
+	if hash == "" || len(password) > maxTyped {
+		against, password = decoy, ""
+	}
+	match, err := argon2id.ComparePasswordAndHash(password, against)
+	return err == nil && match && against == hash, nil
+}
+
+// admitted fails for those who may not sign in any more. Only who has proven to be
+// the person learns it.
+func admitted(u models.User) error {
+	if u.DisabledAt != nil {
+		return models.Errorf(models.Forbidden, "This account was disabled. Ask an administrator.")
+	}
+	return nil
 }
 
 // LoginLink makes the token of a one-time way in for a person.
@@ -126,7 +208,10 @@ func (f *Fleet) UseLoginLink(ctx context.Context, token string) (models.User, er
 	if models.CodeOf(err) == models.NotFound {
 		return u, models.Errorf(models.Forbidden, "This link was used or has expired. Run “hefring login-link” to make a new one.")
 	}
-	return u, err
+	if err != nil {
+		return u, err
+	}
+	return u, admitted(u)
 }
 
 func hashToken(token string) string {

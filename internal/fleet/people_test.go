@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -9,18 +10,21 @@ import (
 	"hefring/models"
 )
 
-const password = "correct horse battery"
+const (
+	password = "correct horse battery"
+	here     = "192.0.2.7"
+)
 
 func TestFleet_Login_NameAndPassword(t *testing.T) {
 	each(t, func(w *world) {
 		_, err := w.fleet.CreateUser(w.ctx, "ada", password)
 		ok(w.T, err)
-		u, err := w.fleet.Login(w.ctx, "ada", password)
+		u, err := w.fleet.Login(w.ctx, "ada", password, here)
 		ok(w.T, err)
 		want(w.T, "name", u.Name, "ada")
-		_, wrong := w.fleet.Login(w.ctx, "ada", "wrong horse battery")
+		_, wrong := w.fleet.Login(w.ctx, "ada", "wrong horse battery", here)
 		wantCode(w.T, wrong, models.Forbidden)
-		_, unknown := w.fleet.Login(w.ctx, "bob", password)
+		_, unknown := w.fleet.Login(w.ctx, "bob", password, here)
 		wantCode(w.T, unknown, models.Forbidden)
 		if models.Explain(wrong) != models.Explain(unknown) {
 			w.Errorf("the answers tell names from passwords: %q and %q", wrong, unknown)
@@ -29,13 +33,13 @@ func TestFleet_Login_NameAndPassword(t *testing.T) {
 		_, err = w.fleet.CreateUser(w.ctx, "links.only", "")
 		ok(w.T, err)
 		for _, guess := range []string{"", password} {
-			_, err = w.fleet.Login(w.ctx, "links.only", guess)
+			_, err = w.fleet.Login(w.ctx, "links.only", guess, here)
 			wantCode(w.T, err, models.Forbidden)
 		}
 		ok(w.T, w.fleet.SetPassword(w.ctx, "ada", "another horse battery"))
-		_, err = w.fleet.Login(w.ctx, "ada", password)
+		_, err = w.fleet.Login(w.ctx, "ada", password, here)
 		wantCode(w.T, err, models.Forbidden)
-		_, err = w.fleet.Login(w.ctx, "ada", "another horse battery")
+		_, err = w.fleet.Login(w.ctx, "ada", "another horse battery", here)
 		ok(w.T, err)
 	})
 }
@@ -46,8 +50,8 @@ func TestFleet_CreateUser_WrongValues(t *testing.T) {
 			_, err := w.fleet.CreateUser(w.ctx, name, password)
 			wantFields(w.T, err, "name")
 		}
-		for _, short := range []string{"short", string(make([]byte, 201))} {
-			_, err := w.fleet.CreateUser(w.ctx, "ada", short)
+		for _, weak := range []string{"short", string(make([]byte, 201)), "administrator", "Password2026!!", "abcabcabcabc", "adaadaadaada1815"} {
+			_, err := w.fleet.CreateUser(w.ctx, "ada", weak)
 			wantFields(w.T, err, "password")
 		}
 		_, err := w.fleet.CreateUser(w.ctx, "ada", password)
@@ -105,9 +109,9 @@ func TestFleet_Login_ManyAtOnce_TakeTurns(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var people sync.WaitGroup
-	for range 24 {
+	for i := range 24 {
 		people.Go(func() {
-			if _, err := w.fleet.Login(w.ctx, "ada", password); err != nil {
+			if _, err := w.fleet.Login(w.ctx, "ada", password, fmt.Sprintf("192.0.2.%d", i)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -35,6 +35,7 @@ type Store interface {
 // and record an event in the same transaction.
 type Tx interface {
 	Hooks
+	Notices
 
 	// Sites is the list of Pages, for decisions about a distribution's sites.
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
@@ -181,6 +182,9 @@ type Tx interface {
 	Once(ctx context.Context, token string) (id int64, fresh bool, err error)
 	// UseOnce stores what the form with a claimed token made.
 	UseOnce(ctx context.Context, token string, id int64) error
+
+	People
+	SignIns
 
 	CreateUser(ctx context.Context, u *models.User) error // Conflict: name taken
 	User(ctx context.Context, id int64) (models.User, error)

@@ -192,6 +192,8 @@ func (f *Fleet) notStarted(ctx context.Context, u models.Upgrade, cause error) (
 	if err := f.store.MoveUpgrade(ctx, u, models.UpgradeCancelled, models.Explain(cause)); err != nil {
 		return "", "", errors.Join(cause, err)
 	}
+	u.State = models.UpgradeCancelled
+	f.observer().Moved(u)
 	return models.Explain(cause), models.TaskCancelled, cause
 }
 
@@ -229,6 +231,7 @@ func (f *Fleet) recordUpgrade(ctx context.Context, t models.Task, move upgrade.M
 		return "", "", errors.Join(ErrLost, err)
 	}
 	u.State = outcome.State
+	f.observer().Moved(u)
 	return f.upgradeEnd(ctx, u, outcome.Err)
 }
 

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"gorm.io/gorm"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -13,20 +17,167 @@ import (
 // Decisions lists what needs a decision, most urgent first: sites that are
 // broken, upgrades that put everything back, builds that failed, sources that
 // fail or are held, database servers that cannot be used, scheduled backups that
-// failed, sites with known holes, and at last sites that are behind. Each is one
-// query.
+// failed, sites with known holes, and at last sites that are behind. For a client
+// it is what concerns its sites alone. All of it is one query. Of a large fleet
+// they are remembered for a moment: every page shows how many there are.
 func (s *Store) Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision, error) {
-	var all []fleet.Decision
-	for _, find := range []func(context.Context, int) ([]fleet.Decision, error){
-		s.brokenSites, s.recoveredSites, s.failedBuilds, s.stalledSources, s.deadServers, s.failedBackups, s.sitesAtRisk, s.waitingUpgrades,
-	} {
-		some, err := find(ctx, f.Limit)
-		if err != nil {
-			return nil, fmt.Errorf("list decisions: %w", err)
-		}
-		all = append(all, some...)
+	if f.ClientID != 0 {
+		return s.decide(ctx, f, tally{})
 	}
-	return all[:min(len(all), f.Limit)], nil
+	t, err := s.tally(ctx)
+	if err != nil {
+		return nil, err
+	}
+	find := func(ctx context.Context) ([]fleet.Decision, error) { return s.decide(ctx, f, t) }
+	if s.memory == nil || f.Limit != shownDecisions {
+		return find(ctx)
+	}
+	all, err := s.memory.decisions.get(ctx, find, func([]fleet.Decision) bool { return t.sites > largeFleet })
+	return slices.Clone(all), err
+}
+
+// shownDecisions is how many pages ask for.
+const shownDecisions = 100
+
+// finding is one line of the query for decisions.
+type finding struct {
+	Rank         rank
+	ID           int64 // of the subject
+	Title        string
+	Reason       string
+	State        string // of what the reason speaks of
+	Step         models.StepName
+	TaskID       int64
+	PlatformID   int64
+	PlatformName string
+	Sites        int
+	At           *time.Time
+}
+
+// rank orders decisions by how urgent they are.
+type rank int
+
+const (
+	rankBroken rank = iota
+	rankUpgrade
+	rankBuild
+	rankSource
+	rankServer
+	rankBackup
+	rankRisk
+	rankBehind
+)
+
+// columns gives what every part of the query selects, in the same order.
+func (r rank) columns(id, title, reason, state, step, task, platform, platformName, sites, at string) string {
+	return fmt.Sprintf("%d AS rank, %s AS id, %s AS title, %s AS reason, %s AS state, %s AS step, %s AS task_id, %s AS platform_id, %s AS platform_name, %s AS sites, %s AS at",
+		r, id, title, reason, state, step, task, platform, platformName, sites, at)
+}
+
+// decide asks for all kinds of decisions at once.
+func (s *Store) decide(ctx context.Context, f fleet.Filter, t tally) ([]fleet.Decision, error) {
+	parts := []any{s.brokenSites(ctx, f), s.failedUpgrades(ctx, f), s.failedBackups(ctx, f), s.sitesBehind(ctx, f, t)}
+	if f.ClientID == 0 {
+		parts = append(parts, s.failedBuilds(ctx, f), s.stalledSources(ctx, f), s.deadServers(ctx, f), s.platformsAtRisk(ctx, f))
+	}
+	names := make([]string, 0, len(parts))
+	for i := range parts {
+		names = append(names, fmt.Sprintf("SELECT * FROM (?) AS part%d", i))
+	}
+	var found []finding
+	if err := s.with(ctx).Raw(strings.Join(names, " UNION ALL "), parts...).Scan(&found).Error; err != nil {
+		return nil, fmt.Errorf("list decisions: %w", err)
+	}
+	for i := range found {
+		found[i].count(t)
+	}
+	slices.SortStableFunc(found, finding.compare)
+	decisions := make([]fleet.Decision, 0, min(len(found), f.Limit))
+	for _, one := range found[:min(len(found), f.Limit)] {
+		decisions = append(decisions, one.decision())
+	}
+	return decisions, nil
+}
+
+// count fills in how many sites it is about, where that is known of the whole fleet.
+func (d *finding) count(t tally) {
+	switch {
+	case t.byPlatform == nil: // a client's were counted by the query
+	case d.Rank == rankRisk:
+		d.Sites = t.byPlatform[d.ID].sites()
+	case d.Rank == rankBehind:
+		d.Sites = t.byFamily[d.ID].behind
+	}
+}
+
+// compare puts the more urgent first, then what concerns more sites, then the newer.
+func (d finding) compare(other finding) int {
+	return cmp.Or(
+		cmp.Compare(d.Rank, other.Rank), cmp.Compare(other.worse(), d.worse()), cmp.Compare(other.Sites, d.Sites),
+		other.at().Compare(d.at()), cmp.Compare(d.ID, other.ID))
+}
+
+// worse tells what is more urgent within a rank.
+func (d finding) worse() int {
+	if d.Rank == rankUpgrade && d.State == string(models.UpgradeFatal) || d.Rank == rankSource && d.State == string(models.ConditionHeld) {
+		return 1
+	}
+	return 0
+}
+
+func (d finding) at() time.Time {
+	if d.At == nil {
+		return time.Time{}
+	}
+	return *d.At
+}
+
+// decision puts it into words.
+func (d finding) decision() fleet.Decision {
+	made := fleet.Decision{
+		Title: d.Title, Why: d.Reason, TaskID: d.TaskID, PlatformID: d.PlatformID, PlatformName: d.PlatformName, Sites: d.Sites, At: d.at(),
+		Subject: siteSubject(d.ID),
+	}
+	otherwise := ""
+	switch d.Rank {
+	case rankBroken:
+		made.Kind, otherwise = fleet.DecideBroken, "The site is broken. Its last task says more."
+	case rankUpgrade:
+		made.Kind, otherwise = fleet.DecideRecovered, fmt.Sprintf("The upgrade to %s failed at %s. The site serves as before.", d.PlatformName, d.Step)
+		if d.worse() > 0 {
+			made.Kind = fleet.DecideBroken
+			otherwise = fmt.Sprintf("The upgrade to %s failed at %s and could not be put back. Look at the site.", d.PlatformName, d.Step)
+		}
+	case rankBuild:
+		made.Kind, made.Subject = fleet.DecideBuild, platformSubject(d.ID)
+		otherwise = "The newest platform of " + d.State + " did not build. Its log says why."
+	case rankSource:
+		made.Kind, made.Subject = fleet.DecideSource, models.Subject{Kind: models.SubjectDistribution, ID: d.ID}
+		otherwise = "The source does not answer as it should."
+		if d.worse() > 0 {
+			otherwise = "Something unusual happened at the source. A person must decide."
+		}
+	case rankServer:
+		made.Kind, made.Subject = fleet.DecideServer, serverSubject(d.ID)
+	case rankBackup:
+		made.Kind, made.Why = fleet.DecideBackup, "Its last backup failed: "+cmp.Or(d.Reason, "its log says why.")
+	case rankRisk:
+		made.Kind, made.Subject = fleet.DecideRisk, platformSubject(d.ID)
+		otherwise = sitesDo(d.Sites, "runs", "run") + " on a version that has a known hole, was taken back, or gets no more repairs."
+	case rankBehind:
+		made.Kind, made.Subject = fleet.DecideUpgrade, models.Subject{Kind: models.SubjectDistribution, ID: d.ID}
+		otherwise = sitesDo(d.Sites, "is", "are") + " behind " + d.PlatformName + "."
+	}
+	made.Why = cmp.Or(made.Why, otherwise)
+	return made
+}
+
+// sitesDo says what sites do: 1 site is, 2 sites are.
+func sitesDo(n int, one, more string) string {
+	if n == 1 {
+		return "1 site " + one
+	}
+	return fmt.Sprintf("%d sites %s", n, more)
 }
 
 // newestTask is the id of the newest task of a subject.
@@ -34,231 +185,90 @@ func newestTask(kind models.SubjectKind, id string) string {
 	return fmt.Sprintf("COALESCE((SELECT MAX(t.id) FROM tasks t WHERE t.subject_kind = '%s' AND t.subject_id = %s), 0)", kind, id)
 }
 
-func (s *Store) brokenSites(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID        int64
-		URI       string
-		Reason    string
-		TaskID    int64
-		UpdatedAt time.Time
-	}
-	err := s.with(ctx).Model(&models.Site{}).Where("state = ?", models.SiteBroken).
-		Select("id, uri, reason, updated_at, " + newestTask(models.SubjectSite, "sites.id") + " AS task_id").
-		Order("updated_at DESC, id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		decisions = append(decisions, fleet.Decision{
-			Kind: fleet.DecideBroken, Subject: siteSubject(one.ID), Title: one.URI,
-			Why: cmp.Or(one.Reason, "The site is broken. Its last task says more."), TaskID: one.TaskID, Sites: 1, At: one.UpdatedAt,
-		})
-	}
-	return decisions, err
+func (s *Store) brokenSites(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.Site{}).Scopes(sitesOf(f.ClientID)).Where("sites.state = 'broken'").
+		Select(rankBroken.columns("sites.id", "sites.uri", "sites.reason", "''", "''", newestTask(models.SubjectSite, "sites.id"), "0", "''", "1", "sites.updated_at")).
+		Order("sites.updated_at DESC, sites.id").Limit(f.Limit)
 }
 
-// recoveredSites lists enabled sites whose newest upgrade did not get them to
+// failedUpgrades asks for enabled sites whose newest upgrade did not get them to
 // their target. A later success, another way to the target or holding the site
 // settles it.
-func (s *Store) recoveredSites(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID           int64
-		URI          string
-		Reason       string
-		State        models.UpgradeState
-		FailedStep   models.StepName
-		TaskID       int64
-		PlatformID   int64
-		PlatformName string
-		EndedAt      *time.Time
-	}
-	err := s.sites(ctx).
-		Joins("JOIN upgrades u ON u.id = (SELECT MAX(id) FROM upgrades WHERE site_id = sites.id)").
+func (s *Store) failedUpgrades(ctx context.Context, f fleet.Filter) *gorm.DB {
+	// There are few such upgrades and many sites; the databases guess the other way.
+	sites := s.with(ctx).Table("upgrades AS u").Joins("JOIN sites ON sites.id = u.site_id").Scopes(sitesOf(f.ClientID)).
+		Where("u.state IN ('recovered', 'fatal') AND sites.state = 'enabled' AND NOT sites.held").
+		Where("NOT EXISTS (SELECT 1 FROM upgrades newer WHERE newer.site_id = u.site_id AND newer.id > u.id)").
+		Select("u.id, u.site_id, sites.uri, sites.platform_id")
+	failed := s.with(ctx).Raw("WITH failed AS MATERIALIZED (?) SELECT * FROM failed", sites)
+	return s.with(ctx).Table("(?) AS f", failed).
+		Joins("JOIN upgrades u ON u.id = f.id").
+		Joins("JOIN platforms p ON p.id = f.platform_id").Joins("JOIN distributions d ON d.id = p.distribution_id").
 		Joins("JOIN platforms target ON target.id = u.to_id").
-		Where("u.state IN ?", []models.UpgradeState{models.UpgradeRecovered, models.UpgradeFatal}).
-		Where(behind).
-		Select("sites.id, sites.uri, u.reason, u.state, u.failed_step, u.task_id, u.ended_at, target.id AS platform_id, target.name AS platform_name").
-		Order("u.state, u.ended_at DESC, sites.id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		d := fleet.Decision{
-			Kind: fleet.DecideRecovered, Subject: siteSubject(one.ID), Title: one.URI, TaskID: one.TaskID,
-			PlatformID: one.PlatformID, PlatformName: one.PlatformName, Sites: 1,
-			Why: cmp.Or(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s. The site serves as before.", one.PlatformName, one.FailedStep)),
-		}
-		if one.State == models.UpgradeFatal {
-			d.Kind = fleet.DecideBroken
-			d.Why = cmp.Or(one.Reason, fmt.Sprintf("The upgrade to %s failed at %s and could not be put back. Look at the site.", one.PlatformName, one.FailedStep))
-		}
-		if one.EndedAt != nil {
-			d.At = *one.EndedAt
-		}
-		decisions = append(decisions, d)
-	}
-	return decisions, err
+		Where("d.target_id <> f.platform_id").
+		Select(rankUpgrade.columns("f.site_id", "f.uri", "u.reason", "u.state", "u.failed_step", "u.task_id", "target.id", "target.name", "1", "u.ended_at")).
+		Order("u.state, u.ended_at DESC, f.site_id").Limit(f.Limit)
 }
 
 // failedBuild is true of distributions d whose newest platform did not build.
 const failedBuild = "EXISTS (SELECT 1 FROM platforms f WHERE f.state = 'failed' AND f.id = " +
 	"(SELECT MAX(id) FROM platforms WHERE distribution_id = %s AND state <> 'deleted'))"
 
-func (s *Store) failedBuilds(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID           int64
-		Name         string
-		Reason       string
-		Distribution string
-		TaskID       int64
-		UpdatedAt    time.Time
-	}
-	err := s.with(ctx).Model(&models.Platform{}).
+func (s *Store) failedBuilds(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.Platform{}).
 		Joins("JOIN distributions d ON d.id = platforms.distribution_id").
-		Where("platforms.state = ?", models.PlatformFailed).
+		Where("platforms.state = 'failed'").
 		Where("platforms.id = (SELECT MAX(id) FROM platforms newest WHERE newest.distribution_id = d.id AND newest.state <> 'deleted')").
-		Select("platforms.id, platforms.name, platforms.reason, platforms.updated_at, d.name AS distribution, " +
-			newestTask(models.SubjectPlatform, "platforms.id") + " AS task_id").
-		Order("platforms.updated_at DESC, platforms.id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		decisions = append(decisions, fleet.Decision{
-			Kind: fleet.DecideBuild, Subject: platformSubject(one.ID), Title: one.Name, TaskID: one.TaskID, At: one.UpdatedAt,
-			Why: cmp.Or(one.Reason, "The newest platform of "+one.Distribution+" did not build. Its log says why."),
-		})
-	}
-	return decisions, err
+		Select(rankBuild.columns("platforms.id", "platforms.name", "platforms.reason", "d.name", "''", newestTask(models.SubjectPlatform, "platforms.id"), "0", "''", "0", "platforms.updated_at")).
+		Order("platforms.updated_at DESC, platforms.id").Limit(f.Limit)
 }
 
-// stalledSources lists distributions that are held or failing. One that fails
+// stalledSources asks for distributions that are held or failing. One that fails
 // because its newest platform did not build is told as that.
-func (s *Store) stalledSources(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID        int64
-		Name      string
-		Reason    string
-		Condition models.Condition
-		TaskID    int64
-		At        time.Time
-	}
-	err := s.with(ctx).Model(&models.Distribution{}).
-		Where("condition = ? OR (condition = ? AND NOT "+fmt.Sprintf(failedBuild, "distributions.id")+")", models.ConditionHeld, models.ConditionFailing).
-		Select("id, name, reason, condition, COALESCE(last_check_at, updated_at) AS at, " +
-			newestTask(models.SubjectUpstream, "distributions.upstream_id") + " AS task_id").
-		Order("condition DESC, updated_at DESC, id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		why := "The source does not answer as it should."
-		if one.Condition == models.ConditionHeld {
-			why = "Something unusual happened at the source. A person must decide."
-		}
-		decisions = append(decisions, fleet.Decision{
-			Kind: fleet.DecideSource, Subject: models.Subject{Kind: models.SubjectDistribution, ID: one.ID}, Title: one.Name,
-			Why: cmp.Or(one.Reason, why), TaskID: one.TaskID, At: one.At,
-		})
-	}
-	return decisions, err
+func (s *Store) stalledSources(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.Distribution{}).Where("condition IN ('held', 'failing')").
+		Where("(condition = 'held' OR NOT " + fmt.Sprintf(failedBuild, "distributions.id") + ")").
+		Select(rankSource.columns("id", "name", "reason", "condition", "''", newestTask(models.SubjectUpstream, "distributions.upstream_id"), "0", "''", "0", "COALESCE(last_check_at, updated_at)")).
+		Order("condition DESC, updated_at DESC, id").Limit(f.Limit)
 }
 
-// deadServers lists the database servers that failed their last test.
-func (s *Store) deadServers(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []models.DatabaseServer
-	err := s.with(ctx).Where("reason <> ''").Order("tested_at DESC, id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		d := fleet.Decision{Kind: fleet.DecideServer, Subject: serverSubject(one.ID), Title: one.Name, Why: one.Reason}
-		if one.TestedAt != nil {
-			d.At = *one.TestedAt
-		}
-		decisions = append(decisions, d)
-	}
-	return decisions, err
+// deadServers asks for the database servers that failed their last test.
+func (s *Store) deadServers(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.DatabaseServer{}).Where("reason <> ''").
+		Select(rankServer.columns("id", "name", "reason", "''", "''", "0", "0", "''", "0", "tested_at")).
+		Order("tested_at DESC, id").Limit(f.Limit)
 }
 
-// failedBackups lists the sites whose last scheduled backup failed and that have
+// failedBackups asks for the sites whose last scheduled backup failed and that have
 // no newer one.
-func (s *Store) failedBackups(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID      int64
-		URI     string
-		TaskID  int64
-		Message string
-		EndedAt time.Time
-	}
-	err := s.with(ctx).Model(&models.Site{}).
-		Joins("JOIN tasks t ON t.id = (SELECT MAX(id) FROM tasks WHERE subject_kind = ? AND subject_id = sites.id AND kind = ? AND ended_at IS NOT NULL)", models.SubjectSite, models.TaskBackup).
-		Where("sites.backup_every > 0 AND sites.state = ? AND t.state = ?", models.SiteEnabled, models.TaskFailed).
-		Select("sites.id, sites.uri, t.id AS task_id, t.message, t.ended_at").
-		Order("t.ended_at DESC, sites.id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		decisions = append(decisions, fleet.Decision{
-			Kind: fleet.DecideBackup, Subject: siteSubject(one.ID), Title: one.URI, TaskID: one.TaskID, Sites: 1, At: one.EndedAt,
-			Why: "Its last backup failed: " + cmp.Or(one.Message, "its log says why."),
-		})
-	}
-	return decisions, err
+func (s *Store) failedBackups(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.Site{}).Scopes(sitesOf(f.ClientID)).
+		Joins("JOIN tasks t ON t.subject_id = sites.id AND t.subject_kind = 'site' AND t.kind = 'backup' AND t.state = 'failed'").
+		Where("NOT EXISTS (SELECT 1 FROM tasks newer WHERE newer.subject_kind = 'site' AND newer.kind = 'backup' AND newer.subject_id = sites.id AND newer.ended_at IS NOT NULL AND newer.id > t.id)").
+		Where("sites.backup_every > 0 AND sites.state = 'enabled'").
+		Select(rankBackup.columns("sites.id", "sites.uri", "t.message", "''", "''", "t.id", "0", "''", "1", "t.ended_at")).
+		Order("t.ended_at DESC, sites.id").Limit(f.Limit)
 }
 
-// sitesAtRisk lists platforms with known holes that sites run on.
-func (s *Store) sitesAtRisk(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID        int64
-		Name      string
-		UpdatedAt time.Time
-		Sites     int
-	}
-	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN sites ON sites.platform_id = platforms.id AND sites.state <> ?", models.SiteDeleted).
-		Where("platforms.at_risk AND platforms.state = ?", models.PlatformReady).
-		Select("platforms.id, platforms.name, platforms.updated_at, COUNT(*) AS sites").
-		Group("platforms.id, platforms.name, platforms.updated_at").Order("sites DESC, platforms.id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		runs := "sites run"
-		if one.Sites == 1 {
-			runs = "site runs"
-		}
-		decisions = append(decisions, fleet.Decision{
-			Kind: fleet.DecideRisk, Subject: platformSubject(one.ID), Title: one.Name,
-			Why: fmt.Sprintf("%d %s on a version that has a known hole, was taken back, or gets no more repairs.", one.Sites, runs), Sites: one.Sites, At: one.UpdatedAt,
-		})
-	}
-	return decisions, err
+// platformsAtRisk asks for platforms with known holes that sites run on.
+func (s *Store) platformsAtRisk(ctx context.Context, f fleet.Filter) *gorm.DB {
+	return s.with(ctx).Model(&models.Platform{}).Where("platforms.at_risk AND platforms.state = 'ready'").
+		Where("EXISTS (SELECT 1 FROM sites WHERE sites.platform_id = platforms.id AND sites.state <> 'deleted')").
+		Select(rankRisk.columns("platforms.id", "platforms.name", "''", "''", "''", "0", "0", "''", "0", "platforms.updated_at")).
+		Order("platforms.id DESC").Limit(f.Limit)
 }
 
-// waitingUpgrades lists distributions with sites behind for which no batch is
-// under way.
-func (s *Store) waitingUpgrades(ctx context.Context, limit int) ([]fleet.Decision, error) {
-	var found []struct {
-		ID            int64
-		Name          string
-		PlatformID    int64
-		PlatformName  string
-		DrupalVersion string
-		Label         string
-		BuiltAt       *time.Time
-		Sites         int
+// sitesBehind asks for distributions with sites behind for which no batch is under
+// way.
+func (s *Store) sitesBehind(ctx context.Context, f fleet.Filter, t tally) *gorm.DB {
+	sites, query := "COUNT(*)", s.sites(ctx).Scopes(sitesOf(f.ClientID)).Where(behind)
+	if f.ClientID == 0 {
+		sites, query = "0", s.with(ctx).Table("distributions AS d").Where("d.id IN ?", t.mostBehind(2*f.Limit))
+	} else {
+		query = query.Group("d.id, d.name, target.id, target.name, target.built_at")
 	}
-	err := s.sites(ctx).Joins("JOIN platforms target ON target.id = d.target_id").Where(behind).
-		Where("NOT EXISTS (SELECT 1 FROM tasks t JOIN platforms b ON b.id = t.subject_id WHERE b.distribution_id = d.id"+
-			" AND t.kind = ? AND t.subject_kind = ? AND t.state IN ?)", models.TaskUpgradePlatform, models.SubjectPlatform, unfinished()).
-		Select("d.id, d.name, target.id AS platform_id, target.name AS platform_name, target.drupal_version, target.label, target.built_at, COUNT(*) AS sites").
-		Group("d.id, d.name, target.id, target.name, target.drupal_version, target.label, target.built_at").
-		Order("sites DESC, d.id").Limit(limit).Find(&found).Error
-	decisions := make([]fleet.Decision, 0, len(found))
-	for _, one := range found {
-		d := fleet.Decision{
-			Kind: fleet.DecideUpgrade, Subject: models.Subject{Kind: models.SubjectDistribution, ID: one.ID}, Title: one.Name,
-			Why:        fmt.Sprintf("%s behind %s.", areSites(one.Sites), one.PlatformName),
-			PlatformID: one.PlatformID, PlatformName: one.PlatformName, Sites: one.Sites,
-		}
-		if one.BuiltAt != nil {
-			d.At = *one.BuiltAt
-		}
-		decisions = append(decisions, d)
-	}
-	return decisions, err
-}
-
-func areSites(n int) string {
-	if n == 1 {
-		return "1 site is"
-	}
-	return fmt.Sprintf("%d sites are", n)
+	return query.Joins("JOIN platforms target ON target.id = d.target_id").
+		Where("NOT EXISTS (SELECT 1 FROM tasks t JOIN platforms b ON b.id = t.subject_id WHERE b.distribution_id = d.id" +
+			" AND t.kind = 'upgrade-platform' AND t.subject_kind = 'platform' AND t.state IN ('queued', 'running'))").
+		Select(rankBehind.columns("d.id", "d.name", "''", "''", "''", "0", "target.id", "target.name", sites, "target.built_at"))
 }

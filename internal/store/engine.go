@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -42,21 +41,6 @@ func connect(ctx context.Context, dsn string) (engine, error) {
 		return openPostgres(ctx, dsn)
 	}
 	return nil, errors.New("the database must be given as sqlite:/path/to/file.db or postgres://user:password@host/database")
-}
-
-// migrate applies what is missing of the schema. One process does it, the
-// others wait.
-func migrate(ctx context.Context, e engine) error {
-	return e.exclusive(ctx, func(ctx context.Context) error {
-		p, err := e.provider()
-		if err != nil {
-			return fmt.Errorf("read migrations: %w", err)
-		}
-		if _, err := p.Up(ctx); err != nil {
-			return fmt.Errorf("migrate database: %w", err)
-		}
-		return nil
-	})
 }
 
 // openGORM makes GORM work on an open database. Transactions are ours, because

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -22,34 +23,97 @@ func heavy() []string { return []string{"packages", "provenance"} }
 // defaultLimit is how many rows a page shows when it does not say.
 const defaultLimit = 50
 
-// sites joins every living site with its platform p and distribution d.
-func (s *Store) sites(ctx context.Context) *gorm.DB {
-	return s.with(ctx).Model(&models.Site{}).
-		Joins("JOIN platforms p ON p.id = sites.platform_id").Joins("JOIN distributions d ON d.id = p.distribution_id").
-		Where("sites.state <> ?", models.SiteDeleted)
+// outdated are the platforms that are not their distribution's upgrade target.
+const outdated = "SELECT o.id FROM platforms o JOIN distributions d ON d.id = o.distribution_id WHERE d.target_id <> o.id"
+
+// living asks for every site that is not deleted.
+func (s *Store) living(ctx context.Context) *gorm.DB {
+	return s.with(ctx).Model(&models.Site{}).Where("sites.state <> 'deleted'")
 }
 
-// page counts the rows of a query, then loads those of one page.
-func page[T any](query *gorm.DB, f fleet.Filter, order string, omit ...string) ([]T, int, error) {
-	query = query.Session(&gorm.Session{})
-	var total int64
-	if err := query.Count(&total).Error; err != nil {
-		return nil, 0, err
+// sites joins every living site with its platform p and distribution d.
+func (s *Store) sites(ctx context.Context) *gorm.DB {
+	return s.living(ctx).
+		Joins("JOIN platforms p ON p.id = sites.platform_id").Joins("JOIN distributions d ON d.id = p.distribution_id")
+}
+
+// sitesOf narrows a query of sites to those of a client; 0 is everybody.
+func sitesOf(clientID int64) func(*gorm.DB) *gorm.DB {
+	return func(query *gorm.DB) *gorm.DB {
+		if clientID == 0 {
+			return query
+		}
+		return query.Where("sites.client_id = ?", clientID)
 	}
-	limit := f.Limit
+}
+
+// tasksOf narrows a query of tasks to those on sites of a client; 0 is everybody.
+func tasksOf(clientID int64) func(*gorm.DB) *gorm.DB {
+	return func(query *gorm.DB) *gorm.DB {
+		if clientID == 0 {
+			return query
+		}
+		return query.Where("tasks.subject_kind = ? AND tasks.subject_id IN (SELECT id FROM sites WHERE client_id = ?)", models.SubjectSite, clientID)
+	}
+}
+
+// countLimit is up to where matches are counted. The total of a list that has more
+// of them is one more than that.
+const countLimit = 1000
+
+// unknown stands for a total that must be counted.
+const unknown = -1
+
+// page loads the rows of one page and counts how many there are altogether.
+func page[T any](query *gorm.DB, f fleet.Filter, order string) ([]T, int, error) {
+	return listed[T](query, f, "", order, unknown)
+}
+
+// farDown is from where on a list first finds the numbers of its rows: what is
+// skipped need not be read then. It costs a little.
+const farDown = 500
+
+// listed is page where it may be known how many there are. With the name of the
+// table it is quick far down, too.
+func listed[T any](query *gorm.DB, f fleet.Filter, table, order string, total int) ([]T, int, error) {
+	query = query.Session(&gorm.Session{})
+	limit, offset := f.Limit, max(f.Offset, 0)
 	if limit <= 0 {
 		limit = defaultLimit
 	}
 	var rows []T
-	err := query.Order(order).Limit(limit).Offset(max(f.Offset, 0)).Omit(omit...).Find(&rows).Error
-	return rows, int(total), err
+	one := query.Order(order).Limit(limit).Offset(offset)
+	if table != "" && offset >= farDown {
+		one = query.Where(table+".id IN (?)", one.Select(table+".id")).Order(order)
+	}
+	err := one.Find(&rows).Error
+	if err != nil || total != unknown {
+		return rows, total, err
+	}
+	if n := len(rows); n < limit && (n > 0 || offset == 0) {
+		return rows, offset + n, nil // it is the last page
+	}
+	total, err = bounded(query)
+	return rows, total, err
 }
 
-// Fleet counts the fleet.
+// bounded counts the rows of a query, but not on and on.
+func bounded(query *gorm.DB) (int, error) {
+	var total int64
+	matches := query.Select("1 AS found").Limit(countLimit + 1)
+	err := query.Session(&gorm.Session{NewDB: true}).Table("(?) AS matches", matches).Count(&total).Error
+	return int(total), err
+}
+
+// Fleet counts the fleet; for a client its sites and nothing else.
 func (s *Store) Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error) {
+	if f.ClientID == 0 {
+		t, err := s.tally(ctx)
+		return t.count(), err
+	}
 	var c fleet.Counts
 	count := func(when string) string { return "COALESCE(SUM(CASE WHEN " + when + " THEN 1 ELSE 0 END), 0)" }
-	err := s.sites(ctx).Select(
+	err := s.sites(ctx).Scopes(sitesOf(f.ClientID)).Select(
 		count("sites.state = 'enabled' AND NOT sites.held AND (d.target_id IS NULL OR d.target_id = sites.platform_id)") + " AS current, " +
 			count(behind) + " AS behind, " +
 			count("sites.state = 'enabled' AND sites.held") + " AS held, " +
@@ -59,20 +123,13 @@ func (s *Store) Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error)
 	if err != nil {
 		return c, fmt.Errorf("count sites: %w", err)
 	}
-	var rest struct{ Distributions, Platforms int }
-	err = s.with(ctx).Raw("SELECT (SELECT COUNT(*) FROM distributions) AS distributions, " +
-		"(SELECT COUNT(*) FROM platforms WHERE state <> 'deleted') AS platforms").Scan(&rest).Error
-	if err != nil {
-		return c, fmt.Errorf("count platforms: %w", err)
-	}
-	c.Distributions, c.Platforms = rest.Distributions, rest.Platforms
 	return c, nil
 }
 
 // RunningTasks lists running and then queued tasks, oldest first.
 func (s *Store) RunningTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error) {
 	var list []models.Task
-	err := s.with(ctx).Where("state IN ?", unfinished()).Order("state DESC, id").Limit(f.Limit).Find(&list).Error
+	err := s.with(ctx).Scopes(tasksOf(f.ClientID)).Where("state IN ?", unfinished()).Order("state DESC, id").Limit(f.Limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list running tasks: %w", err)
 	}
@@ -84,7 +141,7 @@ func (s *Store) RunningTasks(ctx context.Context, f fleet.Filter) ([]models.Task
 func (s *Store) RecentTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error) {
 	var list []models.Task
 	err := s.with(ctx).Where("ended_at IS NOT NULL").
-		Scopes(worthALook).Order("ended_at DESC, id DESC").Limit(f.Limit).Find(&list).Error
+		Scopes(worthALook, tasksOf(f.ClientID)).Order("ended_at DESC, id DESC").Limit(f.Limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list ended tasks: %w", err)
 	}
@@ -94,67 +151,53 @@ func (s *Store) RecentTasks(ctx context.Context, f fleet.Filter) ([]models.Task,
 // worthALook leaves out the checks and crons that queues make by themselves and
 // that went well: there are many.
 func worthALook(query *gorm.DB) *gorm.DB {
-	return query.Where("NOT (kind IN ? AND actor = ? AND state = ?)", []models.TaskKind{models.TaskCheck, models.TaskCron}, queueActor, models.TaskSucceeded)
+	return query.Where("NOT (tasks.kind IN ('check', 'cron') AND tasks.actor = '" + queueActor + "' AND tasks.state = 'succeeded')") // as indexes have it
 }
 
 // Distributions lists distributions by name.
 func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error) {
-	query := s.with(ctx).Model(&models.Distribution{})
-	if f.Query != "" {
-		query = query.Where(`(LOWER(name) LIKE ? ESCAPE '\' OR slug LIKE ? ESCAPE '\')`, contains(f.Query), contains(f.Query))
+	t, err := s.tally(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	query := s.with(ctx).Model(&models.Distribution{}).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
+	total := unknown
+	switch {
+	case f.Query != "":
+		query = query.Where(`LOWER(distributions.name || ' ' || distributions.slug) LIKE ? ESCAPE '\'`, contains(f.Query))
+	case f.State == "" && f.DistributionID == 0:
+		total = t.distributions
 	}
 	if f.State != "" {
-		query = query.Where("condition = ?", f.State)
+		query = query.Where("distributions.condition = ?", f.State)
 	}
 	if f.DistributionID != 0 {
-		query = query.Where("id = ?", f.DistributionID)
+		query = query.Where("distributions.id = ?", f.DistributionID)
 	}
-	list, total, err := page[models.Distribution](query, f, "LOWER(name), id")
+	query = query.Select("distributions.*, t.name AS target_name, t.drupal_version AS target_version")
+	rows, total, err := listed[fleet.DistributionRow](query, f, "distributions", "LOWER(distributions.name)", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list distributions: %w", err)
 	}
-	rows, err := s.distributionRows(ctx, list)
-	return rows, total, err
+	return rows, total, s.completeDistributions(ctx, t, rows)
 }
 
-func (s *Store) distributionRows(ctx context.Context, list []models.Distribution) ([]fleet.DistributionRow, error) {
-	ids := collect(list, func(d models.Distribution) *int64 { return &d.ID })
-	targets, err := s.platformsByID(ctx, collect(list, func(d models.Distribution) *int64 { return d.TargetID }))
+// completeDistributions adds figures and upstreams.
+func (s *Store) completeDistributions(ctx context.Context, t tally, rows []fleet.DistributionRow) error {
+	upstreams, err := s.upstreamsByID(ctx, collect(rows, func(d fleet.DistributionRow) *int64 { return d.UpstreamID }))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	platforms, err := counts(s.with(ctx).Model(&models.Platform{}).
-		Where("distribution_id IN ? AND state <> ?", ids, models.PlatformDeleted).
-		Select("distribution_id AS id, COUNT(*) AS n").Group("distribution_id"))
-	if err != nil {
-		return nil, err
-	}
-	sites, err := counts(s.sites(ctx).Where("d.id IN ?", ids).
-		Select("d.id AS id, COUNT(*) AS n, SUM(CASE WHEN " + behind + " THEN 1 ELSE 0 END) AS behind").Group("d.id"))
-	if err != nil {
-		return nil, err
-	}
-	upstreams, err := s.upstreamsByID(ctx, collect(list, func(d models.Distribution) *int64 { return d.UpstreamID }))
-	if err != nil {
-		return nil, err
-	}
-	unsafe, err := s.unsafeSites(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]fleet.DistributionRow, 0, len(list))
-	for _, d := range list {
-		row := fleet.DistributionRow{Unsafe: unsafe[d.ID], Distribution: d, Platforms: platforms[d.ID].N, Sites: sites[d.ID].N, Behind: sites[d.ID].Behind}
-		if d.TargetID != nil {
-			row.TargetName, row.TargetVersion = targets[*d.TargetID].Name, targets[*d.TargetID].DrupalVersion
-		}
+	for i := range rows {
+		d := &rows[i]
+		n := t.byFamily[d.ID]
+		d.Platforms, d.Sites, d.Behind, d.Unsafe = n.platforms, n.sites, n.behind, n.unsafe
 		if d.UpstreamID != nil {
 			shared := upstreams[*d.UpstreamID]
-			row.Upstream, row.Shared = shared.Upstream, shared.Subscribers-1
+			d.Upstream, d.Shared = shared.Upstream, shared.Subscribers-1
 		}
-		rows = append(rows, row)
 	}
-	return rows, nil
+	return nil
 }
 
 type sharedUpstream struct {
@@ -163,6 +206,9 @@ type sharedUpstream struct {
 }
 
 func (s *Store) upstreamsByID(ctx context.Context, ids []int64) (map[int64]sharedUpstream, error) {
+	if len(ids) == 0 {
+		return nil, nil //nolint:nilnil // nothing is found in it either
+	}
 	var list []sharedUpstream
 	err := s.with(ctx).Model(&models.Upstream{}).Where("id IN ?", ids).
 		Select("upstreams.*, (SELECT COUNT(*) FROM distributions d WHERE d.upstream_id = upstreams.id) AS subscribers").Find(&list).Error
@@ -174,22 +220,6 @@ func (s *Store) upstreamsByID(ctx context.Context, ids []int64) (map[int64]share
 		byID[one.ID] = one
 	}
 	return byID, nil
-}
-
-// unsafeSites counts the sites that run on platforms with known holes, by
-// distribution.
-func (s *Store) unsafeSites(ctx context.Context, distributions []int64) (map[int64]int, error) {
-	found, err := counts(s.sites(ctx).Joins("JOIN platforms here ON here.id = sites.platform_id AND here.at_risk").
-		Where("d.id IN ? AND sites.state <> ?", distributions, models.SiteDeleted).
-		Select("d.id AS id, COUNT(*) AS n").Group("d.id"))
-	if err != nil {
-		return nil, err
-	}
-	unsafe := map[int64]int{}
-	for id, n := range found {
-		unsafe[id] = n.N
-	}
-	return unsafe, nil
 }
 
 type count struct {
@@ -221,46 +251,82 @@ func collect[T any](list []T, id func(T) *int64) []int64 {
 	return slices.Compact(ids)
 }
 
-// platformsByID loads platforms without what lists do not show.
-func (s *Store) platformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) {
-	byID := make(map[int64]models.Platform, len(ids))
-	if len(ids) == 0 {
-		return byID, nil
-	}
+// platformsByID loads platforms with what lists show of them, and more.
+func (s *Store) platformsByID(ctx context.Context, ids []int64, more ...string) (map[int64]models.Platform, error) {
+	omit := slices.DeleteFunc(heavy(), func(name string) bool { return slices.Contains(more, name) })
 	var list []models.Platform
-	if err := s.with(ctx).Where("id IN ?", ids).Omit(heavy()...).Find(&list).Error; err != nil {
+	if err := s.with(ctx).Where("id IN ?", ids).Omit(omit...).Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
+	byID := make(map[int64]models.Platform, len(list))
 	for _, p := range list {
 		byID[p.ID] = p
 	}
 	return byID, nil
 }
 
-func (s *Store) distributionsByID(ctx context.Context, ids []int64) (map[int64]models.Distribution, error) {
-	byID := make(map[int64]models.Distribution, len(ids))
-	if len(ids) == 0 {
-		return byID, nil
-	}
+// distributionsOf loads what lines of sites show of the distributions of platforms.
+func (s *Store) distributionsOf(ctx context.Context, platforms []int64) (map[int64]models.Distribution, error) {
 	var list []models.Distribution
-	if err := s.with(ctx).Where("id IN ?", ids).Find(&list).Error; err != nil {
+	err := s.with(ctx).Select("id", "name", "target_id").
+		Where("id IN (?)", s.with(ctx).Model(&models.Platform{}).Select("distribution_id").Where("id IN ?", platforms)).Find(&list).Error
+	if err != nil {
 		return nil, fmt.Errorf("load distributions: %w", err)
 	}
+	byID := make(map[int64]models.Distribution, len(list))
 	for _, d := range list {
 		byID[d.ID] = d
 	}
 	return byID, nil
 }
 
+// platformRows asks for platforms with their distributions d and targets t.
+func (s *Store) platformRows(ctx context.Context) *gorm.DB {
+	return s.with(ctx).Model(&models.Platform{}).
+		Joins("JOIN distributions d ON d.id = platforms.distribution_id").Joins("LEFT JOIN platforms t ON t.id = d.target_id")
+}
+
+// besides is what rows of platforms show beside the platform.
+const besides = "d.name AS distribution_name, d.update_type, d.target_id, " +
+	"COALESCE(t.name, '') AS target_name, COALESCE(t.drupal_version, '') AS target_version, COALESCE(t.label, '') AS target_label"
+
+// columns names the columns of a platform that lists show.
+func (s *Store) platformColumns() string {
+	parsed := &gorm.Statement{DB: s.db}
+	if err := parsed.Parse(&models.Platform{}); err != nil {
+		return "platforms.*"
+	}
+	var names []string
+	for _, name := range parsed.Schema.DBNames {
+		if !slices.Contains(heavy(), name) {
+			names = append(names, "platforms."+name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // DistributionPlatforms lists the platforms of a distribution, newest first.
 func (s *Store) DistributionPlatforms(ctx context.Context, distributionID int64) ([]fleet.PlatformRow, error) {
-	var list []models.Platform
-	err := s.with(ctx).Where("distribution_id = ? AND state <> ?", distributionID, models.PlatformDeleted).
-		Omit(heavy()...).Order("id DESC").Find(&list).Error
+	t, err := s.tally(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []fleet.PlatformRow
+	err = s.platformRows(ctx).Where("platforms.distribution_id = ? AND platforms.state <> 'deleted'", distributionID).
+		Select(s.platformColumns() + ", " + besides).Order("platforms.id DESC").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("list platforms of distribution %d: %w", distributionID, err)
 	}
-	return s.platformRows(ctx, list)
+	return tallied(t, rows), nil
+}
+
+// tallied adds how many sites there are.
+func tallied(t tally, rows []fleet.PlatformRow) []fleet.PlatformRow {
+	for i := range rows {
+		n := t.byPlatform[rows[i].ID]
+		rows[i].Sites, rows[i].Upgradable = n.sites(), n.behind()
+	}
+	return rows
 }
 
 // DistributionChecks lists the checks of a distribution, newest first.
@@ -275,81 +341,43 @@ func (s *Store) DistributionChecks(ctx context.Context, distributionID int64, li
 // Platforms lists platforms, newest first, without deleted ones unless they are
 // asked for.
 func (s *Store) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error) {
-	query := s.with(ctx).Model(&models.Platform{})
+	t, err := s.tally(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	query := s.platformRows(ctx)
 	if f.Query != "" {
-		query = query.Where(`LOWER(name) LIKE ? ESCAPE '\'`, contains(f.Query))
+		query = query.Where(`LOWER(platforms.name) LIKE ? ESCAPE '\'`, contains(f.Query))
 	}
 	if f.State != "" {
-		query = query.Where("state = ?", f.State)
+		query = query.Where("platforms.state = ?", f.State)
 	} else {
-		query = query.Where("state <> ?", models.PlatformDeleted)
+		query = query.Where("platforms.state <> 'deleted'")
 	}
 	if f.DistributionID != 0 {
-		query = query.Where("distribution_id = ?", f.DistributionID)
+		query = query.Where("platforms.distribution_id = ?", f.DistributionID)
 	}
 	if f.PlatformID != 0 {
-		query = query.Where("id = ?", f.PlatformID)
+		query = query.Where("platforms.id = ?", f.PlatformID)
 	}
-	list, total, err := page[models.Platform](query, f, "id DESC", heavy()...)
+	total := unknown
+	if f.Query == "" && f.State == "" && f.DistributionID == 0 && f.PlatformID == 0 {
+		total = t.count().Platforms
+	}
+	rows, total, err := listed[fleet.PlatformRow](query.Select(s.platformColumns()+", "+besides), f, "platforms", "platforms.id DESC", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list platforms: %w", err)
 	}
-	rows, err := s.platformRows(ctx, list)
-	return rows, total, err
+	return tallied(t, rows), total, nil
 }
 
-// PlatformRow loads one platform with everything about it.
+// PlatformRow loads one platform with everything about it. Its sites are counted
+// at this moment.
 func (s *Store) PlatformRow(ctx context.Context, id int64) (fleet.PlatformRow, error) {
-	p, err := s.Platform(ctx, id)
-	if err != nil {
-		return fleet.PlatformRow{}, err
-	}
-	rows, err := s.platformRows(ctx, []models.Platform{p})
-	if err != nil {
-		return fleet.PlatformRow{}, err
-	}
-	return rows[0], nil
-}
-
-func (s *Store) platformRows(ctx context.Context, list []models.Platform) ([]fleet.PlatformRow, error) {
-	distributions, err := s.distributionsByID(ctx, collect(list, func(p models.Platform) *int64 { return &p.DistributionID }))
-	if err != nil {
-		return nil, err
-	}
-	targets, err := s.platformsByID(ctx, targetsOf(distributions))
-	if err != nil {
-		return nil, err
-	}
-	ids := collect(list, func(p models.Platform) *int64 { return &p.ID })
-	sites, err := counts(s.sites(ctx).Where("sites.platform_id IN ?", ids).
-		Select("sites.platform_id AS id, COUNT(*) AS n, SUM(CASE WHEN " + behind + " THEN 1 ELSE 0 END) AS behind").Group("sites.platform_id"))
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]fleet.PlatformRow, 0, len(list))
-	for _, p := range list {
-		d := distributions[p.DistributionID]
-		row := fleet.PlatformRow{
-			Platform: p, DistributionName: d.Name, UpdateType: d.UpdateType, TargetID: d.TargetID,
-			Sites: sites[p.ID].N, Upgradable: sites[p.ID].Behind,
-		}
-		if d.TargetID != nil {
-			target := targets[*d.TargetID]
-			row.TargetName, row.TargetVersion, row.TargetLabel = target.Name, target.DrupalVersion, target.Label
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
-}
-
-func targetsOf(distributions map[int64]models.Distribution) []int64 {
-	var ids []int64
-	for _, d := range distributions {
-		if d.TargetID != nil {
-			ids = append(ids, *d.TargetID)
-		}
-	}
-	return ids
+	const upgradable = "SELECT COUNT(*) FROM sites WHERE sites.platform_id = platforms.id AND sites.state = 'enabled' AND NOT sites.held AND d.target_id <> platforms.id"
+	query := s.platformRows(ctx).Where("platforms.id = ?", id).Select("platforms.*, " + besides +
+		", (SELECT COUNT(*) FROM sites WHERE sites.platform_id = platforms.id AND sites.state <> 'deleted') AS sites, (" + upgradable + ") AS upgradable")
+	return first[fleet.PlatformRow](query, "platform", id)
 }
 
 // OpenPlatforms lists the ready, unlocked platforms that may take new sites, by
@@ -365,23 +393,11 @@ func (s *Store) OpenPlatforms(ctx context.Context) ([]models.Platform, error) {
 
 // Sites lists sites by URI, without deleted ones.
 func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error) {
-	query := s.sites(ctx)
-	if f.Query != "" {
-		query = query.Where(`(sites.uri LIKE ? ESCAPE '\' OR LOWER(sites.title) LIKE ? ESCAPE '\')`, contains(f.Query), contains(f.Query))
+	query, total, err := s.siteQuery(ctx, f)
+	if err != nil {
+		return nil, 0, err
 	}
-	if f.State != "" {
-		query = query.Where("sites.state = ?", f.State)
-	}
-	if f.DistributionID != 0 {
-		query = query.Where("d.id = ?", f.DistributionID)
-	}
-	if f.PlatformID != 0 {
-		query = query.Where("sites.platform_id = ?", f.PlatformID)
-	}
-	if f.Behind {
-		query = query.Where(behind)
-	}
-	list, total, err := page[models.Site](query, f, "sites.uri, sites.id")
+	list, total, err := listed[workedSite](query.Select("sites.*, "+worked), f, "sites", "sites.uri", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list sites: %w", err)
 	}
@@ -389,54 +405,98 @@ func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int
 	return rows, total, err
 }
 
+// siteQuery narrows the list of sites, and tells how many that leaves if it is
+// known.
+func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, total int, err error) {
+	query = s.living(ctx).Scopes(sitesOf(f.ClientID))
+	if f.Query != "" {
+		query = query.Where(siteText+` LIKE ? ESCAPE '\'`, contains(f.Query))
+	}
+	if f.State != "" {
+		query = query.Where("sites.state = ?", f.State)
+	}
+	if f.DistributionID != 0 {
+		query = query.Where("sites.platform_id IN (SELECT id FROM platforms WHERE distribution_id = ?)", f.DistributionID)
+	}
+	if f.PlatformID != 0 {
+		query = query.Where("sites.platform_id = ?", f.PlatformID)
+	}
+	if f.DistributionID != 0 || f.PlatformID != 0 || f.ClientID != 0 {
+		// What is decided for these must be as it is at this moment.
+		if f.Behind {
+			query = query.Where("sites.state = 'enabled' AND NOT sites.held AND sites.platform_id IN (" + outdated + ")")
+		}
+		total, err = s.exactly(query, f)
+		return query, total, err
+	}
+	t, err := s.tally(ctx)
+	if err != nil {
+		return query, 0, err
+	}
+	total = unknown
+	if f.Query == "" {
+		total = t.matching(f)
+	}
+	if f.Behind {
+		query = query.Scopes(t.behind)
+	}
+	return query, total, nil
+}
+
+// siteText is what a search looks at. An index has exactly this.
+const siteText = "LOWER(sites.uri || ' ' || sites.title)"
+
+// exactly counts what a query without a search finds.
+func (s *Store) exactly(query *gorm.DB, f fleet.Filter) (int, error) {
+	if f.Query != "" {
+		return unknown, nil
+	}
+	var total int64
+	if err := query.Session(&gorm.Session{}).Count(&total).Error; err != nil {
+		return 0, fmt.Errorf("count sites: %w", err)
+	}
+	return int(total), nil
+}
+
+// workedSite is a site with the task that works on it.
+type workedSite struct {
+	models.Site
+	RunningTaskID int64
+}
+
+// worked finds the queued or running task of a site: there is one at most.
+const worked = "COALESCE((SELECT r.id FROM tasks r WHERE r.subject_kind = 'site' AND r.subject_id = sites.id AND r.state IN ('queued', 'running')), 0) AS running_task_id"
+
 // SiteRow loads one site with everything about it, also the packages of its
 // platform and its target.
 func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
-	site, err := s.Site(ctx, id)
+	site, err := first[workedSite](s.with(ctx).Model(&models.Site{}).Where("sites.id = ?", id).Select("sites.*, "+worked), "site", id)
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
-	rows, err := s.siteRows(ctx, []models.Site{site})
+	rows, err := s.siteRows(ctx, []workedSite{site}, heavy()...)
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
-	row := rows[0]
-	if row.Platform, err = s.Platform(ctx, site.PlatformID); err != nil {
-		return fleet.SiteRow{}, err
-	}
-	if row.Target != nil {
-		target, err := s.Platform(ctx, row.Target.ID)
-		if err != nil {
-			return fleet.SiteRow{}, err
-		}
-		row.Target = &target
-	}
-	return row, nil
+	return rows[0], nil
 }
 
-func (s *Store) siteRows(ctx context.Context, list []models.Site) ([]fleet.SiteRow, error) {
-	platforms, err := s.platformsByID(ctx, collect(list, func(site models.Site) *int64 { return &site.PlatformID }))
+// siteRows adds to sites what their lines show beside them. Of the platforms it
+// loads what lists show, and more.
+func (s *Store) siteRows(ctx context.Context, list []workedSite, more ...string) ([]fleet.SiteRow, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	homes := collect(list, func(site workedSite) *int64 { return &site.PlatformID })
+	distributions, err := s.distributionsOf(ctx, homes)
 	if err != nil {
 		return nil, err
 	}
-	var owners []int64
-	for _, p := range platforms {
-		owners = append(owners, p.DistributionID)
-	}
-	distributions, err := s.distributionsByID(ctx, owners)
+	platforms, err := s.platformsByID(ctx, slices.Concat(homes, targetsOf(distributions)), more...)
 	if err != nil {
 		return nil, err
 	}
-	targets, err := s.platformsByID(ctx, targetsOf(distributions))
-	if err != nil {
-		return nil, err
-	}
-	ids := collect(list, func(site models.Site) *int64 { return &site.ID })
-	upgrades, err := s.lastUpgrades(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	running, err := s.runningOn(ctx, ids)
+	upgrades, err := s.lastUpgrades(ctx, collect(list, func(site workedSite) *int64 { return &site.ID }))
 	if err != nil {
 		return nil, err
 	}
@@ -445,10 +505,10 @@ func (s *Store) siteRows(ctx context.Context, list []models.Site) ([]fleet.SiteR
 		platform := platforms[site.PlatformID]
 		d := distributions[platform.DistributionID]
 		row := fleet.SiteRow{
-			Site: site, DistributionID: d.ID, DistributionName: d.Name, Platform: platform, RunningTaskID: running[site.ID],
+			Site: site.Site, DistributionID: d.ID, DistributionName: d.Name, Platform: platform, RunningTaskID: site.RunningTaskID,
 		}
 		if d.TargetID != nil {
-			target := targets[*d.TargetID]
+			target := platforms[*d.TargetID]
 			row.Target = &target
 		}
 		if u, ok := upgrades[site.ID]; ok {
@@ -457,6 +517,16 @@ func (s *Store) siteRows(ctx context.Context, list []models.Site) ([]fleet.SiteR
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+func targetsOf(distributions map[int64]models.Distribution) []int64 {
+	var ids []int64
+	for _, d := range distributions {
+		if d.TargetID != nil {
+			ids = append(ids, *d.TargetID)
+		}
+	}
+	return ids
 }
 
 func (s *Store) lastUpgrades(ctx context.Context, siteIDs []int64) (map[int64]models.Upgrade, error) {
@@ -475,23 +545,6 @@ func (s *Store) lastUpgrades(ctx context.Context, siteIDs []int64) (map[int64]mo
 	return bySite, nil
 }
 
-func (s *Store) runningOn(ctx context.Context, siteIDs []int64) (map[int64]int64, error) {
-	bySite := map[int64]int64{}
-	if len(siteIDs) == 0 {
-		return bySite, nil
-	}
-	var list []models.Task
-	err := s.with(ctx).Select("id", "subject_id").
-		Where("subject_kind = ? AND subject_id IN ? AND state IN ?", models.SubjectSite, siteIDs, unfinished()).Find(&list).Error
-	if err != nil {
-		return nil, fmt.Errorf("load running tasks of sites: %w", err)
-	}
-	for _, t := range list {
-		bySite[t.Subject.ID] = t.ID
-	}
-	return bySite, nil
-}
-
 // SiteUpgrades lists the upgrades of a site, newest first.
 func (s *Store) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error) {
 	var list []models.Upgrade
@@ -503,7 +556,7 @@ func (s *Store) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]mo
 
 // Tasks lists tasks, newest first.
 func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error) {
-	query := s.with(ctx).Model(&models.Task{})
+	query := s.with(ctx).Model(&models.Task{}).Scopes(tasksOf(f.ClientID))
 	if f.Query != "" {
 		query = query.Where(`LOWER(title) LIKE ? ESCAPE '\'`, contains(f.Query))
 	}
@@ -514,13 +567,13 @@ func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, 
 		query = query.Scopes(worthALook)
 	}
 	if f.DistributionID != 0 {
-		query = query.Where("(subject_kind = ? AND subject_id = ?) OR (subject_kind = ? AND subject_id = (SELECT upstream_id FROM distributions WHERE id = ?))",
+		query = query.Where("((subject_kind = ? AND subject_id = ?) OR (subject_kind = ? AND subject_id = (SELECT upstream_id FROM distributions WHERE id = ?)))",
 			models.SubjectTarget, f.DistributionID, models.SubjectUpstream, f.DistributionID)
 	}
 	if f.PlatformID != 0 {
 		query = query.Where("subject_kind = ? AND subject_id = ?", models.SubjectPlatform, f.PlatformID)
 	}
-	list, total, err := page[models.Task](query, f, "id DESC")
+	list, total, err := listed[models.Task](query, f, "tasks", "id DESC", unknown)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list tasks: %w", err)
 	}

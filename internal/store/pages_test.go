@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -201,5 +202,175 @@ func TestStore_Decisions_ComeAndGo(t *testing.T) {
 			ok(t, err)
 			want(t, "limit", len(decisions), 1)
 		})
+	}
+}
+
+// client stores a client and sites of it, one of every kind that pages tell apart.
+// Whoever is told of any of them can tell by its name whose it is.
+func (w *world) client(t *testing.T, name string) int64 {
+	t.Helper()
+	_, err := w.Access().SQL.ExecContext(w.ctx, "INSERT INTO clients (name, note, created_at) VALUES ('"+name+"', '', '2026-01-01 00:00:00+00:00')")
+	ok(t, err)
+	var id int64
+	ok(t, w.Access().SQL.QueryRowContext(w.ctx, "SELECT id FROM clients WHERE name = '"+name+"'").Scan(&id))
+	site := func(what string) models.Site {
+		one := models.Site{URI: what + "." + name + ".example.org", Title: name, PlatformID: w.old.ID, ClientID: &id, BackupEvery: time.Hour}
+		ok(t, w.CreateSite(w.ctx, &one))
+		ok(t, w.MoveSite(w.ctx, "ada", one, models.SiteEnabled, ""))
+		return w.load(t, one.ID)
+	}
+	task := func(kind models.TaskKind, one models.Site) models.Task {
+		made := models.Task{Kind: kind, Subject: models.Subject{Kind: models.SubjectSite, ID: one.ID}, Title: one.URI, Actor: "ada"}
+		ok(t, w.CreateTask(w.ctx, &made))
+		return made
+	}
+	ok(t, w.MoveSite(w.ctx, "ada", site("broken"), models.SiteBroken, ""))
+	ok(t, w.MoveSite(w.ctx, "ada", site("disabled"), models.SiteDisabled, ""))
+	ok(t, w.SetHeld(w.ctx, "ada", site("held").ID, true, "A fair is on.", nil))
+	w.upgrade(t, site("recovered"), models.UpgradeRecovered)
+	w.finish(t, task(models.TaskBackup, site("backup")).ID, models.TaskFailed)
+	task(models.TaskCron, site("running"))
+	return id
+}
+
+// trouble makes everything go wrong that is the host's to decide.
+func (w *world) trouble(t *testing.T) {
+	t.Helper()
+	ok(t, w.SetStanding(w.ctx, w.old.ID, []models.Finding{{Kind: models.FindingInsecure, Package: "drupal", Version: "10.6.2"}}))
+	ok(t, w.SetCondition(w.ctx, w.d.ID, models.ConditionHeld, models.ReasonTagMoved, "The tag moved."))
+	failed := models.Platform{DistributionID: w.d.ID, Name: "thunder-3"}
+	ok(t, w.CreatePlatform(w.ctx, &failed))
+	ok(t, w.MovePlatform(w.ctx, "ada", failed, models.PlatformFailed, "composer failed."))
+	w.task(t, models.TaskBuild, models.Subject{Kind: models.SubjectPlatform, ID: failed.ID})
+	at := time.Now().UTC()
+	ok(t, w.SaveDatabaseServer(w.ctx, "ada", &models.DatabaseServer{Name: "db", Engine: models.EngineMySQL, TLS: models.TLSOff, Reason: "It does not answer.", TestedAt: &at}))
+}
+
+func TestStore_Pages_ClientSeesItsOwn(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		t.Helper()
+		w.site(t, "own.example.org")
+		busy := w.site(t, "busy.example.org")
+		clients := map[string]int64{"museum": w.client(t, "museum"), "library": w.client(t, "library")}
+		w.promote(t)
+		w.trouble(t)
+		w.task(t, models.TaskUpgrade, models.Subject{Kind: models.SubjectSite, ID: busy.ID})
+		for name, id := range clients {
+			w.ownSites(t, name, id)
+			w.ownTasks(t, name, id)
+			w.ownDecisions(t, name, id)
+		}
+
+		nobody := fleet.Filter{ClientID: 999, Limit: 50}
+		counts, err := w.Fleet(w.ctx, nobody)
+		ok(t, err)
+		want(t, "counts of nobody", counts, fleet.Counts{})
+		decisions, err := w.Decisions(w.ctx, nobody)
+		ok(t, err)
+		want(t, "decisions of nobody", len(decisions), 0)
+		everything, err := w.Decisions(w.ctx, fleet.Filter{Limit: 50})
+		ok(t, err)
+		kinds := map[fleet.DecisionKind]bool{}
+		for _, d := range everything {
+			kinds[d.Kind] = true
+		}
+		want(t, "kinds of decisions that the host sees", len(kinds), 8)
+		counts, err = w.Fleet(w.ctx, fleet.Filter{})
+		ok(t, err)
+		want(t, "counts of all", counts, fleet.Counts{Behind: 8, Held: 2, Broken: 2, Disabled: 2, Distributions: 1, Platforms: 3})
+	})
+}
+
+// ownSites checks every question about sites.
+func (w *world) ownSites(t *testing.T, name string, client int64) {
+	t.Helper()
+	counts, err := w.Fleet(w.ctx, fleet.Filter{ClientID: client})
+	ok(t, err)
+	want(t, "counts of "+name, counts, fleet.Counts{Behind: 3, Held: 1, Broken: 1, Disabled: 1})
+	for f, n := range map[fleet.Filter]int{
+		{}:                         6,
+		{Query: "example.org"}:     6,
+		{Query: "own.example.org"}: 0,
+		{State: "broken"}:          1,
+		{PlatformID: w.old.ID}:     6,
+		{DistributionID: w.d.ID}:   6,
+		{Behind: true}:             3,
+		{Limit: 2, Offset: 1}:      6,
+		{Query: "e", State: "enabled", Behind: true, PlatformID: w.old.ID, DistributionID: w.d.ID}: 3,
+	} {
+		f.ClientID = client
+		rows, total, err := w.Sites(w.ctx, f)
+		ok(t, err)
+		want(t, fmt.Sprintf("sites of %s with %+v", name, f), total, n)
+		for _, row := range rows {
+			w.own(t, name, row.URI)
+			want(t, "client of "+row.URI, *row.ClientID, client)
+		}
+	}
+}
+
+// ownTasks checks every question about tasks.
+func (w *world) ownTasks(t *testing.T, name string, client int64) {
+	t.Helper()
+	running, err := w.RunningTasks(w.ctx, fleet.Filter{ClientID: client, Limit: 50})
+	ok(t, err)
+	w.ownSubjects(t, name, running, 1)
+	recent, err := w.RecentTasks(w.ctx, fleet.Filter{ClientID: client, Limit: 50})
+	ok(t, err)
+	w.ownSubjects(t, name, recent, 2)
+	for f, n := range map[fleet.Filter]int{
+		{}:                       3,
+		{Query: "."}:             2, // the upgrade's title is its kind
+		{State: "queued"}:        1,
+		{State: "failed"}:        1,
+		{DistributionID: w.d.ID}: 0,
+		{PlatformID: w.old.ID}:   0,
+	} {
+		f.ClientID, f.Limit = client, 50
+		list, total, err := w.Tasks(w.ctx, f)
+		ok(t, err)
+		want(t, fmt.Sprintf("tasks of %s with %+v", name, f), total, n)
+		w.ownSubjects(t, name, list, n)
+	}
+}
+
+// ownDecisions checks what a client is asked to decide.
+func (w *world) ownDecisions(t *testing.T, name string, client int64) {
+	t.Helper()
+	decisions, err := w.Decisions(w.ctx, fleet.Filter{ClientID: client, Limit: 50})
+	ok(t, err)
+	kinds := ""
+	for _, d := range decisions {
+		kinds += string(d.Kind) + " "
+		if d.TaskID != 0 {
+			task, err := w.Task(w.ctx, d.TaskID)
+			ok(t, err)
+			w.ownSubjects(t, name, []models.Task{task}, 1)
+		}
+		if d.Kind == fleet.DecideUpgrade {
+			want(t, "sites behind of "+name, d.Sites, 3)
+			want(t, "what is said to "+name, d.Why, "3 sites are behind thunder-2.")
+			continue
+		}
+		w.own(t, name, d.Title)
+		w.own(t, name, w.load(t, d.Subject.ID).URI)
+	}
+	want(t, "decisions of "+name, kinds, "broken recovered backup upgrade ")
+}
+
+// own fails the test when an address is not of the client.
+func (w *world) own(t *testing.T, name, uri string) {
+	t.Helper()
+	if !strings.HasSuffix(uri, "."+name+".example.org") {
+		t.Errorf("%s is told of %s", name, uri)
+	}
+}
+
+func (w *world) ownSubjects(t *testing.T, name string, list []models.Task, n int) {
+	t.Helper()
+	want(t, "tasks of "+name, len(list), n)
+	for _, task := range list {
+		want(t, "subject of a task", task.Subject.Kind, models.SubjectSite)
+		w.own(t, name, w.load(t, task.Subject.ID).URI)
 	}
 }

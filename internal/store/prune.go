@@ -34,5 +34,5 @@ func (s *Store) Prune(ctx context.Context, at time.Time) error {
 			return fmt.Errorf("prune database: %w", err)
 		}
 	}
-	return nil
+	return s.PruneSignIns(ctx, at)
 }

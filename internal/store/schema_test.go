@@ -32,6 +32,8 @@ func rows() []any {
 		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},
 		models.Webhook{},
 		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{}, &models.Client{},
+		&models.Channel{}, &models.Notice{}, &models.NoticeMessage{}, &models.NoticeAttempt{},
+		&models.SignIn{}, &models.SecondFactor{}, &models.RecoveryCode{}, &models.Identity{}, &models.Throttle{},
 	}
 }
 

@@ -34,6 +34,7 @@ type Store struct {
 	hub      *hub
 	log      *slog.Logger
 	close    func()
+	memory   *memory // of what is dear to count; nil on a Store that is bound to a transaction
 
 	// Set only on a Store that is bound to a transaction.
 	native any     // *sql.Tx or pgx.Tx
@@ -76,7 +77,7 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 	if err := migrate(ctx, e); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	s := &Store{db: db, engine: e, hub: newHub(), log: log}
+	s := &Store{db: db, engine: e, hub: newHub(), log: log, memory: &memory{}}
 	// The listener lives until Close, longer than the context that opened us.
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	wait := s.listen(listening)

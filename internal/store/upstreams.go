@@ -302,10 +302,10 @@ func (s *Store) SetStanding(ctx context.Context, platformID int64, findings []mo
 // HostRows gives the lines of the Queues page about hosts, the busiest first.
 func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, error) {
 	var rows []fleet.HostRow
-	err := s.with(ctx).Model(&models.Host{}).
-		Where("EXISTS (SELECT 1 FROM upstreams u JOIN distributions d ON d.upstream_id = u.id WHERE u.host = hosts.name)").
-		Select("hosts.*, " + ofHost("TRUE") + " AS upstreams, " + ofHost("u.stalled") + " AS stalled, " + ofHost("u.failures > 0") + " AS failing").
-		Order("requests DESC, name").Limit(200).Find(&rows).Error
+	count := s.subscribed(ctx).Model(&models.Upstream{}).Group("host").
+		Select("host, COUNT(*) AS upstreams, COUNT(*) FILTER (WHERE stalled) AS stalled, COUNT(*) FILTER (WHERE failures > 0) AS failing")
+	err := s.with(ctx).Model(&models.Host{}).Joins("JOIN (?) u ON u.host = hosts.name", count).
+		Select("hosts.*, u.upstreams, u.stalled, u.failing").Order("requests DESC, name").Limit(200).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("list hosts: %w", err)
 	}
@@ -319,12 +319,6 @@ func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, er
 		rows[i].Lag = percentile(lag, 95)
 	}
 	return rows, nil
-}
-
-// ofHost counts the upstreams of a host that something comes from.
-func ofHost(condition string) string {
-	return "(SELECT COUNT(*) FROM upstreams u WHERE u.host = hosts.name AND " + condition +
-		" AND EXISTS (SELECT 1 FROM distributions d WHERE d.upstream_id = u.id))"
 }
 
 // lags lists how long due checks have been waiting, by host.

@@ -33,7 +33,6 @@ const (
 type taskLog struct {
 	keep   func([]models.TaskLine) error // stores lines
 	taskID int64
-	logger *slog.Logger
 
 	mu       sync.Mutex
 	step     string
@@ -49,11 +48,15 @@ type taskLog struct {
 // said while a task stops matters most.
 func newLog(ctx context.Context, store Store, taskID int64, logger *slog.Logger) *taskLog {
 	lasting := context.WithoutCancel(ctx)
-	l := &taskLog{taskID: taskID, logger: logger, stop: make(chan struct{})}
+	l := &taskLog{taskID: taskID, stop: make(chan struct{})}
 	l.keep = func(lines []models.TaskLine) error {
 		limited, done := context.WithTimeout(lasting, flushTime)
 		defer done()
-		return store.AppendLines(limited, lines)
+		err := store.AppendLines(limited, lines)
+		if err != nil && models.CodeOf(err) == "" {
+			logger.WarnContext(lasting, "store log of task", slog.Int64("task", taskID), slog.Any("error", err))
+		}
+		return err
 	}
 	l.out = &lineWriter{log: l, level: models.LevelOut}
 	l.err = &lineWriter{log: l, level: models.LevelErr}
@@ -145,7 +148,6 @@ func (l *taskLog) flush() {
 	err := l.keep(l.pending)
 	if err != nil && models.CodeOf(err) == "" {
 		l.pending = l.pending[:min(len(l.pending), maxPending)]
-		l.logger.Warn("store log of task", slog.Int64("task", l.taskID), slog.Any("error", err))
 		return
 	}
 	l.pending, l.dropped = nil, 0

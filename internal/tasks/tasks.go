@@ -83,6 +83,9 @@ type Config struct {
 	Beat    time.Duration // how often it says that it lives, and looks at what others say; 1 s
 	Lease   time.Duration // how long after its last beat its tasks are taken over; 5 s
 	Logger  *slog.Logger
+	// Ended is told of every task that ended here, once that is recorded; nil:
+	// nobody is. It must not block.
+	Ended func(kind models.TaskKind, end models.TaskState)
 }
 
 // Limits on what a task may do.
@@ -123,6 +126,9 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 	cfg.Beat = or(cfg.Beat, time.Second)
 	cfg.Lease = or(cfg.Lease, 5*time.Second)
 	cfg.ID += "-" + rand.Text()[:8]
+	if cfg.Ended == nil {
+		cfg.Ended = func(models.TaskKind, models.TaskState) {}
+	}
 	cfg.Logger = cfg.Logger.With(slog.String("worker", cfg.ID))
 	r := &Runner{
 		cfg: cfg, store: store, access: access,
@@ -224,6 +230,24 @@ func (r *Runner) Stop(ctx context.Context) error {
 	defer done()
 	if err := r.queue.forget(lasting); err != nil {
 		r.cfg.Logger.WarnContext(ctx, "tell others that this worker stopped", slog.Any("error", err))
+	}
+	return nil
+}
+
+// Working fails unless this worker takes tasks up: it was started, is not being
+// stopped, and could say within its lease that it lives. One that has no queues
+// has nothing to do and never fails.
+func (r *Runner) Working() error {
+	beat := r.lastBeat.Load()
+	switch {
+	case len(r.cfg.Workers) == 0:
+		return nil
+	case r.isStopping():
+		return errors.New("the worker is stopping")
+	case beat == 0:
+		return errors.New("the worker has not started")
+	case time.Since(time.Unix(0, beat)) > r.cfg.Lease:
+		return fmt.Errorf("the worker could not say for %s that it lives", r.cfg.Lease)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (r *Runner) work(ctx context.Context, j job) error {
 		r.cfg.Logger.ErrorContext(ctx, "take task", slog.Int64("task", j.TaskID), slog.Any("error", err))
 		return again(time.Second)
 	}
-	ctx, release, ok := r.hold(ctx, t)
+	ctx, release, ok := r.hold(withTask(ctx, t), t)
 	if !ok {
 		return again(0)
 	}
@@ -158,6 +158,7 @@ func (r *Runner) finish(ctx context.Context, t models.Task, state models.TaskSta
 		err := r.store.FinishTask(ctx, t, state, message)
 		switch {
 		case err == nil:
+			r.cfg.Ended(t.Kind, state)
 			return nil
 		case models.CodeOf(err) != "": // taken over, ended or gone
 			r.cfg.Logger.InfoContext(ctx, "drop result of task", slog.Int64("task", t.ID), slog.Int("attempt", t.Attempt), slog.String("state", string(state)), slog.Any("reason", err))

@@ -255,20 +255,19 @@ func (b *builder) clone() cost {
 	return cost{took, disk}
 }
 
-// change pushes a small change: one file more and one that is edited.
+// change pushes a small change: one file more and, unless composer brings it, one
+// that is edited.
 func (b *builder) change(i int) {
 	b.t.Helper()
-	name := "index.php"
+	files := map[string]string{fmt.Sprintf("config/sync/new.%d.yml", i): "a: b\n"}
 	for _, docroot := range []string{"web", "docroot", "."} {
-		if _, err := os.Stat(filepath.Join(b.u.work, docroot, name)); err == nil {
-			name = path.Join(docroot, name)
+		name := path.Join(docroot, "index.php")
+		if _, err := os.Stat(filepath.Join(b.u.work, name)); err == nil {
+			files[name] = read(b.t, b.u.work, name) + fmt.Sprintf("// %d\n", i)
 			break
 		}
 	}
-	b.u.publish(fmt.Sprintf("change %d", i), map[string]string{
-		name:                                     read(b.t, b.u.work, name) + fmt.Sprintf("// %d\n", i),
-		fmt.Sprintf("config/sync/new.%d.yml", i): "a: b\n",
-	})
+	b.u.publish(fmt.Sprintf("change %d", i), files)
 }
 
 // diskBytes is what du says: shared blocks count once.

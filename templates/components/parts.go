@@ -12,7 +12,12 @@ import (
 type Form struct {
 	CSRF string // token against forged forms
 	Once string // token that makes a double post harmless; "" where none is needed
+	// Allows tells whether the person may ask for an address; nil: for all.
+	Allows func(url string) bool
 }
+
+// May tells whether a button or link to an address belongs on the page.
+func (f Form) May(url string) bool { return f.Allows == nil || f.Allows(url) }
 
 // Action is one button: a form that posts to one address.
 type Action struct {

@@ -17,14 +17,25 @@ type Page struct {
 	Decisions int    // how many wait; -1 when it was not asked
 	Version   string // of Hefring, may be ""
 	Notice    *components.Notice
+	// Allows tells whether the person may ask for an address; nil: for all.
+	Allows func(url string) bool
+	// SeesURL tells the same of reading it alone.
+	SeesURL func(url string) bool
 }
 
+// May tells whether a button or link to an address belongs on the page.
+func (p Page) May(url string) bool { return p.Allows == nil || p.Allows(url) }
+
+// Sees tells whether a section of the navigation belongs to the person. Sections
+// are seen by GET, whatever it takes to post there.
+func (p Page) Sees(url string) bool { return p.SeesURL == nil || p.SeesURL(url) }
+
 // Form gives the tokens of a form that may be posted twice without harm.
-func (p Page) Form() components.Form { return components.Form{CSRF: p.CSRF} }
+func (p Page) Form() components.Form { return components.Form{CSRF: p.CSRF, Allows: p.Allows} }
 
 // OnceForm gives the tokens of a form that makes something.
 func (p Page) OnceForm(once string) components.Form {
-	return components.Form{CSRF: p.CSRF, Once: once}
+	return components.Form{CSRF: p.CSRF, Once: once, Allows: p.Allows}
 }
 
 // section is one entry of the main navigation.
@@ -39,6 +50,8 @@ func sections() []section {
 		{"tasks", "Tasks", "/tasks"},
 		{"queues", "Queues", "/queues"},
 		{"databases", "Databases", "/databases"},
+		{"clients", "Clients", "/clients"},
+		{"users", "Users", "/users"},
 	}
 }
 

@@ -26,6 +26,7 @@ type Fact struct {
 type Login struct {
 	layouts.Page
 	Name, Next, Error string
+	Provider          string // whom one can sign in with instead; "" is nobody
 }
 
 // LoginLink is the page behind a one-time link.
@@ -356,6 +357,7 @@ type Site struct {
 	Upgrades []models.Upgrade
 	Names    map[int64]string // platform id -> version, for the upgrades
 	Server   string           // name of its database server; "" for none
+	Clients  []fleet.ClientRow
 	Backups  []models.Backup
 	Tasks    []models.Task
 	Live     *models.Task

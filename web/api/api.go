@@ -25,13 +25,14 @@ const maxBody = 1 << 20
 
 // server holds what operations need.
 type server struct {
-	fleet  Fleet
+	front  Front
+	as     func(models.Actor) Fleet
 	api    huma.API
 	logger *slog.Logger
 }
 
 // New makes the handler of the API. Its description is at Prefix/openapi.json.
-func New(fleet Fleet, logger *slog.Logger, version string) http.Handler {
+func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version string) http.Handler {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
@@ -42,7 +43,7 @@ func New(fleet Fleet, logger *slog.Logger, version string) http.Handler {
 	config.Servers = []*huma.Server{{URL: Prefix}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
-	s := &server{fleet: fleet, api: humago.NewWithPrefix(mux, Prefix, config), logger: logger}
+	s := &server{front: front, as: as, api: humago.NewWithPrefix(mux, Prefix, config), logger: logger}
 	s.sites()
 	s.backups()
 	s.platforms()
@@ -86,24 +87,25 @@ type answer[T any] struct{ Body T }
 // sentence.
 type operation struct{ method, path, id, summary string }
 
-// register adds an operation. by is the user of the Caller's token.
-func register[I authorised, T any](s *server, o operation, do func(ctx context.Context, by string, in I) (T, error)) {
+// register adds an operation. It gets the fleet as the user of the Caller's token has
+// it.
+func register[I authorised, T any](s *server, o operation, do func(ctx context.Context, f Fleet, in I) (T, error)) {
 	status := http.StatusOK
 	if _, starts := reflect.TypeFor[T]().MethodByName("Started"); starts {
 		status = http.StatusAccepted
 	}
 	huma.Register(s.api, huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, DefaultStatus: status, MaxBodyBytes: maxBody,
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *I) (*answer[T], error) {
-		user, err := s.fleet.UseToken(ctx, (*in).token())
+		user, err := s.front.UseToken(ctx, (*in).token())
 		if err != nil {
 			if models.CodeOf(err) == models.Forbidden {
 				return nil, huma.Error401Unauthorized(models.Explain(err))
 			}
 			return nil, s.problem(ctx, o, err)
 		}
-		value, err := do(ctx, user.Name, *in)
+		value, err := do(ctx, s.as(user.Actor()), *in)
 		if err != nil {
 			return nil, s.problem(ctx, o, err)
 		}

@@ -25,6 +25,13 @@ type fake struct {
 	err     error
 }
 
+func (f *fake) as(by models.Actor) api.Fleet {
+	f.by = by.Name
+	return f
+}
+
+func (f *fake) Actor() models.Actor { return models.Actor{Name: f.by} }
+
 const good = "hefring_good"
 
 func (f *fake) UseToken(_ context.Context, token string) (models.User, error) {
@@ -56,21 +63,21 @@ func (f *fake) Sites(context.Context, fleet.Filter) ([]fleet.SiteRow, int, error
 
 func (f *fake) SiteURL(s models.Site) string { return "http://" + s.URI + "/" }
 
-func (f *fake) task(by, what string) (models.Task, error) {
-	f.by, f.did = by, what
+func (f *fake) task(what string) (models.Task, error) {
+	f.did = what
 	return models.Task{ID: 12, Kind: models.TaskBackup, State: models.TaskQueued}, f.err
 }
 
-func (f *fake) BackupSite(_ context.Context, by string, id int64, note string, _ bool) (models.Task, error) {
-	return f.task(by, "backup "+note)
+func (f *fake) BackupSite(_ context.Context, id int64, note string, _ bool) (models.Task, error) {
+	return f.task("backup " + note)
 }
 
-func (f *fake) ConfigureSite(_ context.Context, by string, _ int64, in fleet.SiteSettings) (models.Task, error) {
-	return f.task(by, "configure "+strings.Join(in.Aliases, ",")+" "+in.CronEvery.String())
+func (f *fake) ConfigureSite(_ context.Context, _ int64, in fleet.SiteSettings) (models.Task, error) {
+	return f.task("configure " + strings.Join(in.Aliases, ",") + " " + in.CronEvery.String())
 }
 
-func (f *fake) CreateSite(_ context.Context, by string, in fleet.NewSite) (models.Site, error) {
-	f.by, f.did = by, "install "+in.URI+" "+in.Profile+" "+in.Once
+func (f *fake) CreateSite(_ context.Context, in fleet.NewSite) (models.Site, error) {
+	f.did = "install " + in.URI + " " + in.Profile + " " + in.Once
 	return models.Site{ID: 8, URI: in.URI}, f.err
 }
 
@@ -94,7 +101,7 @@ func ask(t *testing.T, f *fake, method, path, body string) (int, map[string]any)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Idempotency-Key", "k1")
 	w := httptest.NewRecorder()
-	api.New(f, nil, "test").ServeHTTP(w, r)
+	api.New(f, f.as, nil, "test").ServeHTTP(w, r)
 	var answer map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatalf("%s %s: %d %q", method, path, w.Code, w.Body)
@@ -103,7 +110,8 @@ func ask(t *testing.T, f *fake, method, path, body string) (int, map[string]any)
 }
 
 func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
-	handler := api.New(&fake{}, nil, "test")
+	f := &fake{}
+	handler := api.New(f, f.as, nil, "test")
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
 	var document struct {
@@ -219,7 +227,8 @@ func TestNew_BrokenBody(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+good)
 	answer := httptest.NewRecorder()
 	begin := time.Now()
-	api.New(&fake{}, nil, "test").ServeHTTP(answer, r)
+	f := &fake{}
+	api.New(f, f.as, nil, "test").ServeHTTP(answer, r)
 	if answer.Code < 400 || time.Since(begin) > 10*time.Second {
 		t.Errorf("a body that breaks off: %d", answer.Code)
 	}

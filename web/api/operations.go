@@ -38,13 +38,13 @@ type SiteIn struct {
 }
 
 // onSite is an operation that queues work on a site.
-func (s *server) onSite(o operation, do func(ctx context.Context, by string, siteID int64) (models.Task, error)) {
-	register(s, o, func(ctx context.Context, by string, in SiteIn) (Started, error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+func (s *server) onSite(o operation, do func(f Fleet, ctx context.Context, siteID int64) (models.Task, error)) {
+	register(s, o, func(ctx context.Context, f Fleet, in SiteIn) (Started, error) {
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return Started{}, err
 		}
-		return started(do(ctx, by, site.ID))
+		return started(do(f, ctx, site.ID))
 	})
 }
 
@@ -56,14 +56,14 @@ type bodied[T any] struct {
 }
 
 // withSite is an operation on a site with a body.
-func withSite[B, T any](s *server, o operation, do func(ctx context.Context, by string, site models.Site, body B) (T, error)) {
-	register(s, o, func(ctx context.Context, by string, in bodied[B]) (T, error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+func withSite[B, T any](s *server, o operation, do func(ctx context.Context, f Fleet, site models.Site, body B) (T, error)) {
+	register(s, o, func(ctx context.Context, f Fleet, in bodied[B]) (T, error) {
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			var none T
 			return none, err
 		}
-		return do(ctx, by, site, in.Body)
+		return do(ctx, f, site, in.Body)
 	})
 }
 
@@ -98,32 +98,32 @@ type newClone struct {
 }
 
 func (s *server) sites() {
-	register(s, operation{get, "/sites", "list-sites", "List sites"}, func(ctx context.Context, _ string, in struct {
+	register(s, operation{get, "/sites", "list-sites", "List sites"}, func(ctx context.Context, f Fleet, in struct {
 		Paging
 
 		Behind bool `query:"behind" doc:"Only sites that an upgrade waits for"`
 	},
 	) (Page[Site], error) {
-		f := in.filter()
-		f.Behind = in.Behind
-		rows, total, err := s.fleet.Sites(ctx, f)
-		return pageOf(rows, total, s.siteView), err
+		filter := in.filter()
+		filter.Behind = in.Behind
+		rows, total, err := f.Sites(ctx, filter)
+		return pageOf(rows, total, siteView(f)), err
 	})
-	register(s, operation{get, "/sites/{site}", "get-site", "One site"}, func(ctx context.Context, _ string, in SiteIn) (Site, error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+	register(s, operation{get, "/sites/{site}", "get-site", "One site"}, func(ctx context.Context, f Fleet, in SiteIn) (Site, error) {
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return Site{}, err
 		}
-		row, err := s.fleet.SiteRow(ctx, site.ID)
-		return s.siteView(row), err
+		row, err := f.SiteRow(ctx, site.ID)
+		return siteView(f)(row), err
 	})
-	register(s, operation{post, "/sites", "install-site", "Install a new site"}, s.install)
-	register(s, operation{post, "/clones", "clone-site", "Make a site from another one, a backup, or one found outside"}, s.clone)
-	s.onSite(operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target"}, s.fleet.UpgradeToTarget)
-	s.onSite(operation{post, "/sites/{site}/verify", "verify-site", "Look whether a site is sound"}, s.fleet.VerifySite)
-	s.onSite(operation{post, "/sites/{site}/disable", "disable-site", "Take a site off the web"}, s.fleet.DisableSite)
-	s.onSite(operation{post, "/sites/{site}/enable", "enable-site", "Put a site onto the web again"}, s.fleet.EnableSite)
-	s.onSite(operation{post, "/sites/{site}/cron", "run-cron", "Run a site's cron"}, s.fleet.RunCron)
+	register(s, operation{post, "/sites", "install-site", "Install a new site"}, install)
+	register(s, operation{post, "/clones", "clone-site", "Make a site from another one, a backup, or one found outside"}, clone)
+	s.onSite(operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target"}, Fleet.UpgradeToTarget)
+	s.onSite(operation{post, "/sites/{site}/verify", "verify-site", "Look whether a site is sound"}, Fleet.VerifySite)
+	s.onSite(operation{post, "/sites/{site}/disable", "disable-site", "Take a site off the web"}, Fleet.DisableSite)
+	s.onSite(operation{post, "/sites/{site}/enable", "enable-site", "Put a site onto the web again"}, Fleet.EnableSite)
+	s.onSite(operation{post, "/sites/{site}/cron", "run-cron", "Run a site's cron"}, Fleet.RunCron)
 	s.rollbacks()
 	s.care()
 }
@@ -136,20 +136,20 @@ func (s *server) rollbacks() {
 		Loss    models.Loss `json:"loss"`
 	}
 	register(s, operation{get, "/sites/{site}/rollback", "quote-rollback", "What taking a site's last move back would lose"},
-		func(ctx context.Context, _ string, in SiteIn) (quote, error) {
-			site, err := s.fleet.SiteNamed(ctx, in.URI)
+		func(ctx context.Context, f Fleet, in SiteIn) (quote, error) {
+			site, err := f.SiteNamed(ctx, in.URI)
 			if err != nil {
 				return quote{}, err
 			}
-			plan, err := s.fleet.RollbackPlan(ctx, site.ID)
+			plan, err := f.RollbackPlan(ctx, site.ID)
 			return quote{plan.Upgrade.ID, plan.To.Name, plan.Until, plan.Loss}, err
 		})
 	type which struct {
 		Upgrade int64 `json:"upgrade"`
 	}
 	withSite(s, operation{post, "/sites/{site}/rollback", "rollback-site", "Take a site's last move back"},
-		func(ctx context.Context, by string, site models.Site, body which) (Started, error) {
-			return started(s.fleet.RollbackSite(ctx, by, site.ID, body.Upgrade))
+		func(ctx context.Context, f Fleet, site models.Site, body which) (Started, error) {
+			return started(f.RollbackSite(ctx, site.ID, body.Upgrade))
 		})
 }
 
@@ -160,103 +160,103 @@ func (s *server) care() {
 		Until  *time.Time `json:"until,omitempty"`
 	}
 	withSite(s, operation{post, "/sites/{site}/hold", "hold-site", "Keep a site where it is"},
-		func(ctx context.Context, by string, site models.Site, body hold) (done, error) {
-			return done{true}, s.fleet.HoldSite(ctx, by, site.ID, body.Reason, body.Until)
+		func(ctx context.Context, f Fleet, site models.Site, body hold) (done, error) {
+			return done{true}, f.HoldSite(ctx, site.ID, body.Reason, body.Until)
 		})
-	register(s, operation{post, "/sites/{site}/release", "release-site", "End a hold"}, func(ctx context.Context, by string, in SiteIn) (done, error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+	register(s, operation{post, "/sites/{site}/release", "release-site", "End a hold"}, func(ctx context.Context, f Fleet, in SiteIn) (done, error) {
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return done{}, err
 		}
-		return done{true}, s.fleet.ReleaseSite(ctx, by, site.ID)
+		return done{true}, f.ReleaseSite(ctx, site.ID)
 	})
 	type link struct {
 		URL string `json:"url"`
 	}
 	register(s, operation{post, "/sites/{site}/login", "login-to-site", "A one-time link that signs in as the site's first user"},
-		func(ctx context.Context, by string, in SiteIn) (link, error) {
-			site, err := s.fleet.SiteNamed(ctx, in.URI)
+		func(ctx context.Context, f Fleet, in SiteIn) (link, error) {
+			site, err := f.SiteNamed(ctx, in.URI)
 			if err != nil {
 				return link{}, err
 			}
-			address, err := s.fleet.LoginToSite(ctx, by, site.ID)
+			address, err := f.LoginToSite(ctx, site.ID)
 			return link{address}, err
 		})
 	withSite(s, operation{put, "/sites/{site}/settings", "configure-site", "Replace how a site is served and looked after"},
-		func(ctx context.Context, by string, site models.Site, body Settings) (Started, error) {
-			return started(s.fleet.ConfigureSite(ctx, by, site.ID, body.settings()))
+		func(ctx context.Context, f Fleet, site models.Site, body Settings) (Started, error) {
+			return started(f.ConfigureSite(ctx, site.ID, body.settings()))
 		})
-	register(s, operation{del, "/sites/{site}", "delete-site", "Delete a site, after a last backup"}, func(ctx context.Context, by string, in struct {
+	register(s, operation{del, "/sites/{site}", "delete-site", "Delete a site, after a last backup"}, func(ctx context.Context, f Fleet, in struct {
 		SiteIn
 
 		Confirm string `query:"confirm" required:"true" doc:"The site's address once more"`
 		Backup  bool   `query:"backup" default:"true"`
 	},
 	) (Started, error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return Started{}, err
 		}
-		return started(s.fleet.DeleteSite(ctx, by, site.ID, in.Confirm, in.Backup))
+		return started(f.DeleteSite(ctx, site.ID, in.Confirm, in.Backup))
 	})
 }
 
-func (s *server) install(ctx context.Context, by string, in newSite) (Started, error) {
-	p, err := s.platform(ctx, in.Body.Platform)
+func install(ctx context.Context, f Fleet, in newSite) (Started, error) {
+	p, err := platform(ctx, f, in.Body.Platform)
 	if err != nil {
 		return Started{}, err
 	}
-	server, err := s.database(ctx, in.Body.Database)
+	server, err := databaseID(ctx, f, in.Body.Database)
 	if err != nil {
 		return Started{}, err
 	}
 	b := in.Body
-	site, err := s.fleet.CreateSite(ctx, by, fleet.NewSite{
-		URI: b.URI, Title: b.Title, Profile: b.Profile, PlatformID: p.ID, Language: b.Language, DatabaseServerID: server, Once: once(by, in.Key),
+	site, err := f.CreateSite(ctx, fleet.NewSite{
+		URI: b.URI, Title: b.Title, Profile: b.Profile, PlatformID: p.ID, Language: b.Language, DatabaseServerID: server, Once: once(f, in.Key),
 	})
-	return s.made(ctx, site, err)
+	return made(ctx, f, site, err)
 }
 
 // once makes the key of one Caller its own.
-func once(by, key string) string {
+func once(f Fleet, key string) string {
 	if key == "" {
 		return ""
 	}
-	return "api " + by + " " + key
+	return "api " + f.Actor().Name + " " + key
 }
 
-func (s *server) clone(ctx context.Context, by string, in newClone) (Started, error) {
+func clone(ctx context.Context, f Fleet, in newClone) (Started, error) {
 	b := in.Body
-	clone := fleet.NewClone{FromBackup: b.FromBackup, FromFound: b.FromImport, Folder: b.Folder, URI: b.URI, Title: b.Title, Once: once(by, in.Key)}
+	clone := fleet.NewClone{FromBackup: b.FromBackup, FromFound: b.FromImport, Folder: b.Folder, URI: b.URI, Title: b.Title, Once: once(f, in.Key)}
 	if b.FromSite != "" {
-		from, err := s.fleet.SiteNamed(ctx, b.FromSite)
+		from, err := f.SiteNamed(ctx, b.FromSite)
 		if err != nil {
 			return Started{}, err
 		}
 		clone.FromSite = from.ID
 	}
 	if b.Platform != "" {
-		p, err := s.platform(ctx, b.Platform)
+		p, err := platform(ctx, f, b.Platform)
 		if err != nil {
 			return Started{}, err
 		}
 		clone.PlatformID = p.ID
 	}
-	server, err := s.database(ctx, b.Database)
+	server, err := databaseID(ctx, f, b.Database)
 	if err != nil {
 		return Started{}, err
 	}
 	clone.DatabaseServerID = server
-	site, err := s.fleet.CloneSite(ctx, by, clone)
-	return s.made(ctx, site, err)
+	site, err := f.CloneSite(ctx, clone)
+	return made(ctx, f, site, err)
 }
 
 // made gives the task that makes a new site.
-func (s *server) made(ctx context.Context, site models.Site, err error) (Started, error) {
+func made(ctx context.Context, f Fleet, site models.Site, err error) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	list, err := s.fleet.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	list, err := f.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
 	if err != nil || len(list) == 0 {
 		return Started{}, err
 	}
@@ -264,17 +264,17 @@ func (s *server) made(ctx context.Context, site models.Site, err error) (Started
 }
 
 // platform finds a platform; what is not there is the request's fault.
-func (s *server) platform(ctx context.Context, name string) (models.Platform, error) {
-	p, err := s.fleet.PlatformNamed(ctx, name)
+func platform(ctx context.Context, f Fleet, name string) (models.Platform, error) {
+	p, err := f.PlatformNamed(ctx, name)
 	if models.CodeOf(err) == models.NotFound {
 		err = models.InvalidField("platform", "There is no platform of this name.")
 	}
 	return p, err
 }
 
-// database finds a database server; "" is none.
-func (s *server) database(ctx context.Context, name string) (int64, error) {
-	id, err := s.fleet.DatabaseServerNamed(ctx, name)
+// databaseID finds a database server; "" is none.
+func databaseID(ctx context.Context, f Fleet, name string) (int64, error) {
+	id, err := f.DatabaseServerNamed(ctx, name)
 	if models.CodeOf(err) == models.NotFound {
 		err = models.InvalidField("database", "There is no database server of this name.")
 	}
@@ -294,22 +294,22 @@ func (s *server) backups() {
 		Keep bool   `json:"keep,omitempty"`
 	}
 	withSite(s, operation{post, "/sites/{site}/backups", "backup-site", "Back a site up"},
-		func(ctx context.Context, by string, site models.Site, body order) (Started, error) {
-			return started(s.fleet.BackupSite(ctx, by, site.ID, body.Note, body.Keep))
+		func(ctx context.Context, f Fleet, site models.Site, body order) (Started, error) {
+			return started(f.BackupSite(ctx, site.ID, body.Note, body.Keep))
 		})
-	register(s, operation{get, "/sites/{site}/backups", "list-backups", "List a site's backups"}, func(ctx context.Context, _ string, in SiteIn) (Page[Backup], error) {
-		site, err := s.fleet.SiteNamed(ctx, in.URI)
+	register(s, operation{get, "/sites/{site}/backups", "list-backups", "List a site's backups"}, func(ctx context.Context, f Fleet, in SiteIn) (Page[Backup], error) {
+		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return Page[Backup]{}, err
 		}
-		list, err := s.fleet.Backups(ctx, site.ID, 1000)
+		list, err := f.Backups(ctx, site.ID, 1000)
 		return pageOf(list, len(list), backupView), err
 	})
-	register(s, operation{get, "/backups/{backup}", "get-backup", "One backup"}, func(ctx context.Context, _ string, in BackupIn) (Backup, error) {
-		b, err := s.fleet.Backup(ctx, in.ID)
+	register(s, operation{get, "/backups/{backup}", "get-backup", "One backup"}, func(ctx context.Context, f Fleet, in BackupIn) (Backup, error) {
+		b, err := f.Backup(ctx, in.ID)
 		return backupView(b), err
 	})
-	register(s, operation{put, "/backups/{backup}/keep", "keep-backup", "Keep a backup from retention, or not"}, func(ctx context.Context, by string, in struct {
+	register(s, operation{put, "/backups/{backup}/keep", "keep-backup", "Keep a backup from retention, or not"}, func(ctx context.Context, f Fleet, in struct {
 		BackupIn
 
 		Body struct {
@@ -317,12 +317,12 @@ func (s *server) backups() {
 		}
 	},
 	) (done, error) {
-		return done{true}, s.fleet.KeepBackup(ctx, by, in.ID, in.Body.Keep)
+		return done{true}, f.KeepBackup(ctx, in.ID, in.Body.Keep)
 	})
-	register(s, operation{del, "/backups/{backup}", "delete-backup", "Delete a backup"}, func(ctx context.Context, by string, in BackupIn) (done, error) {
-		return done{true}, s.fleet.DeleteBackup(ctx, by, in.ID)
+	register(s, operation{del, "/backups/{backup}", "delete-backup", "Delete a backup"}, func(ctx context.Context, f Fleet, in BackupIn) (done, error) {
+		return done{true}, f.DeleteBackup(ctx, in.ID)
 	})
-	register(s, operation{post, "/backups/{backup}/restore", "restore-site", "Bring a site's content back from a backup"}, func(ctx context.Context, by string, in struct {
+	register(s, operation{post, "/backups/{backup}/restore", "restore-site", "Bring a site's content back from a backup"}, func(ctx context.Context, f Fleet, in struct {
 		BackupIn
 
 		Body struct {
@@ -330,11 +330,11 @@ func (s *server) backups() {
 		}
 	},
 	) (Started, error) {
-		p, err := s.platform(ctx, in.Body.Platform)
+		p, err := platform(ctx, f, in.Body.Platform)
 		if err != nil {
 			return Started{}, err
 		}
-		return started(s.fleet.RestoreSite(ctx, by, in.ID, p.ID))
+		return started(f.RestoreSite(ctx, in.ID, p.ID))
 	})
 }
 
@@ -345,46 +345,46 @@ type PlatformIn struct {
 	Name string `path:"platform" doc:"The platform's name"`
 }
 
-func (s *server) onPlatform(o operation, do func(ctx context.Context, by string, id int64) (models.Task, error)) {
-	register(s, o, func(ctx context.Context, by string, in PlatformIn) (Started, error) {
-		p, err := s.fleet.PlatformNamed(ctx, in.Name)
+func (s *server) onPlatform(o operation, do func(f Fleet, ctx context.Context, id int64) (models.Task, error)) {
+	register(s, o, func(ctx context.Context, f Fleet, in PlatformIn) (Started, error) {
+		p, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
 			return Started{}, err
 		}
-		return started(do(ctx, by, p.ID))
+		return started(do(f, ctx, p.ID))
 	})
 }
 
-func (s *server) atPlatform(o operation, do func(ctx context.Context, by string, id int64) error) {
-	register(s, o, func(ctx context.Context, by string, in PlatformIn) (done, error) {
-		p, err := s.fleet.PlatformNamed(ctx, in.Name)
+func (s *server) atPlatform(o operation, do func(f Fleet, ctx context.Context, id int64) error) {
+	register(s, o, func(ctx context.Context, f Fleet, in PlatformIn) (done, error) {
+		p, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
 			return done{}, err
 		}
-		return done{true}, do(ctx, by, p.ID)
+		return done{true}, do(f, ctx, p.ID)
 	})
 }
 
 func (s *server) platforms() {
-	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, _ string, in Paging) (Page[Platform], error) {
-		rows, total, err := s.fleet.Platforms(ctx, in.filter())
+	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, f Fleet, in Paging) (Page[Platform], error) {
+		rows, total, err := f.Platforms(ctx, in.filter())
 		return pageOf(rows, total, platformView), err
 	})
-	register(s, operation{get, "/platforms/{platform}", "get-platform", "One platform"}, func(ctx context.Context, _ string, in PlatformIn) (Platform, error) {
-		p, err := s.fleet.PlatformNamed(ctx, in.Name)
+	register(s, operation{get, "/platforms/{platform}", "get-platform", "One platform"}, func(ctx context.Context, f Fleet, in PlatformIn) (Platform, error) {
+		p, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
 			return Platform{}, err
 		}
-		row, err := s.fleet.PlatformRow(ctx, p.ID)
+		row, err := f.PlatformRow(ctx, p.ID)
 		return platformView(row), err
 	})
-	s.onPlatform(operation{post, "/platforms/{platform}/verify", "verify-platform", "Compare a platform's files with those that were built"}, s.fleet.VerifyPlatform)
-	s.onPlatform(operation{post, "/platforms/{platform}/build", "build-platform", "Build a failed platform again"}, s.fleet.RetryBuild)
-	s.onPlatform(operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, s.fleet.UpgradePlatformToTarget)
-	s.onPlatform(operation{del, "/platforms/{platform}", "delete-platform", "Delete a platform that no site needs"}, s.fleet.DeletePlatform)
-	s.atPlatform(operation{post, "/platforms/{platform}/lock", "lock-platform", "Bar a platform from new sites"}, s.fleet.LockPlatform)
-	s.atPlatform(operation{post, "/platforms/{platform}/unlock", "unlock-platform", "Let a platform take new sites"}, s.fleet.UnlockPlatform)
-	s.atPlatform(operation{post, "/platforms/{platform}/target", "set-target", "Make a platform the upgrade target"}, s.fleet.SetTarget)
+	s.onPlatform(operation{post, "/platforms/{platform}/verify", "verify-platform", "Compare a platform's files with those that were built"}, Fleet.VerifyPlatform)
+	s.onPlatform(operation{post, "/platforms/{platform}/build", "build-platform", "Build a failed platform again"}, Fleet.RetryBuild)
+	s.onPlatform(operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, Fleet.UpgradePlatformToTarget)
+	s.onPlatform(operation{del, "/platforms/{platform}", "delete-platform", "Delete a platform that no site needs"}, Fleet.DeletePlatform)
+	s.atPlatform(operation{post, "/platforms/{platform}/lock", "lock-platform", "Bar a platform from new sites"}, Fleet.LockPlatform)
+	s.atPlatform(operation{post, "/platforms/{platform}/unlock", "unlock-platform", "Let a platform take new sites"}, Fleet.UnlockPlatform)
+	s.atPlatform(operation{post, "/platforms/{platform}/target", "set-target", "Make a platform the upgrade target"}, Fleet.SetTarget)
 	s.diffs()
 }
 
@@ -399,21 +399,21 @@ func (s *server) diffs() {
 		Packages []models.PackageDiff `json:"packages"`
 		Sites    []siteDiff           `json:"sites"`
 	}
-	register(s, operation{get, "/platforms/{platform}/diff/{other}", "diff-platforms", "Two platforms side by side"}, func(ctx context.Context, _ string, in struct {
+	register(s, operation{get, "/platforms/{platform}/diff/{other}", "diff-platforms", "Two platforms side by side"}, func(ctx context.Context, f Fleet, in struct {
 		PlatformIn
 
 		Other string `path:"other"`
 	},
 	) (diff, error) {
-		from, err := s.fleet.PlatformNamed(ctx, in.Name)
+		from, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
 			return diff{}, err
 		}
-		to, err := s.fleet.PlatformNamed(ctx, in.Other)
+		to, err := f.PlatformNamed(ctx, in.Other)
 		if err != nil {
 			return diff{}, err
 		}
-		found, err := s.fleet.DiffPlatforms(ctx, from.ID, to.ID)
+		found, err := f.DiffPlatforms(ctx, from.ID, to.ID)
 		answer := diff{Packages: found.Packages, Sites: []siteDiff{}}
 		for _, one := range found.Sites {
 			view := siteDiff{Site: one.Site.URI}
@@ -434,11 +434,11 @@ type DatabaseIn struct {
 }
 
 func (s *server) databases() {
-	register(s, operation{get, "/databases", "list-databases", "List the database servers for sites"}, func(ctx context.Context, _ string, _ Caller) (Page[Database], error) {
-		rows, err := s.fleet.DatabaseServers(ctx)
+	register(s, operation{get, "/databases", "list-databases", "List the database servers for sites"}, func(ctx context.Context, f Fleet, _ Caller) (Page[Database], error) {
+		rows, err := f.DatabaseServers(ctx)
 		return pageOf(rows, len(rows), databaseView), err
 	})
-	register(s, operation{post, "/databases", "add-database", "Register a database server, once it has shown what it can do"}, func(ctx context.Context, by string, in struct {
+	register(s, operation{post, "/databases", "add-database", "Register a database server, once it has shown what it can do"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
 
 		Body struct {
@@ -456,22 +456,22 @@ func (s *server) databases() {
 	},
 	) (Database, error) {
 		b := in.Body
-		saved, err := s.fleet.SaveDatabaseServer(ctx, by, models.DatabaseServer{
+		saved, err := f.SaveDatabaseServer(ctx, models.DatabaseServer{
 			Name: b.Name, Engine: b.Engine, Host: b.Host, Port: b.Port, User: b.User, Password: b.Password, TLS: b.TLS, Clients: b.Clients, Prefix: b.Prefix, Default: b.Default,
 		})
 		return databaseView(fleet.DatabaseServerRow{DatabaseServer: saved}), err
 	})
-	work := func(do func(ctx context.Context, by string, id int64) error) func(ctx context.Context, by string, in DatabaseIn) (done, error) {
-		return func(ctx context.Context, by string, in DatabaseIn) (done, error) {
-			id, err := s.database(ctx, in.Name)
+	work := func(do func(f Fleet, ctx context.Context, id int64) error) func(ctx context.Context, f Fleet, in DatabaseIn) (done, error) {
+		return func(ctx context.Context, f Fleet, in DatabaseIn) (done, error) {
+			id, err := databaseID(ctx, f, in.Name)
 			if err != nil || id == 0 {
 				return done{}, models.Errorf(models.NotFound, "There is no database server %s.", in.Name)
 			}
-			return done{true}, do(ctx, by, id)
+			return done{true}, do(f, ctx, id)
 		}
 	}
-	register(s, operation{post, "/databases/{database}/test", "test-database", "Ask a database server again"}, work(s.fleet.TestDatabaseServer))
-	register(s, operation{del, "/databases/{database}", "delete-database", "Forget a database server that no site uses"}, work(s.fleet.DeleteDatabaseServer))
+	register(s, operation{post, "/databases/{database}/test", "test-database", "Ask a database server again"}, work(Fleet.TestDatabaseServer))
+	register(s, operation{del, "/databases/{database}", "delete-database", "Forget a database server that no site uses"}, work(Fleet.DeleteDatabaseServer))
 }
 
 // TaskIn names a task.
@@ -482,29 +482,29 @@ type TaskIn struct {
 }
 
 func (s *server) tasks() {
-	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, _ string, in Paging) (Page[Task], error) {
-		list, total, err := s.fleet.Tasks(ctx, in.filter())
+	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, f Fleet, in Paging) (Page[Task], error) {
+		list, total, err := f.Tasks(ctx, in.filter())
 		return pageOf(list, total, taskView), err
 	})
-	register(s, operation{get, "/tasks/{task}", "get-task", "One task"}, func(ctx context.Context, _ string, in TaskIn) (Task, error) {
-		t, err := s.fleet.Task(ctx, in.ID)
+	register(s, operation{get, "/tasks/{task}", "get-task", "One task"}, func(ctx context.Context, f Fleet, in TaskIn) (Task, error) {
+		t, err := f.Task(ctx, in.ID)
 		return taskView(t), err
 	})
 	type lines struct {
 		Lines []Line `json:"lines"`
 		Next  int64  `json:"next" doc:"Give it as after to read on"`
 	}
-	register(s, operation{get, "/tasks/{task}/log", "get-task-log", "A part of a task's log"}, func(ctx context.Context, _ string, in struct {
+	register(s, operation{get, "/tasks/{task}/log", "get-task-log", "A part of a task's log"}, func(ctx context.Context, f Fleet, in struct {
 		TaskIn
 
 		After int64 `query:"after" default:"0" doc:"Lines after this one"`
 		Limit int   `query:"limit" default:"500" minimum:"1" maximum:"2000"`
 	},
 	) (lines, error) {
-		if _, err := s.fleet.Task(ctx, in.ID); err != nil {
+		if _, err := f.Task(ctx, in.ID); err != nil {
 			return lines{}, err
 		}
-		list, err := s.fleet.Lines(ctx, in.ID, in.After, in.Limit)
+		list, err := f.Lines(ctx, in.ID, in.After, in.Limit)
 		answer := lines{Lines: make([]Line, 0, len(list)), Next: in.After}
 		for _, l := range list {
 			answer.Lines = append(answer.Lines, Line{l.ID, l.At, l.Step, l.Level, l.Text})
@@ -512,16 +512,16 @@ func (s *server) tasks() {
 		}
 		return answer, err
 	})
-	register(s, operation{post, "/tasks/{task}/cancel", "cancel-task", "Cancel a task"}, func(ctx context.Context, by string, in TaskIn) (done, error) {
-		return done{true}, s.fleet.CancelTask(ctx, by, in.ID)
+	register(s, operation{post, "/tasks/{task}/cancel", "cancel-task", "Cancel a task"}, func(ctx context.Context, f Fleet, in TaskIn) (done, error) {
+		return done{true}, f.CancelTask(ctx, in.ID)
 	})
-	register(s, operation{post, "/tasks/{task}/retry", "retry-task", "Do the same work once more"}, func(ctx context.Context, by string, in TaskIn) (Started, error) {
-		return started(s.fleet.RetryTask(ctx, by, in.ID))
+	register(s, operation{post, "/tasks/{task}/retry", "retry-task", "Do the same work once more"}, func(ctx context.Context, f Fleet, in TaskIn) (Started, error) {
+		return started(f.RetryTask(ctx, in.ID))
 	})
 }
 
 func (s *server) imports() {
-	register(s, operation{post, "/imports", "find-sites", "Look for sites in a code base outside of Hefring; nothing there is changed"}, func(ctx context.Context, by string, in struct {
+	register(s, operation{post, "/imports", "find-sites", "Look for sites in a code base outside of Hefring; nothing there is changed"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
 
 		Body struct {
@@ -529,10 +529,10 @@ func (s *server) imports() {
 		}
 	},
 	) (Started, error) {
-		return started(s.fleet.FindSites(ctx, by, in.Body.Root))
+		return started(f.FindSites(ctx, in.Body.Root))
 	})
-	register(s, operation{get, "/imports/{task}", "found-sites", "What was found"}, func(ctx context.Context, _ string, in TaskIn) (Page[models.FoundSite], error) {
-		found, err := s.fleet.FoundSites(ctx, in.ID)
+	register(s, operation{get, "/imports/{task}", "found-sites", "What was found"}, func(ctx context.Context, f Fleet, in TaskIn) (Page[models.FoundSite], error) {
+		found, err := f.FoundSites(ctx, in.ID)
 		return pageOf(found, len(found), func(f models.FoundSite) models.FoundSite { return f }), err
 	})
 }

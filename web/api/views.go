@@ -96,16 +96,18 @@ func (v Settings) settings() fleet.SiteSettings {
 	}
 }
 
-func (s *server) siteView(row fleet.SiteRow) Site {
-	v := Site{
-		URI: row.URI, URL: s.fleet.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Platform: row.Platform.Name,
-		DrupalVersion: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Database: row.Database.Engine,
-		Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil, Settings: settingsView(row.Site),
+func siteView(f Fleet) func(row fleet.SiteRow) Site {
+	return func(row fleet.SiteRow) Site {
+		v := Site{
+			URI: row.URI, URL: f.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Platform: row.Platform.Name,
+			DrupalVersion: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Database: row.Database.Engine,
+			Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil, Settings: settingsView(row.Site),
+		}
+		if row.Behind() {
+			v.UpgradeTarget = row.Target.Name
+		}
+		return v
 	}
-	if row.Behind() {
-		v.UpgradeTarget = row.Target.Name
-	}
-	return v
 }
 
 // Page is one part of a list.

@@ -35,10 +35,16 @@ type Fleet struct {
 	Ups            map[int64]models.Upstream   // by distribution
 	Comparisons    map[int64]models.Comparison // by site
 	Types          []plugins.Plugin
-	Users          map[string]string // name -> password
-	Links          map[string]string // token -> name
-	Fail           map[string]error  // by method name
-	Calls          []string          // method and who asked, for what changes something
+	Users          map[string]string      // name -> password
+	Links          map[string]string      // token -> name
+	Roles          map[string]models.Role // name -> role
+	by             string
+	Listed         []fleet.UserRow
+	ClientList     []fleet.ClientRow
+	User1          fleet.NewUser
+	People                          // who is signed in where, see signin.go
+	Fail           map[string]error // by method name
+	Calls          []string         // method and who asked, for what changes something
 	Distribution1  fleet.NewDistribution
 	Site1          fleet.NewSite
 	followers      map[int64][]chan struct{}
@@ -59,10 +65,30 @@ type Fleet struct {
 	RunningOnPlats map[int64]int64 // platform -> task
 }
 
-func (f *Fleet) called(method, by string) error {
+// As makes what is called from now on somebody's, and gives the same fleet.
+func (f *Fleet) As(by models.Actor) *Fleet {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Calls = append(f.Calls, method+" "+by)
+	f.by = by.Name
+	return f
+}
+
+// UserNamed knows those who can sign in. They are administrators unless Roles says
+// otherwise.
+func (f *Fleet) UserNamed(_ context.Context, name string) (models.User, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	role, ok := f.Roles[name]
+	if !ok {
+		role = models.RoleAdministrator
+	}
+	return models.User{ID: 1, Name: name, Role: role}, f.Fail["UserNamed"]
+}
+
+func (f *Fleet) called(method string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Calls = append(f.Calls, method+" "+f.by)
 	return f.Fail[method]
 }
 
@@ -331,8 +357,8 @@ func (f *Fleet) Distribution(_ context.Context, id int64) (models.Distribution, 
 }
 
 // CreateDistribution makes one; the same token again gives the first.
-func (f *Fleet) CreateDistribution(ctx context.Context, by string, in fleet.NewDistribution) (models.Distribution, error) {
-	if err := f.called("CreateDistribution", by); err != nil {
+func (f *Fleet) CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error) {
+	if err := f.called("CreateDistribution"); err != nil {
 		return models.Distribution{}, err
 	}
 	f.mu.Lock()
@@ -362,8 +388,8 @@ func (f *Fleet) remember(token string, id int64) {
 }
 
 // UpdateDistribution changes one.
-func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in fleet.NewDistribution) (models.Distribution, error) {
-	if err := f.called("UpdateDistribution", by); err != nil {
+func (f *Fleet) UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error) {
+	if err := f.called("UpdateDistribution"); err != nil {
 		return models.Distribution{}, err
 	}
 	f.Distribution1 = in
@@ -371,13 +397,13 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 }
 
 // CheckNow pretends to check.
-func (f *Fleet) CheckNow(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("CheckNow", by)
+func (f *Fleet) CheckNow(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("CheckNow")
 }
 
 // TryAgain pretends to check.
-func (f *Fleet) TryAgain(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("TryAgain", by)
+func (f *Fleet) TryAgain(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("TryAgain")
 }
 
 // Pending gives what is held of a distribution that is.
@@ -390,8 +416,8 @@ func (f *Fleet) Pending(ctx context.Context, id int64) (plugins.Version, bool, e
 }
 
 // Approve pretends to build what was held.
-func (f *Fleet) Approve(_ context.Context, by string, _ int64, revision string) (models.Platform, error) {
-	return models.Platform{Name: "approved " + revision}, f.called("Approve", by)
+func (f *Fleet) Approve(_ context.Context, _ int64, revision string) (models.Platform, error) {
+	return models.Platform{Name: "approved " + revision}, f.called("Approve")
 }
 
 // SecretsSet tells that each distribution has the secret settings of its type.
@@ -413,11 +439,11 @@ func (f *Fleet) HostRows(context.Context, time.Time) ([]fleet.HostRow, error) {
 }
 
 // SaveHost pretends to save.
-func (f *Fleet) SaveHost(_ context.Context, by string, h models.Host) error {
+func (f *Fleet) SaveHost(_ context.Context, h models.Host) error {
 	if wrong := h.Validate(); len(wrong) > 0 {
 		return &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: wrong}
 	}
-	return f.called("SaveHost", by)
+	return f.called("SaveHost")
 }
 
 // Platform gives one platform.
@@ -426,36 +452,36 @@ func (f *Fleet) Platform(_ context.Context, id int64) (models.Platform, error) {
 }
 
 // RegisterPlatform gives the first platform of the distribution.
-func (f *Fleet) RegisterPlatform(_ context.Context, by string, id int64, _, _ string) (models.Platform, error) {
-	if err := f.called("RegisterPlatform", by); err != nil {
+func (f *Fleet) RegisterPlatform(_ context.Context, id int64, _, _ string) (models.Platform, error) {
+	if err := f.called("RegisterPlatform"); err != nil {
 		return models.Platform{}, err
 	}
 	return get(f, &f.Plats, "platform", func(p models.Platform) bool { return p.DistributionID == id })
 }
 
 // SetTarget is only noted.
-func (f *Fleet) SetTarget(_ context.Context, by string, _ int64) error {
-	return f.called("SetTarget", by)
+func (f *Fleet) SetTarget(_ context.Context, _ int64) error {
+	return f.called("SetTarget")
 }
 
 // LockPlatform is only noted.
-func (f *Fleet) LockPlatform(_ context.Context, by string, _ int64) error {
-	return f.called("LockPlatform", by)
+func (f *Fleet) LockPlatform(_ context.Context, _ int64) error {
+	return f.called("LockPlatform")
 }
 
 // UnlockPlatform is only noted.
-func (f *Fleet) UnlockPlatform(_ context.Context, by string, _ int64) error {
-	return f.called("UnlockPlatform", by)
+func (f *Fleet) UnlockPlatform(_ context.Context, _ int64) error {
+	return f.called("UnlockPlatform")
 }
 
 // VerifyPlatform is only noted.
-func (f *Fleet) VerifyPlatform(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("VerifyPlatform", by)
+func (f *Fleet) VerifyPlatform(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("VerifyPlatform")
 }
 
 // RetryBuild is only noted.
-func (f *Fleet) RetryBuild(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("RetryBuild", by)
+func (f *Fleet) RetryBuild(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("RetryBuild")
 }
 
 // ComparePlatforms compares the package lists.
@@ -469,8 +495,8 @@ func (f *Fleet) ComparePlatforms(ctx context.Context, fromID, toID int64) ([]mod
 }
 
 // CreateSite makes one.
-func (f *Fleet) CreateSite(ctx context.Context, by string, in fleet.NewSite) (models.Site, error) {
-	if err := f.called("CreateSite", by); err != nil {
+func (f *Fleet) CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error) {
+	if err := f.called("CreateSite"); err != nil {
 		return models.Site{}, err
 	}
 	f.mu.Lock()
@@ -486,24 +512,24 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in fleet.NewSite) (mo
 }
 
 // VerifySite is only noted.
-func (f *Fleet) VerifySite(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("VerifySite", by)
+func (f *Fleet) VerifySite(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("VerifySite")
 }
 
 // RetryInstall is only noted.
-func (f *Fleet) RetryInstall(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("RetryInstall", by)
+func (f *Fleet) RetryInstall(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("RetryInstall")
 }
 
 // HoldSite is only noted.
-func (f *Fleet) HoldSite(_ context.Context, by string, _ int64, reason string, until *time.Time) error {
+func (f *Fleet) HoldSite(_ context.Context, _ int64, reason string, until *time.Time) error {
 	f.note(reason, until)
-	return f.called("HoldSite", by)
+	return f.called("HoldSite")
 }
 
 // ReleaseSite is only noted.
-func (f *Fleet) ReleaseSite(_ context.Context, by string, _ int64) error {
-	return f.called("ReleaseSite", by)
+func (f *Fleet) ReleaseSite(_ context.Context, _ int64) error {
+	return f.called("ReleaseSite")
 }
 
 // UpgradePlan gives the plan of a site.
@@ -551,24 +577,24 @@ func (f *Fleet) PlatformPlan(ctx context.Context, id int64) (fleet.PlatformPlan,
 }
 
 // CompareNow gives the newest task that compares.
-func (f *Fleet) CompareNow(_ context.Context, by string, _ int64) (models.Task, error) {
-	if err := f.called("CompareNow", by); err != nil {
+func (f *Fleet) CompareNow(_ context.Context, _ int64) (models.Task, error) {
+	if err := f.called("CompareNow"); err != nil {
 		return models.Task{}, err
 	}
 	return get(f, &f.Jobs, "task", func(t models.Task) bool { return t.Kind == models.TaskCompare })
 }
 
 // UpgradeSite gives the newest upgrade's task.
-func (f *Fleet) UpgradeSite(_ context.Context, by string, _, _ int64) (models.Task, error) {
-	if err := f.called("UpgradeSite", by); err != nil {
+func (f *Fleet) UpgradeSite(_ context.Context, _, _ int64) (models.Task, error) {
+	if err := f.called("UpgradeSite"); err != nil {
 		return models.Task{}, err
 	}
 	return get(f, &f.Jobs, "task", func(t models.Task) bool { return t.Kind == models.TaskUpgrade })
 }
 
 // UpgradePlatform gives the newest such task.
-func (f *Fleet) UpgradePlatform(_ context.Context, by string, _, _ int64) (models.Task, error) {
-	if err := f.called("UpgradePlatform", by); err != nil {
+func (f *Fleet) UpgradePlatform(_ context.Context, _, _ int64) (models.Task, error) {
+	if err := f.called("UpgradePlatform"); err != nil {
 		return models.Task{}, err
 	}
 	return get(f, &f.Jobs, "task", func(t models.Task) bool { return t.Kind == models.TaskUpgradePlatform })
@@ -645,8 +671,8 @@ func (f *Fleet) Finish(taskID int64, state models.TaskState, message string) {
 }
 
 // CancelTask is only noted.
-func (f *Fleet) CancelTask(_ context.Context, by string, _ int64) error {
-	return f.called("CancelTask", by)
+func (f *Fleet) CancelTask(_ context.Context, _ int64) error {
+	return f.called("CancelTask")
 }
 
 // UpgradeOfTask gives the upgrade of a task.
@@ -666,8 +692,8 @@ func (f *Fleet) UpgradeSteps(_ context.Context, id int64) ([]models.UpgradeStep,
 }
 
 // SaveQueue changes a queue.
-func (f *Fleet) SaveQueue(_ context.Context, by string, q models.Queue) error {
-	if err := f.called("SaveQueue", by); err != nil {
+func (f *Fleet) SaveQueue(_ context.Context, q models.Queue) error {
+	if err := f.called("SaveQueue"); err != nil {
 		return err
 	}
 	if wrong := q.Validate(); len(wrong) > 0 {
@@ -685,39 +711,39 @@ func (f *Fleet) SaveQueue(_ context.Context, by string, q models.Queue) error {
 }
 
 // PauseQueue is only noted.
-func (f *Fleet) PauseQueue(_ context.Context, by, _ string, _ bool) error {
-	return f.called("PauseQueue", by)
+func (f *Fleet) PauseQueue(_ context.Context, _ string, _ bool) error {
+	return f.called("PauseQueue")
 }
 
 // RunQueueNow is only noted.
-func (f *Fleet) RunQueueNow(_ context.Context, by, _ string) (int, error) {
-	return 2, f.called("RunQueueNow", by)
+func (f *Fleet) RunQueueNow(_ context.Context, _ string) (int, error) {
+	return 2, f.called("RunQueueNow")
 }
 
 // Login compares with Users.
-func (f *Fleet) Login(_ context.Context, name, password string) (models.User, error) {
-	if err := f.called("Login", name); err != nil {
+func (f *Fleet) Login(_ context.Context, name, password, _ string) (models.User, error) {
+	if err := f.called("Login"); err != nil {
 		return models.User{}, err
 	}
 	if want, ok := f.Users[name]; !ok || want != password {
 		return models.User{}, models.Errorf(models.Forbidden, "Name or password is wrong.")
 	}
-	return models.User{ID: 1, Name: name}, nil
+	return f.entering(name), nil
 }
 
 // UseLoginLink uses a link up.
 func (f *Fleet) UseLoginLink(_ context.Context, token string) (models.User, error) {
-	if err := f.called("UseLoginLink", ""); err != nil {
+	if err := f.called("UseLoginLink"); err != nil {
 		return models.User{}, err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	name, ok := f.Links[token]
+	delete(f.Links, token)
+	f.mu.Unlock()
 	if !ok {
 		return models.User{}, models.Errorf(models.NotFound, "This link was used already or is too old. Ask for a new one.")
 	}
-	delete(f.Links, token)
-	return models.User{ID: 1, Name: name}, nil
+	return f.entering(name), nil
 }
 
 // UpdateTypes lists Types.

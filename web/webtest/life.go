@@ -30,8 +30,8 @@ func (f *Fleet) note(said ...any) {
 
 // begin notes a call and gives the task of a kind, as if it were the one that
 // was made.
-func (f *Fleet) begin(method, by string, kind models.TaskKind) (models.Task, error) {
-	if err := f.called(method, by); err != nil {
+func (f *Fleet) begin(method string, kind models.TaskKind) (models.Task, error) {
+	if err := f.called(method); err != nil {
 		return models.Task{}, err
 	}
 	return get(f, &f.Jobs, "task", func(t models.Task) bool { return t.Kind == kind })
@@ -51,8 +51,8 @@ func (f *Fleet) DatabaseServer(_ context.Context, id int64) (models.DatabaseServ
 }
 
 // SaveDatabaseServer keeps one without its password.
-func (f *Fleet) SaveDatabaseServer(_ context.Context, by string, s models.DatabaseServer) (models.DatabaseServer, error) {
-	if err := f.called("SaveDatabaseServer", by); err != nil {
+func (f *Fleet) SaveDatabaseServer(_ context.Context, s models.DatabaseServer) (models.DatabaseServer, error) {
+	if err := f.called("SaveDatabaseServer"); err != nil {
 		return models.DatabaseServer{}, err
 	}
 	f.mu.Lock()
@@ -74,13 +74,13 @@ func (f *Fleet) SaveDatabaseServer(_ context.Context, by string, s models.Databa
 }
 
 // TestDatabaseServer is only noted.
-func (f *Fleet) TestDatabaseServer(_ context.Context, by string, _ int64) error {
-	return f.called("TestDatabaseServer", by)
+func (f *Fleet) TestDatabaseServer(_ context.Context, _ int64) error {
+	return f.called("TestDatabaseServer")
 }
 
 // DeleteDatabaseServer forgets one.
-func (f *Fleet) DeleteDatabaseServer(_ context.Context, by string, id int64) error {
-	if err := f.called("DeleteDatabaseServer", by); err != nil {
+func (f *Fleet) DeleteDatabaseServer(_ context.Context, id int64) error {
+	if err := f.called("DeleteDatabaseServer"); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -90,9 +90,9 @@ func (f *Fleet) DeleteDatabaseServer(_ context.Context, by string, id int64) err
 }
 
 // BackupSite is only noted.
-func (f *Fleet) BackupSite(_ context.Context, by string, _ int64, note string, keep bool) (models.Task, error) {
+func (f *Fleet) BackupSite(_ context.Context, _ int64, note string, keep bool) (models.Task, error) {
 	f.note(note, keep)
-	return models.Task{}, f.called("BackupSite", by)
+	return models.Task{}, f.called("BackupSite")
 }
 
 // Backups lists a site's backups.
@@ -114,25 +114,25 @@ func (f *Fleet) Backup(_ context.Context, id int64) (models.Backup, error) {
 }
 
 // KeepBackup is only noted.
-func (f *Fleet) KeepBackup(_ context.Context, by string, _ int64, keep bool) error {
+func (f *Fleet) KeepBackup(_ context.Context, _ int64, keep bool) error {
 	f.note(keep)
-	return f.called("KeepBackup", by)
+	return f.called("KeepBackup")
 }
 
 // DeleteBackup is only noted.
-func (f *Fleet) DeleteBackup(_ context.Context, by string, _ int64) error {
-	return f.called("DeleteBackup", by)
+func (f *Fleet) DeleteBackup(_ context.Context, _ int64) error {
+	return f.called("DeleteBackup")
 }
 
 // RestoreSite gives the task that restores.
-func (f *Fleet) RestoreSite(_ context.Context, by string, backupID, platformID int64) (models.Task, error) {
+func (f *Fleet) RestoreSite(_ context.Context, backupID, platformID int64) (models.Task, error) {
 	f.note(backupID, platformID)
-	return f.begin("RestoreSite", by, models.TaskRestore)
+	return f.begin("RestoreSite", models.TaskRestore)
 }
 
 // CloneSite makes a site; the same token again gives the first.
-func (f *Fleet) CloneSite(_ context.Context, by string, in fleet.NewClone) (models.Site, error) {
-	if err := f.called("CloneSite", by); err != nil {
+func (f *Fleet) CloneSite(_ context.Context, in fleet.NewClone) (models.Site, error) {
+	if err := f.called("CloneSite"); err != nil {
 		return models.Site{}, err
 	}
 	f.mu.Lock()
@@ -148,22 +148,22 @@ func (f *Fleet) CloneSite(_ context.Context, by string, in fleet.NewClone) (mode
 }
 
 // DisableSite is only noted.
-func (f *Fleet) DisableSite(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("DisableSite", by)
+func (f *Fleet) DisableSite(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("DisableSite")
 }
 
 // EnableSite is only noted.
-func (f *Fleet) EnableSite(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("EnableSite", by)
+func (f *Fleet) EnableSite(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("EnableSite")
 }
 
 // RunCron is only noted.
-func (f *Fleet) RunCron(_ context.Context, by string, _ int64) (models.Task, error) {
-	return models.Task{}, f.called("RunCron", by)
+func (f *Fleet) RunCron(_ context.Context, _ int64) (models.Task, error) {
+	return models.Task{}, f.called("RunCron")
 }
 
 // DeleteSite gives the task that deletes, if confirm is the site's URI.
-func (f *Fleet) DeleteSite(ctx context.Context, by string, siteID int64, confirm string, backup bool) (models.Task, error) {
+func (f *Fleet) DeleteSite(ctx context.Context, siteID int64, confirm string, backup bool) (models.Task, error) {
 	row, err := f.SiteRow(ctx, siteID)
 	if err != nil {
 		return models.Task{}, err
@@ -172,21 +172,21 @@ func (f *Fleet) DeleteSite(ctx context.Context, by string, siteID int64, confirm
 	if confirm != row.URI {
 		return models.Task{}, models.InvalidField("confirm", "Type "+row.URI+" to say that you mean this site.")
 	}
-	return f.begin("DeleteSite", by, models.TaskDelete)
+	return f.begin("DeleteSite", models.TaskDelete)
 }
 
 // LoginLink is what LoginToSite gives.
 const LoginLink = "http://archive.example.org:8080/user/reset/1/1700000000/s3cr3t/login"
 
 // LoginToSite gives LoginLink.
-func (f *Fleet) LoginToSite(_ context.Context, by string, _ int64) (string, error) {
-	return LoginLink, f.called("LoginToSite", by)
+func (f *Fleet) LoginToSite(_ context.Context, _ int64) (string, error) {
+	return LoginLink, f.called("LoginToSite")
 }
 
 // ConfigureSite keeps what it was told.
-func (f *Fleet) ConfigureSite(_ context.Context, by string, _ int64, in fleet.SiteSettings) (models.Task, error) {
+func (f *Fleet) ConfigureSite(_ context.Context, _ int64, in fleet.SiteSettings) (models.Task, error) {
 	f.Settings1 = in
-	return models.Task{}, f.called("ConfigureSite", by)
+	return models.Task{}, f.called("ConfigureSite")
 }
 
 // RollbackPlan gives the plan of a site.
@@ -203,26 +203,26 @@ func (f *Fleet) RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackP
 }
 
 // RollbackSite gives the task that rolls back.
-func (f *Fleet) RollbackSite(_ context.Context, by string, siteID, upgradeID int64) (models.Task, error) {
+func (f *Fleet) RollbackSite(_ context.Context, siteID, upgradeID int64) (models.Task, error) {
 	f.note(siteID, upgradeID)
-	return f.begin("RollbackSite", by, models.TaskRollback)
+	return f.begin("RollbackSite", models.TaskRollback)
 }
 
 // RetryTask gives the same task.
-func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.Task, error) {
-	if err := f.called("RetryTask", by); err != nil {
+func (f *Fleet) RetryTask(ctx context.Context, taskID int64) (models.Task, error) {
+	if err := f.called("RetryTask"); err != nil {
 		return models.Task{}, err
 	}
 	return f.Task(ctx, taskID)
 }
 
 // FindSites gives the task that looks for sites.
-func (f *Fleet) FindSites(_ context.Context, by string, root string) (models.Task, error) {
+func (f *Fleet) FindSites(_ context.Context, root string) (models.Task, error) {
 	f.note(root)
 	if !strings.HasPrefix(root, "/") {
 		return models.Task{}, models.InvalidField("root", "Give the absolute path of the code base on this server.")
 	}
-	return f.begin("FindSites", by, models.TaskImport)
+	return f.begin("FindSites", models.TaskImport)
 }
 
 // FoundSites lists what a task found.
@@ -283,8 +283,8 @@ func verdict(from, to models.Package) models.Difference {
 }
 
 // DeletePlatform gives the task that deletes.
-func (f *Fleet) DeletePlatform(_ context.Context, by string, _ int64) (models.Task, error) {
-	return f.begin("DeletePlatform", by, models.TaskDelete)
+func (f *Fleet) DeletePlatform(_ context.Context, _ int64) (models.Task, error) {
+	return f.begin("DeletePlatform", models.TaskDelete)
 }
 
 // Ids of what the life of sites adds to the sample fleet.

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+// UserRows lists users by name.
+func (s *Store) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, int, error) {
+	query := s.with(ctx).Model(&models.User{})
+	if f.Query != "" {
+		query = query.Where(`LOWER(name) LIKE ? ESCAPE '\'`, contains(f.Query))
+	}
+	if f.ClientID != 0 {
+		query = query.Where("client_id = ?", f.ClientID)
+	}
+	list, total, err := page[models.User](query, f, "LOWER(name), id")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list users: %w", err)
+	}
+	var clients []models.Client
+	ids := collect(list, func(u models.User) *int64 { return u.ClientID })
+	if err := s.with(ctx).Where("id IN ?", ids).Find(&clients).Error; err != nil {
+		return nil, 0, fmt.Errorf("load clients of users: %w", err)
+	}
+	names := map[int64]string{}
+	for _, c := range clients {
+		names[c.ID] = c.Name
+	}
+	tokens, err := counts(s.with(ctx).Model(&models.Token{}).Where("user_id IN ?", collect(list, func(u models.User) *int64 { return &u.ID })).
+		Select("user_id AS id, COUNT(*) AS n").Group("user_id"))
+	if err != nil {
+		return nil, 0, err
+	}
+	rows := make([]fleet.UserRow, 0, len(list))
+	for _, u := range list {
+		row := fleet.UserRow{User: u, Tokens: tokens[u.ID].N}
+		if u.ClientID != nil {
+			row.ClientName = names[*u.ClientID]
+		}
+		rows = append(rows, row)
+	}
+	return rows, total, nil
+}
+
+// SaveUser stores a user's role and client, and whether the user may sign in.
+func (s *Store) SaveUser(ctx context.Context, u models.User) error {
+	done := s.with(ctx).Model(&models.User{}).Where("id = ?", u.ID).Select("role", "client_id", "disabled_at").Updates(&u)
+	if done.Error != nil {
+		return fmt.Errorf("save user %d: %w", u.ID, done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return missing("user", u.ID)
+	}
+	return nil
+}
+
+// Administrators counts the administrators who may sign in.
+func (s *Store) Administrators(ctx context.Context) (int, error) {
+	var n int64
+	err := s.with(ctx).Model(&models.User{}).Where("role = ? AND client_id IS NULL AND disabled_at IS NULL", models.RoleAdministrator).Count(&n).Error
+	if err != nil {
+		return 0, fmt.Errorf("count administrators: %w", err)
+	}
+	return int(n), nil
+}
+
+// Clients lists clients by name.
+func (s *Store) Clients(ctx context.Context) ([]fleet.ClientRow, error) {
+	var rows []fleet.ClientRow
+	err := s.with(ctx).Model(&models.Client{}).
+		Select("clients.*, (SELECT COUNT(*) FROM sites WHERE client_id = clients.id AND state <> 'deleted') AS sites, (SELECT COUNT(*) FROM users WHERE client_id = clients.id) AS users").
+		Order("LOWER(name), id").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("list clients: %w", err)
+	}
+	return rows, nil
+}
+
+// Client loads one.
+func (s *Store) Client(ctx context.Context, id int64) (models.Client, error) {
+	return get[models.Client](ctx, s, "client", id)
+}
+
+// SaveClient makes a client or changes it. Conflict: name taken.
+func (s *Store) SaveClient(ctx context.Context, c *models.Client) error {
+	taken := fmt.Sprintf("There is a client with the name %s already. Choose another.", c.Name)
+	if c.ID == 0 {
+		return s.atomic(ctx, func(tx *Store) error { return create(ctx, tx, "client", c, taken) })
+	}
+	return s.atomic(ctx, func(tx *Store) error {
+		done := tx.with(ctx).Model(&models.Client{}).Where("id = ?", c.ID).Select("name", "note").Updates(c)
+		if errors.Is(done.Error, gorm.ErrDuplicatedKey) {
+			return models.Wrapf(models.Conflict, done.Error, "%s", taken)
+		}
+		if done.Error != nil {
+			return fmt.Errorf("save client %d: %w", c.ID, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			return missing("client", c.ID)
+		}
+		return nil
+	})
+}
+
+// DeleteClient removes a client without sites and users.
+func (s *Store) DeleteClient(ctx context.Context, id int64) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		var n int64
+		err := tx.with(ctx).Raw("SELECT (SELECT COUNT(*) FROM sites WHERE client_id = ? AND state <> 'deleted') + (SELECT COUNT(*) FROM users WHERE client_id = ?)", id, id).Scan(&n).Error
+		if err != nil {
+			return fmt.Errorf("count what client %d has: %w", id, err)
+		}
+		if n > 0 {
+			return models.Errorf(models.Conflict, "This client has %d sites and users. Give them to somebody else first.", n)
+		}
+		// Sites that are deleted keep their row for the record.
+		if err := tx.with(ctx).Model(&models.Site{}).Where("client_id = ?", id).UpdateColumn("client_id", nil).Error; err != nil {
+			return fmt.Errorf("free deleted sites of client %d: %w", id, err)
+		}
+		if err := tx.with(ctx).Delete(&models.Client{}, id).Error; err != nil {
+			return fmt.Errorf("delete client %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// SetClient says whose a site is.
+func (s *Store) SetClient(ctx context.Context, siteID int64, clientID *int64) error {
+	done := s.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).Update("client_id", clientID)
+	if done.Error != nil {
+		return fmt.Errorf("give site %d to its client: %w", siteID, done.Error)
+	}
+	if done.RowsAffected == 0 {
+		return missing("site", siteID)
+	}
+	return nil
+}

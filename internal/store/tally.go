@@ -1,0 +1,237 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+// A fleet of more sites than largeFleet is counted once in a while and not for
+// every page: its figures are up to freshFor old. When they are older, a page takes
+// them all the same and has them counted anew, but none takes what is older than
+// staleFor.
+const (
+	largeFleet = 2000
+	freshFor   = time.Second
+	staleFor   = 2 * time.Second
+)
+
+// tally is how many sites stand how on each platform. It must not be changed.
+type tally struct {
+	distributions int
+	sites         int
+	platforms     []platformTally
+	byPlatform    map[int64]platformTally
+	byFamily      map[int64]familyTally // by distribution
+}
+
+type platformTally struct {
+	ID, DistributionID                 int64
+	State                              models.PlatformState
+	AtRisk                             bool
+	TargetID                           *int64 // of its distribution
+	Free, Held, Broken, Disabled, Busy int    // sites; Free are enabled and not held
+}
+
+func (p platformTally) sites() int { return p.Free + p.Held + p.Broken + p.Disabled + p.Busy }
+
+// behind is how many of its sites an Upgrade button would move.
+func (p platformTally) behind() int {
+	if p.TargetID == nil || *p.TargetID == p.ID {
+		return 0
+	}
+	return p.Free
+}
+
+// familyTally is the same of a distribution.
+type familyTally struct{ platforms, sites, behind, unsafe int }
+
+// count gives the figures of the fleet.
+func (t tally) count() fleet.Counts {
+	c := fleet.Counts{Distributions: t.distributions}
+	for _, p := range t.platforms {
+		if p.State != models.PlatformDeleted {
+			c.Platforms++
+		}
+		c.Behind += p.behind()
+		c.Current += p.Free - p.behind()
+		c.Held += p.Held
+		c.Broken += p.Broken
+		c.Disabled += p.Disabled
+		c.Busy += p.Busy
+	}
+	return c
+}
+
+// mostBehind gives the distributions with the most sites behind.
+func (t tally) mostBehind(limit int) []int64 {
+	var ids []int64
+	for id, family := range t.byFamily {
+		if family.behind > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b int64) int {
+		return cmp.Or(cmp.Compare(t.byFamily[b].behind, t.byFamily[a].behind), cmp.Compare(a, b))
+	})
+	return ids[:min(len(ids), limit)]
+}
+
+// matching is how many sites a list without a search has.
+func (t tally) matching(f fleet.Filter) int {
+	n := 0
+	for _, p := range t.platforms {
+		switch {
+		case f.Behind && (f.State == "" || f.State == string(models.SiteEnabled)):
+			n += p.behind()
+		case f.Behind: // none is
+		case f.State == "":
+			n += p.sites()
+		case f.State == string(models.SiteEnabled):
+			n += p.Free + p.Held
+		case f.State == string(models.SiteDisabled):
+			n += p.Disabled
+		case f.State == string(models.SiteBroken):
+			n += p.Broken
+		case models.SiteState(f.State) != models.SiteDeleted:
+			return unknown // few
+		}
+	}
+	return n
+}
+
+// fewBehind is up to how many sites are found by their platforms. More of them are
+// everywhere in the list.
+const fewBehind = 2000
+
+// behind narrows a query of sites to those that an Upgrade button would move.
+func (t tally) behind(query *gorm.DB) *gorm.DB {
+	query = query.Where("sites.state = 'enabled' AND NOT sites.held AND sites.platform_id IN (" + outdated + ")")
+	var on []int64
+	n := 0
+	for _, p := range t.platforms {
+		if p.behind() > 0 {
+			on, n = append(on, p.ID), n+p.behind()
+		}
+	}
+	if t.sites <= largeFleet || n > fewBehind {
+		return query
+	}
+	return query.Where("sites.platform_id IN ?", on)
+}
+
+// tally counts the sites of every platform, or tells what was counted lately if the
+// fleet is large. Inside a transaction it is always counted.
+func (s *Store) tally(ctx context.Context) (tally, error) {
+	if s.memory == nil {
+		return s.countSites(ctx)
+	}
+	return s.memory.tally.get(ctx, s.countSites, func(t tally) bool { return t.sites > largeFleet })
+}
+
+func (s *Store) countSites(ctx context.Context) (tally, error) {
+	t := tally{byPlatform: map[int64]platformTally{}, byFamily: map[int64]familyTally{}}
+	groups := s.with(ctx).Model(&models.Site{}).Where("state <> 'deleted'").Select("platform_id, state, held, COUNT(*) AS n").Group("platform_id, state, held")
+	sum := func(when string) string { return "COALESCE(SUM(n) FILTER (WHERE " + when + "), 0)" }
+	sites := s.with(ctx).Table("(?) AS g", groups).Group("platform_id").Select("platform_id, " +
+		sum("state = 'enabled' AND NOT held") + " AS free, " + sum("state = 'enabled' AND held") + " AS held, " +
+		sum("state = 'broken'") + " AS broken, " + sum("state = 'disabled'") + " AS disabled, " +
+		sum("state IN ('installing', 'upgrading', 'deleting')") + " AS busy")
+	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN distributions d ON d.id = platforms.distribution_id").
+		Joins("LEFT JOIN (?) s ON s.platform_id = platforms.id", sites).
+		Select("platforms.id, platforms.distribution_id, platforms.state, platforms.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").
+		Find(&t.platforms).Error
+	if err != nil {
+		return t, fmt.Errorf("count sites: %w", err)
+	}
+	var distributions int64
+	if err := s.with(ctx).Model(&models.Distribution{}).Count(&distributions).Error; err != nil {
+		return t, fmt.Errorf("count distributions: %w", err)
+	}
+	t.distributions = int(distributions)
+	for _, p := range t.platforms {
+		t.sites += p.sites()
+		t.byPlatform[p.ID] = p
+		family := t.byFamily[p.DistributionID]
+		if p.State != models.PlatformDeleted {
+			family.platforms++
+		}
+		family.sites += p.sites()
+		family.behind += p.behind()
+		if p.AtRisk {
+			family.unsafe += p.sites()
+		}
+		t.byFamily[p.DistributionID] = family
+	}
+	return t, nil
+}
+
+// memory is what a Store remembers for a moment.
+type memory struct {
+	tally     remembered[tally]
+	decisions remembered[[]fleet.Decision]
+}
+
+// remembered is an answer that is dear to find.
+type remembered[T any] struct {
+	mu     sync.Mutex
+	answer T
+	err    error
+	found  time.Time     // zero: there is none that is worth it
+	asking chan struct{} // closed when it was found anew; nil: nobody looks for it
+}
+
+// get finds the answer, or takes the one that was found lately. What is not worth
+// remembering is found anew for everybody.
+func (r *remembered[T]) get(ctx context.Context, find func(context.Context) (T, error), worth func(T) bool) (T, error) {
+	r.mu.Lock()
+	if r.found.IsZero() {
+		r.mu.Unlock()
+		answer, err := find(ctx)
+		r.keep(answer, err, worth)
+		return answer, err
+	}
+	age, answer := time.Since(r.found), r.answer
+	if age > freshFor && r.asking == nil {
+		r.asking = make(chan struct{})
+		// It is for others too, who wait when this reader has gone.
+		go func(ctx context.Context) {
+			answer, err := find(ctx)
+			r.keep(answer, err, worth)
+		}(context.WithoutCancel(ctx))
+	}
+	asking := r.asking
+	r.mu.Unlock()
+	if age <= staleFor {
+		return answer, nil
+	}
+	select {
+	case <-asking:
+	case <-ctx.Done():
+		return answer, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answer, r.err
+}
+
+func (r *remembered[T]) keep(answer T, err error, worth func(T) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer, r.err, r.found = answer, err, time.Time{}
+	if err == nil && worth(answer) {
+		r.found = time.Now()
+	}
+	if r.asking != nil {
+		close(r.asking)
+		r.asking = nil
+	}
+}

@@ -1,0 +1,95 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/web/webtest"
+)
+
+// Every address answers every role as the table of permissions says: 403, or
+// something else.
+func TestRoutes_EveryRole_GetsWhatTheTableSays(t *testing.T) {
+	asked := 0
+	for _, role := range append(models.Roles(), "") {
+		f := webtest.Sample()
+		f.Roles = map[string]models.Role{"admin": role}
+		var s *server
+		b := signedIn(t, f, func(_ *Config, server *server) { s = server })
+		for _, r := range s.routes() {
+			if r.needs == open || r.path == "/logout" {
+				continue
+			}
+			asked++
+			path := strings.NewReplacer(":id", "1", ":type", "git").Replace(r.path)
+			a := b.get(path)
+			if r.method == http.MethodPost {
+				a = b.post(path, url.Values{})
+			}
+			who := models.Actor{Name: "admin", Role: role}
+			if got, want := a.status == http.StatusForbidden, r.needs != anybody && !who.May(r.needs); got != want {
+				t.Errorf("%s %s by %q: %d; it takes %q", r.method, r.path, role, a.status, r.needs)
+			}
+		}
+	}
+	t.Logf("%d routes × roles", asked)
+}
+
+// A page shows a person no button that would be refused.
+func TestSite_Viewer_SeesNoButtons(t *testing.T) {
+	f := webtest.Sample()
+	f.Roles = map[string]models.Role{"admin": models.RoleViewer}
+	b := signedIn(t, f)
+	for _, path := range []string{"/", "/sites", "/sites/31", "/platforms", "/platforms/12", "/distributions", "/distributions/1"} {
+		a := b.get(path)
+		wantPage(t, path, a, http.StatusOK)
+		for _, line := range strings.Split(a.body, "<form") {
+			if strings.Contains(line, `method="post"`) && !strings.Contains(line, `action="/logout"`) && !strings.Contains(line, `action="/theme"`) {
+				t.Errorf("%s has a form: %.200s", path, line)
+			}
+		}
+		for _, gone := range []string{`href="/users"`, "/sites/new", "/distributions/new", `/delete"`, `/upgrade"`} {
+			if strings.Contains(a.body, gone) {
+				t.Errorf("%s shows %s", path, gone)
+			}
+		}
+	}
+}
+
+func TestUsers_AddAndChange(t *testing.T) {
+	f := webtest.Sample()
+	f.Listed = []fleet.UserRow{{User: models.User{ID: 1, Name: "ada", Role: models.RoleOperator}, ClientName: "Museum"}}
+	f.ClientList = []fleet.ClientRow{{Client: models.Client{ID: 3, Name: "Museum"}, Sites: 2, Users: 1}}
+	b := signedIn(t, f)
+	wantPage(t, "list", b.get("/users"), http.StatusOK, "ada", "Operator", "sites of Museum")
+	wantPage(t, "form", b.get("/users/new"), http.StatusOK, "Add the user", "sites of Museum", "every site")
+	wantPage(t, "wrong", b.post("/users", url.Values{"name": {"eva"}, "role": {"king"}}), http.StatusUnprocessableEntity, "Choose a role.", `value="eva"`)
+	wantPage(t, "add", b.post("/users", url.Values{"name": {"eva"}, "role": {"viewer"}, "client": {"3"}}), http.StatusSeeOther)
+	if want := (fleet.NewUser{Name: "eva", Role: models.RoleViewer, ClientID: 3}); f.User1 != want {
+		t.Errorf("added %+v", f.User1)
+	}
+	wantPage(t, "clients", b.get("/clients"), http.StatusOK, "Museum", "/sites?client=3")
+	wantPage(t, "no name", b.post("/clients", url.Values{}), http.StatusUnprocessableEntity, "Give a name.")
+	wantPage(t, "client", b.get("/clients/3"), http.StatusOK, "Museum", "/clients/3/delete")
+	wantPage(t, "give", b.post("/sites/31/client", url.Values{"client": {"3"}}), http.StatusSeeOther)
+	if f.Called("GiveSite") != 1 || f.Called("SaveClient") != 0 {
+		t.Errorf("calls %v", f.Calls)
+	}
+}
+
+// wantPage fails unless an answer has that status and those texts.
+func wantPage(t *testing.T, what string, a answer, status int, texts ...string) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("%s: status %d, want %d: %.300s", what, a.status, status, a.body)
+	}
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			t.Errorf("%s does not show %q", what, text)
+		}
+	}
+}

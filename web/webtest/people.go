@@ -1,0 +1,63 @@
+package webtest
+
+import (
+	"context"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+// UserRows lists Listed.
+func (f *Fleet) UserRows(_ context.Context, filter fleet.Filter) ([]fleet.UserRow, int, error) {
+	list, total := page(f.Listed, filter)
+	return list, total, f.failing("Users")
+}
+
+// AddUser refuses a role that there is not.
+func (f *Fleet) AddUser(_ context.Context, in fleet.NewUser) (models.User, error) {
+	if !in.Role.Valid() {
+		return models.User{}, models.InvalidField("role", "Choose a role.")
+	}
+	f.User1 = in
+	return models.User{ID: 2, Name: in.Name, Role: in.Role}, f.called("AddUser")
+}
+
+// ChangeUser notes what it was told.
+func (f *Fleet) ChangeUser(_ context.Context, _ int64, in fleet.NewUser) error {
+	f.User1 = in
+	return f.called("ChangeUser")
+}
+
+// LoginLink makes a link that is always the same.
+func (f *Fleet) LoginLink(context.Context, string) (string, error) {
+	return "one-time", f.called("LoginLink")
+}
+
+// Clients lists ClientList.
+func (f *Fleet) Clients(context.Context) ([]fleet.ClientRow, error) {
+	return f.ClientList, f.failing("Clients")
+}
+
+// Client finds one of ClientList.
+func (f *Fleet) Client(_ context.Context, id int64) (models.Client, error) {
+	for _, c := range f.ClientList {
+		if c.ID == id {
+			return c.Client, nil
+		}
+	}
+	return models.Client{}, models.Errorf(models.NotFound, "There is no client %d.", id)
+}
+
+// SaveClient refuses a client without a name.
+func (f *Fleet) SaveClient(_ context.Context, c models.Client) (models.Client, error) {
+	if c.Name == "" {
+		return c, models.InvalidField("name", "Give a name.")
+	}
+	return c, f.called("SaveClient")
+}
+
+// DeleteClient notes that it was called.
+func (f *Fleet) DeleteClient(context.Context, int64) error { return f.called("DeleteClient") }
+
+// GiveSite notes that it was called.
+func (f *Fleet) GiveSite(context.Context, int64, int64) error { return f.called("GiveSite") }
