@@ -75,6 +75,10 @@ bench-clones: ## what cloning a site's database costs, against each engine's own
 bench-upgrades: ## how long an upgrade refuses writes, against bare updates and Aegir's way; fails when a goal is missed. HEFRING_BENCH_FROM, HEFRING_BENCH_TO: folders of built Drupal; HEFRING_BENCH_RUNS, HEFRING_BENCH_ONLY
 	$(GO) test -tags bench -count=1 -timeout 90m -run '^TestBenchUpgrades$$' -v ./internal/sites/host
 
+.PHONY: bench-pages
+bench-pages: ## every page on a fleet of 100,000 sites (SQLite: 10,000) with 20 readers, and how many queries it asks; fails when a goal is missed. HEFRING_BENCH_ONLY, HEFRING_BENCH_DATABASE, HEFRING_BENCH_REQUESTS
+	$(GO) test -tags bench -count=1 -timeout 60m -run '^TestBenchPages$$' -v ./e2e
+
 .PHONY: torture
 torture: build ## kill -9 and faults at every step of every move, on every database; HEFRING_TORTURE_ONLY=<pattern> HEFRING_TORTURE_FOR=<time>
 	HEFRING_TORTURE_LOGS=$(CURDIR)/bin/torture $(GO) test -tags torture -count=1 -parallel 6 -timeout 180m -run '^TestTorture_(Kills|Faults|BadVersions|Tampered)$$' -v ./e2e

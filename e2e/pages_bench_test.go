@@ -41,8 +41,8 @@ const (
 
 // Of the measurement.
 const (
-	readers  = 20
-	requests = 15 // of each reader and page
+	readers       = 20
+	usualRequests = 15 // of each reader and page
 )
 
 // fleetSize is what dev seed is told.
@@ -55,8 +55,8 @@ type fleetSize struct{ distributions, platforms, sites, tasks, events int }
 // goal speaks of, and by readers who never pause, which is what the machine can
 // do at all. The rivals are the bare question to the database for the rows that a
 // page shows, by the same number of readers, and the smallest answer of the same
-// program. HEFRING_BENCH_ONLY is a pattern of pages, HEFRING_BENCH_DATABASE one of
-// databases.
+// program. HEFRING_BENCH_ONLY is a pattern of pages, HEFRING_BENCH_DATABASE is one of
+// the databases, HEFRING_BENCH_REQUESTS how often each reader asks.
 func TestBenchPages(t *testing.T) {
 	for _, one := range []struct {
 		name string
@@ -102,12 +102,20 @@ type pageBench struct {
 	db     *sql.DB
 	h      *hefring
 	p      *person
+	each   int // requests of each reader and page
 	only   *regexp.Regexp
 }
 
 func newPageBench(t *testing.T, name string, size fleetSize, database, driver, dsn string) *pageBench {
 	t.Helper()
-	b := &pageBench{t: t, name: name, size: size, driver: driver, only: regexp.MustCompile(os.Getenv("HEFRING_BENCH_ONLY"))}
+	b := &pageBench{t: t, name: name, size: size, driver: driver, only: regexp.MustCompile(os.Getenv("HEFRING_BENCH_ONLY")), each: usualRequests}
+	if text := os.Getenv("HEFRING_BENCH_REQUESTS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatal("HEFRING_BENCH_REQUESTS must be a number")
+		}
+		b.each = n
+	}
 	b.seed(database)
 	b.h = newHefring(t, database)
 	db, err := sql.Open(driver, dsn)
@@ -463,7 +471,7 @@ func (b *pageBench) read(pause bool, ask func(client *http.Client, r *rand.Rand)
 			client := &http.Client{Jar: b.p.client.Jar, Timeout: time.Minute, Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			r := rand.New(rand.NewPCG(uint64(i), 1))
-			for range requests {
+			for range b.each {
 				if pause {
 					<-time.After(rand.N(2 * reading))
 				}

@@ -181,8 +181,7 @@ func (s *server) secondFactorPicture(c echo.Context) error {
 
 func (s *server) confirmSecondFactor(c echo.Context) error {
 	codes, err := s.front.ConfirmSecondFactor(c.Request().Context(), s.actor.UserID, c.FormValue("code"))
-	switch models.CodeOf(err) {
-	case models.Invalid, models.Forbidden:
+	if code := models.CodeOf(err); code == models.Invalid || code == models.Forbidden {
 		return s.secondFactorPage(c, refusal(c, err), err)
 	}
 	if err != nil {

@@ -406,7 +406,7 @@ func TestObserved_Writer_FlushesAndHasNoTimeOfStreams(t *testing.T) {
 		}
 	}))))
 	defer srv.Close()
-	res, err := srv.Client().Get(srv.URL) //nolint:noctx // a server of the test's own
+	res, err := srv.Client().Get(srv.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,8 @@ type act struct {
 	config.Config
 	JSON bool   `name:"json" help:"Print JSON."`
 	As   string `placeholder:"USER" help:"Act as this user, with what that user may do."`
+
+	open func(ctx context.Context, cfg *config.Config, use func(*app) error) error // nil: withApp
 }
 
 // waiting is act for commands that queue a task.
@@ -74,7 +76,11 @@ func (w *waiting) onPlatform(ctx context.Context, name string, ask func(f *fleet
 
 // do is for what needs no task.
 func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
-	return withApp(ctx, &c.Config, func(a *app) error {
+	open := withApp
+	if c.open != nil {
+		open = c.open
+	}
+	return open(ctx, &c.Config, func(a *app) error {
 		by, err := c.actor(ctx, a)
 		if err != nil {
 			return commandError(err)

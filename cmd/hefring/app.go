@@ -14,6 +14,7 @@ import (
 	"hefring/internal/config"
 	"hefring/internal/fleet"
 	"hefring/internal/metrics"
+	"hefring/internal/notify"
 	"hefring/internal/platforms"
 	"hefring/internal/run"
 	"hefring/internal/secret"
@@ -36,12 +37,13 @@ import (
 
 // app is the program with all its parts.
 type app struct {
-	cfg    config.Config
-	logger *slog.Logger
-	store  *store.Store
-	fleet  *fleet.Fleet
-	tasks  *tasks.Runner
-	web    *webserver.Server
+	cfg      config.Config
+	logger   *slog.Logger
+	store    *store.Store
+	fleet    *fleet.Fleet
+	notifier *notify.Sender
+	tasks    *tasks.Runner
+	web      *webserver.Server
 
 	builder *run.Runner
 	metrics *metrics.Metrics
@@ -91,8 +93,15 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		return nil, err
 	}
 	a.metrics = newMetrics(types)
+	a.notifier, err = notify.New(notify.Config{Egress: guard, Base: cfg.URL, SMTP: notify.SMTP{
+		Host: cfg.SMTPHost, Port: cfg.SMTPPort, TLS: notify.TLS(cfg.SMTPTLS), User: cfg.SMTPUser, Password: cfg.SMTPPassword, From: cfg.SMTPFrom,
+	}})
+	if err != nil {
+		return nil, err
+	}
 	a.fleet = fleet.New(fleet.Config{
-		Store: a.store, Types: types, Hosting: a.newHost(dirs, web),
+		Notifier: a.notifier,
+		Store:    a.store, Types: types, Hosting: a.newHost(dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
@@ -160,8 +169,10 @@ func (a *app) close() {
 const (
 	tickEvery  = 500 * time.Millisecond
 	sitesEvery = 20 * time.Second
-	mendEvery  = 3 * time.Second
-	tidyEvery  = time.Hour
+	// noticesEvery is how often it is looked whether somebody must be told.
+	noticesEvery = 20 * time.Second
+	mendEvery    = 3 * time.Second
+	tidyEvery    = time.Hour
 )
 
 // serve runs everything until ctx ends.
@@ -190,6 +201,7 @@ func (a *app) serve(ctx context.Context) error {
 	scheduler, err := tasks.NewScheduler(a.logger,
 		tasks.Timed{Name: "due checks", Every: tickEvery, Run: a.fleet.DispatchChecks},
 		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: a.fleet.DispatchSites},
+		tasks.Timed{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return a.fleet.DispatchNotices(ctx, a.notifier) }},
 		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
 		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
 	if err != nil {

@@ -24,6 +24,7 @@ type cli struct {
 	Database   databaseCmd   `cmd:"" help:"Database servers for sites."`
 	Task       taskCmd       `cmd:"" help:"Tasks: list, follow, cancel, retry."`
 	User       userCmd       `cmd:"" help:"People who may sign in."`
+	Client     clientCmd     `cmd:"" help:"Clients: for whom sites are kept."`
 	Token      tokenCmd      `cmd:"" help:"Tokens with which programs act for a user by the JSON API."`
 	Source     sourceCmd     `cmd:"" help:"Check and build sources from the command line, without a database. Exit codes: 1 it failed, 2 wrong settings, 3 something outside does not answer."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what is missing on this machine, and the command that mends it."`

@@ -30,6 +30,7 @@ type siteCmd struct {
 	Cron      siteCronCmd      `cmd:"" help:"Run a site's cron."`
 	Login     siteLoginCmd     `cmd:"" help:"Print a one-time link that signs in as the site's first user."`
 	Configure siteConfigureCmd `cmd:"" help:"Change aliases, HTTPS, probes, cron and backups of a site. What is not named stays."`
+	Give      siteGiveCmd      `cmd:"" help:"Say whose a site is."`
 	Delete    siteDeleteCmd    `cmd:"" help:"Delete a site, after a last backup."`
 	Find      siteFindCmd      `cmd:"" help:"Look for sites in a code base outside of Hefring; nothing there is changed."`
 	Adopt     siteAdoptCmd     `cmd:"" help:"Make a site from one that was found outside."`
@@ -137,6 +138,9 @@ type siteRollbackCmd struct {
 func (c *siteRollbackCmd) Run(ctx context.Context) error {
 	if c.Yes {
 		return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+			if err := f.Actor().Needs(models.MayUpgrade); err != nil {
+				return models.Task{}, err
+			}
 			plan, err := f.RollbackPlan(ctx, s.ID)
 			if err != nil {
 				return models.Task{}, err
@@ -238,6 +242,9 @@ type siteRestoreCmd struct {
 // Run queues the restoring.
 func (c *siteRestoreCmd) Run(ctx context.Context) error {
 	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		if err := f.Actor().Needs(models.MayRestore); err != nil {
+			return models.Task{}, err
+		}
 		b, err := f.Backup(ctx, c.Backup)
 		if err != nil {
 			return models.Task{}, err

@@ -14,44 +14,6 @@ import (
 	"hefring/internal/fleet"
 )
 
-type userCmd struct {
-	Add      userAddCmd      `cmd:"" help:"Add a user. The password is read from standard input; an empty one allows one-time links only."`
-	Password userPasswordCmd `cmd:"" help:"Set a user's password, read from standard input."`
-}
-
-type userAddCmd struct {
-	config.Config
-	Name string `arg:"" help:"The user's name."`
-}
-
-// Run adds the user.
-func (c *userAddCmd) Run(ctx context.Context) error {
-	return withApp(ctx, &c.Config, func(a *app) error {
-		password, err := readPassword(os.Stdin)
-		if err != nil {
-			return err
-		}
-		_, err = a.fleet.CreateUser(ctx, c.Name, password)
-		return err
-	})
-}
-
-type userPasswordCmd struct {
-	config.Config
-	Name string `arg:"" help:"The user's name."`
-}
-
-// Run sets the password.
-func (c *userPasswordCmd) Run(ctx context.Context) error {
-	return withApp(ctx, &c.Config, func(a *app) error {
-		password, err := readPassword(os.Stdin)
-		if err != nil {
-			return err
-		}
-		return a.fleet.SetPassword(ctx, c.Name, password)
-	})
-}
-
 type loginLinkCmd struct {
 	config.Config
 	Name string `arg:"" default:"admin" help:"The user's name."`

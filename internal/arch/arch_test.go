@@ -44,6 +44,7 @@ func layers() []layer {
 		{"internal/sites", []string{"models", "internal/run", "internal/tree"}},
 		{"internal/fleet", []string{"models", "plugins", "internal/platforms", "internal/sites/", "internal/run", "internal/egress", "internal/webhook", "internal/tree"}},
 		{"internal/webhook", []string{"models"}},
+		{"internal/notify", []string{"models", "internal/egress"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
 		{"templates", []string{"models", "plugins", "static", "internal/fleet"}},
@@ -66,6 +67,8 @@ func owners() []owner {
 		{"os/exec", []string{"internal/run", "internal/testpg", "internal/testmysql", "internal/sites/database/dbtest"}},
 		{"github.com/pressly/goose", []string{"internal/store"}},
 		{"github.com/danielgtaylor/huma", []string{"web/api"}},
+		{"github.com/wneessen/go-mail", []string{"internal/notify"}},
+		{"github.com/prometheus/", []string{"internal/metrics"}},
 		{"github.com/go-sql-driver/mysql", []string{"internal/sites/database/mysql", "internal/testmysql"}},
 	}
 }

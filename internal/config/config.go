@@ -19,35 +19,42 @@ import (
 // own: secret marks a value that is never shown, holds a file that another
 // setting's value can be read from.
 type Config struct {
-	File          string        `name:"config" help:"Settings file, in YAML (default: /etc/hefring/hefring.yaml when it is there)." env:"HEFRING_CONFIG" type:"path" placeholder:"FILE"`
-	Data          string        `help:"Folder for everything Hefring keeps." env:"HEFRING_DATA" default:"/var/lib/hefring" type:"path"`
-	Database      string        `help:"Control-plane database: sqlite:/path/file.db or postgres://… (default: SQLite in the data folder)." env:"HEFRING_DATABASE" secret:""`
-	DatabaseIn    string        `name:"database-file" help:"File that holds the address of the control-plane database, when that has a password in it." env:"HEFRING_DATABASE_FILE" type:"path" holds:"database" placeholder:"FILE"`
-	Listen        string        `help:"Address of the dashboard." env:"HEFRING_LISTEN" default:"127.0.0.1:8080"`
-	URL           string        `help:"Address at which people reach the dashboard (default: http:// and the listen address)." env:"HEFRING_URL"`
-	SitesMode     string        `help:"Whose nginx and php-fpm serve the sites: private (Hefring starts its own) or system (the machine's, which Hefring configures)." env:"HEFRING_SITES_MODE" enum:"private,system" default:"private"`
-	SitesListen   string        `help:"Address that nginx binds for sites (default: 127.0.0.1, in system mode 0.0.0.0)." env:"HEFRING_SITES_LISTEN"`
-	SitesPort     int           `help:"Port for sites (default: 8081, in system mode 80)." env:"HEFRING_SITES_PORT"`
-	TLSPort       int           `name:"sites-tls-port" help:"Port for sites over HTTPS (default: 8443, in system mode 443)." env:"HEFRING_SITES_TLS_PORT"`
-	ProbePort     int           `help:"Loopback port on which nginx answers Hefring's own probes." env:"HEFRING_PROBE_PORT" default:"8082"`
-	PoolPerSite   bool          `help:"Give every site a php-fpm pool of its own." env:"HEFRING_POOL_PER_SITE"`
-	SiteUsers     int           `help:"Give every site a user of its own: this number plus the site's; needs root. 0: all sites run as the web user." env:"HEFRING_SITE_USERS"`
-	PHPPrograms   bool          `name:"allow-php-programs" help:"Let the sites' PHP start programs where they share one user. It can then read what other sites keep to themselves." env:"HEFRING_ALLOW_PHP_PROGRAMS"`
-	NginxTest     string        `help:"System mode: the command that tests nginx's configuration (default: nginx -t)." env:"HEFRING_NGINX_TEST"`
-	NginxReload   string        `help:"System mode: the command that reloads nginx (default: systemctl reload nginx)." env:"HEFRING_NGINX_RELOAD"`
-	PHPTest       string        `name:"php-test" help:"System mode: the command that tests php-fpm's configuration." env:"HEFRING_PHP_TEST"`
-	PHPReload     string        `name:"php-reload" help:"System mode: the command that reloads php-fpm." env:"HEFRING_PHP_RELOAD"`
-	Drush8        string        `name:"drush8" help:"Drush 8, for Drupal 7 platforms that have no Drush of their own." env:"HEFRING_DRUSH8" type:"path"`
-	UpdateLimit   time.Duration `help:"How long the database updates of one site may take." env:"HEFRING_UPDATE_LIMIT" default:"30m"`
-	WebUser       string        `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
-	BuildUser     string        `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
-	EgressAllow   []string      `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
-	CAFile        string        `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
-	SecretKey     string        `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
-	Unsandboxed   bool          `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
-	LogLevel      string        `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
-	LogFormat     string        `help:"How the program's own log is written: text, or json for one object a line." env:"HEFRING_LOG_FORMAT" enum:"text,json" default:"text"`
-	MetricsListen string        `help:"Address at which Prometheus reads metrics, without a password: not one that strangers reach (default: none)." env:"HEFRING_METRICS_LISTEN" placeholder:"HOST:PORT"`
+	File           string        `name:"config" help:"Settings file, in YAML (default: /etc/hefring/hefring.yaml when it is there)." env:"HEFRING_CONFIG" type:"path" placeholder:"FILE"`
+	Data           string        `help:"Folder for everything Hefring keeps." env:"HEFRING_DATA" default:"/var/lib/hefring" type:"path"`
+	Database       string        `help:"Control-plane database: sqlite:/path/file.db or postgres://… (default: SQLite in the data folder)." env:"HEFRING_DATABASE" secret:""`
+	DatabaseIn     string        `name:"database-file" help:"File that holds the address of the control-plane database, when that has a password in it." env:"HEFRING_DATABASE_FILE" type:"path" holds:"database" placeholder:"FILE"`
+	Listen         string        `help:"Address of the dashboard." env:"HEFRING_LISTEN" default:"127.0.0.1:8080"`
+	URL            string        `help:"Address at which people reach the dashboard (default: http:// and the listen address)." env:"HEFRING_URL"`
+	SitesMode      string        `help:"Whose nginx and php-fpm serve the sites: private (Hefring starts its own) or system (the machine's, which Hefring configures)." env:"HEFRING_SITES_MODE" enum:"private,system" default:"private"`
+	SitesListen    string        `help:"Address that nginx binds for sites (default: 127.0.0.1, in system mode 0.0.0.0)." env:"HEFRING_SITES_LISTEN"`
+	SitesPort      int           `help:"Port for sites (default: 8081, in system mode 80)." env:"HEFRING_SITES_PORT"`
+	TLSPort        int           `name:"sites-tls-port" help:"Port for sites over HTTPS (default: 8443, in system mode 443)." env:"HEFRING_SITES_TLS_PORT"`
+	ProbePort      int           `help:"Loopback port on which nginx answers Hefring's own probes." env:"HEFRING_PROBE_PORT" default:"8082"`
+	PoolPerSite    bool          `help:"Give every site a php-fpm pool of its own." env:"HEFRING_POOL_PER_SITE"`
+	SiteUsers      int           `help:"Give every site a user of its own: this number plus the site's; needs root. 0: all sites run as the web user." env:"HEFRING_SITE_USERS"`
+	PHPPrograms    bool          `name:"allow-php-programs" help:"Let the sites' PHP start programs where they share one user. It can then read what other sites keep to themselves." env:"HEFRING_ALLOW_PHP_PROGRAMS"`
+	NginxTest      string        `help:"System mode: the command that tests nginx's configuration (default: nginx -t)." env:"HEFRING_NGINX_TEST"`
+	NginxReload    string        `help:"System mode: the command that reloads nginx (default: systemctl reload nginx)." env:"HEFRING_NGINX_RELOAD"`
+	PHPTest        string        `name:"php-test" help:"System mode: the command that tests php-fpm's configuration." env:"HEFRING_PHP_TEST"`
+	PHPReload      string        `name:"php-reload" help:"System mode: the command that reloads php-fpm." env:"HEFRING_PHP_RELOAD"`
+	Drush8         string        `name:"drush8" help:"Drush 8, for Drupal 7 platforms that have no Drush of their own." env:"HEFRING_DRUSH8" type:"path"`
+	UpdateLimit    time.Duration `help:"How long the database updates of one site may take." env:"HEFRING_UPDATE_LIMIT" default:"30m"`
+	WebUser        string        `help:"User that the sites' PHP runs as when Hefring runs as root." env:"HEFRING_WEB_USER" default:"www-data"`
+	BuildUser      string        `help:"User that builds (git, composer) run as when Hefring runs as root; not the web user." env:"HEFRING_BUILD_USER" default:"nobody"`
+	EgressAllow    []string      `help:"Private networks that source addresses may name, as CIDR." env:"HEFRING_EGRESS_ALLOW" sep:","`
+	CAFile         string        `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
+	SecretKey      string        `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
+	Unsandboxed    bool          `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
+	SMTPHost       string        `name:"smtp-host" help:"Mail server that notices are sent by (default: no mail is sent)." env:"HEFRING_SMTP_HOST"`
+	SMTPPort       int           `name:"smtp-port" help:"Its port (default: 587, with tls 465, with none 25)." env:"HEFRING_SMTP_PORT"`
+	SMTPTLS        string        `name:"smtp-tls" help:"How the way to the mail server is encrypted: starttls, tls from the first byte, or none." env:"HEFRING_SMTP_TLS" enum:"starttls,tls,none" default:"starttls"`
+	SMTPUser       string        `name:"smtp-user" help:"User at the mail server (default: it asks for none)." env:"HEFRING_SMTP_USER"`
+	SMTPPassword   string        `name:"smtp-password" help:"Password at the mail server." env:"HEFRING_SMTP_PASSWORD" secret:""`
+	SMTPPasswordIn string        `name:"smtp-password-file" help:"File that holds the password at the mail server." env:"HEFRING_SMTP_PASSWORD_FILE" type:"path" holds:"smtp-password" placeholder:"FILE"`
+	SMTPFrom       string        `name:"smtp-from" help:"Address that notices come from." env:"HEFRING_SMTP_FROM"`
+	LogLevel       string        `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
+	LogFormat      string        `help:"How the program's own log is written: text, or json for one object a line." env:"HEFRING_LOG_FORMAT" enum:"text,json" default:"text"`
+	MetricsListen  string        `help:"Address at which Prometheus reads metrics, without a password: not one that strangers reach (default: none)." env:"HEFRING_METRICS_LISTEN" placeholder:"HOST:PORT"`
 }
 
 // Validate reports every problem at once and fills what follows from the rest.

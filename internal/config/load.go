@@ -266,7 +266,20 @@ func (l *Loader) fileName(r *reading) string {
 	if _, err := os.Stat(l.File); l.File == "" || errors.Is(err, os.ErrNotExist) {
 		return ""
 	}
+	// Those who may not read the server's settings can still try out a source,
+	// which takes a few settings only.
+	if _, all := r.byEnv["HEFRING_CONFIG"]; !all && isForbidden(l.File) {
+		return ""
+	}
 	return l.File
+}
+
+func isForbidden(path string) bool {
+	file, err := os.Open(path) //nolint:gosec // the program's own default
+	if err == nil {
+		_ = file.Close()
+	}
+	return errors.Is(err, os.ErrPermission)
 }
 
 func (r *reading) readFile() layer {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,6 +208,31 @@ func TestLoader_Load_FileByName(t *testing.T) {
 	_, _, err = load(t, "", nil, "serve", "--config="+t.TempDir())
 	if err == nil || !strings.Contains(err.Error(), "cannot be read") {
 		t.Errorf("a folder: %v", err)
+	}
+}
+
+// The server's settings file may be closed to others. They can do what takes a
+// few settings only; the rest says what to do.
+func TestLoader_Load_FileOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hefring.yaml")
+	write(t, path, "egress-allow: 10.0.0.0/8\n")
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // root may read everything, unless it looks at files as another user
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = syscall.Setfsuid(0) }()
+	}
+	if p, _, err := parse(t, &config.Loader{File: path}, "look"); err != nil || p.Look.Allow != nil {
+		t.Errorf("few settings: %v, %v", p.Look.Allow, err)
+	}
+	_, _, err := parse(t, &config.Loader{File: path}, "serve")
+	if err == nil || !strings.Contains(err.Error(), "permission denied. Run Hefring as a user who may read it") {
+		t.Errorf("all settings: %v", err)
 	}
 }
 

@@ -94,15 +94,20 @@ type Log interface {
 	Printf(level models.Level, format string, args ...any)
 }
 
-// ours tells whether a file of the control folder is the database's, the key, or
-// half written. Those are not copied as they are.
+// ours tells whether a file of the control folder is a database's, the key, or
+// half written. Those are not copied as they are. An SQLite database of before may
+// lie beside PostgreSQL.
 func (p Plane) ours(path string) bool {
 	if path == p.SecretKey || strings.HasPrefix(filepath.Base(path), ".") {
 		return true
 	}
-	database, isFile := strings.CutPrefix(p.Database, "sqlite:")
-	end, found := strings.CutPrefix(path, database)
-	return isFile && found && slices.Contains([]string{"", "-wal", "-shm", "-journal", ".lock"}, end)
+	for _, database := range []string{strings.TrimPrefix(p.Database, "sqlite:"), filepath.Join(p.Folder, "hefring.db")} {
+		end, found := strings.CutPrefix(path, database)
+		if found && slices.Contains([]string{"", "-wal", "-shm", "-journal", ".lock"}, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // private tells whether a file is as secret as the key file, and goes with it.

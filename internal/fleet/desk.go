@@ -263,15 +263,20 @@ func (d *Desk) UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.Upgr
 // sites run on.
 func (d *Desk) Platform(ctx context.Context, id int64) (models.Platform, error) {
 	p, err := guarded(d, models.MaySeeSites, func() (models.Platform, error) { return d.fleet.Platform(ctx, id) })
-	if err == nil && d.by.Bound() {
-		p = models.Platform{ID: p.ID, Name: p.Name, State: p.State, Label: p.Label, DrupalVersion: p.DrupalVersion, BuiltAt: p.BuiltAt}
-	}
-	return p, err
+	return d.trim(p), err
 }
 
-// PlatformNamed finds one by its name.
+// PlatformNamed finds one by its name, with as much of it as Platform gives.
 func (d *Desk) PlatformNamed(ctx context.Context, name string) (models.Platform, error) {
-	return guarded(d, models.MaySeeFleet, func() (models.Platform, error) { return d.fleet.PlatformNamed(ctx, name) })
+	p, err := guarded(d, models.MaySeeSites, func() (models.Platform, error) { return d.fleet.PlatformNamed(ctx, name) })
+	return d.trim(p), err
+}
+
+func (d *Desk) trim(p models.Platform) models.Platform {
+	if !d.by.Bound() {
+		return p
+	}
+	return models.Platform{ID: p.ID, Name: p.Name, State: p.State, Label: p.Label, DrupalVersion: p.DrupalVersion, BuiltAt: p.BuiltAt}
 }
 
 // PlatformRow loads one with everything about it.

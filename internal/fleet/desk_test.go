@@ -22,7 +22,7 @@ var needs = map[string]models.Permission{
 	"UpgradeOfTask": models.MaySeeSites, "UpgradeSteps": models.MaySeeSites, "Platform": models.MaySeeSites, "SubjectTasks": models.MaySeeSites,
 
 	"Distribution": models.MaySeeFleet, "Distributions": models.MaySeeFleet, "DistributionPlatforms": models.MaySeeFleet,
-	"DistributionChecks": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeFleet, "PlatformRow": models.MaySeeFleet,
+	"DistributionChecks": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
 	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
 	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet,
 	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Client": models.MaySeeFleet,
@@ -49,6 +49,9 @@ var needs = map[string]models.Permission{
 	"GiveSite": models.MayManageClients,
 
 	"SaveDatabaseServer": models.MayManageServers, "TestDatabaseServer": models.MayManageServers, "DeleteDatabaseServer": models.MayManageServers,
+	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
+	"RotateChannelSecret": models.MayChangeSettings, "PauseChannel": models.MayChangeSettings, "DeleteChannel": models.MayChangeSettings,
+	"TestChannel": models.MayChangeSettings, "ResendMessage": models.MayChangeSettings,
 	"SaveQueue": models.MayChangeSettings, "SaveHost": models.MayChangeSettings,
 	"UserRows": models.MayManageUsers, "User": models.MayManageUsers, "AddUser": models.MayManageUsers, "ChangeUser": models.MayManageUsers,
 	"SetPassword": models.MayManageUsers, "LoginLink": models.MayManageUsers, "CreateToken": models.MayManageUsers,

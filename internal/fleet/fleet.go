@@ -95,6 +95,7 @@ type Config struct {
 	Tools     map[string]string // versions of tools that change what a build gives; part of the build key
 	PHP       string            // version of PHP that the sites run on
 	Host      string            // name of the host that people find Hefring at; "" when it is not known
+	Notifier  Notifier          // takes notices to people
 	Logger    *slog.Logger
 	Observer  Observer // counts what ends; nil: nobody does
 	Now       func() time.Time

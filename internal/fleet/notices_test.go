@@ -3,14 +3,23 @@ package fleet_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"hefring/internal/egress"
 	"hefring/internal/fleet"
+	"hefring/internal/notify"
 	"hefring/internal/store"
+	"hefring/internal/webhook"
 	"hefring/models"
 )
 
@@ -404,6 +413,51 @@ func TestFleet_TestChannel_ShowsTheRealAnswer(t *testing.T) {
 	})
 }
 
+func TestFleet_TestChannel_KilledWhileSending(t *testing.T) {
+	each(t, func(w *world) {
+		c := w.channel(nil)
+		dying, die := context.WithCancel(w.ctx)
+		via := &post{before: func(context.Context) { die() }}
+		if _, err := w.fleet.TestChannel(dying, "ada", c.ID, via); err == nil {
+			w.Fatal("it did not say that it was stopped")
+		}
+		via.before = nil
+		via.titles()
+		want(w.T, "not sent again", w.later(time.Hour, via), "")
+		row, messages, err := w.fleet.Channel(w.ctx, c.ID, 10)
+		ok(w.T, err)
+		want(w.T, "state", messages[0].State, models.MessageFailed)
+		want(w.T, "reason", row.Reason, "Hefring was stopped in the middle of the last attempt. It may have arrived.")
+	})
+}
+
+// When the key file is lost, the channel says so, and a new address and a new
+// secret mend it.
+func TestFleet_SaveChannel_LostKey(t *testing.T) {
+	each(t, func(w *world) {
+		c, _, err := w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Name: "Hook", Kind: models.ChannelWebhook, URL: "https://example.org/a", Causes: models.Causes()}, "")
+		ok(w.T, err)
+		ok(w.T, w.SealChannel(w.ctx, c.ID, []byte("sealed with another key")))
+		via := &post{}
+		a, err := w.fleet.TestChannel(w.ctx, "ada", c.ID, via)
+		ok(w.T, err)
+		if a.Delivered || a.Problem == "" {
+			w.Errorf("attempt %+v", a)
+		}
+		if _, _, err := w.fleet.SaveChannel(w.ctx, "ada", c, ""); err == nil {
+			w.Error("saved without an address")
+		}
+		c.URL = "https://example.org/b"
+		_, _, err = w.fleet.SaveChannel(w.ctx, "ada", c, "")
+		ok(w.T, err)
+		secret, err := w.fleet.RotateChannelSecret(w.ctx, "ada", c.ID, "")
+		ok(w.T, err)
+		_, err = w.fleet.TestChannel(w.ctx, "ada", c.ID, via)
+		ok(w.T, err)
+		want(w.T, "outlet", words(via.outlets[0].URL, via.outlets[0].Keys), words(c.URL, []string{secret}))
+	})
+}
+
 func TestFleet_SaveChannel_SecretsAreSealedAndShownOnce(t *testing.T) {
 	each(t, func(w *world) {
 		in := models.Channel{Name: "Hook", Kind: models.ChannelWebhook, URL: "https://example.org/hooks/s3cret?token=t0ken", Causes: models.Causes()}
@@ -469,6 +523,97 @@ func TestFleet_SaveChannel_SaysWhatIsWrong(t *testing.T) {
 	w.channel(nil)
 	_, _, err = w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Name: "ops", Kind: models.ChannelEmail, Target: "a@example.org; b@example.org\nc@example.org", Causes: models.Causes()}, "")
 	wantCode(t, err, models.Conflict, "name ops already")
+}
+
+// receiver takes webhooks on this machine, and a sender that may reach it.
+func receiver(t *testing.T, take http.HandlerFunc) (address string, via *notify.Sender) {
+	t.Helper()
+	server := httptest.NewServer(take)
+	t.Cleanup(server.Close)
+	return server.URL + "/hooks/1", realSender(t)
+}
+
+func realSender(t *testing.T) *notify.Sender {
+	t.Helper()
+	guard := egress.New(egress.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	t.Cleanup(guard.Close)
+	via, err := notify.New(notify.Config{Egress: guard})
+	ok(t, err)
+	return via
+}
+
+func TestFleet_TestChannel_RealReceiver(t *testing.T) {
+	each(t, func(w *world) {
+		var secret string
+		address, via := receiver(w.T, func(out http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if _, err := webhook.Verify(models.ProviderStandard, []string{secret}, r.Header, body, time.Now()); err != nil {
+				http.Error(out, err.Error(), http.StatusForbidden)
+				return
+			}
+			_, _ = io.WriteString(out, "proven")
+		})
+		c, made, err := w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Name: "Hook", Kind: models.ChannelWebhook, URL: address, Causes: models.Causes()}, "")
+		ok(w.T, err)
+		secret = made
+		a, err := w.fleet.TestChannel(w.ctx, "ada", c.ID, via)
+		ok(w.T, err)
+		want(w.T, "attempt", words(a.Delivered, a.Status, a.Answer), "true 200 proven")
+		secret = webhook.NewSecret(models.ProviderStandard)
+		a, err = w.fleet.TestChannel(w.ctx, "ada", c.ID, via)
+		ok(w.T, err)
+		if a.Delivered || a.Status != http.StatusForbidden || !strings.Contains(a.Answer, "does not fit the secret") {
+			w.Errorf("attempt %+v", a)
+		}
+	})
+}
+
+// dyingDSN is set in the process that TestFleet_DispatchNotices_Killed kills.
+const dyingDSN = "HEFRING_TEST_DYING_DSN"
+
+// A process that is killed while the other side has taken the message and not
+// answered yet: the message comes once more, under the same id, and not again.
+func TestFleet_DispatchNotices_Killed(t *testing.T) {
+	if dsn := os.Getenv(dyingDSN); dsn != "" {
+		w := newWorld(t, dsn)
+		ok(t, w.fleet.DispatchNotices(w.ctx, realSender(t)))
+		return
+	}
+	dsn := "sqlite:" + t.TempDir() + "/hefring.db"
+	w := newWorld(t, dsn)
+	d, _ := w.thunder()
+	w.ailing(d, "It does not answer.")
+	ids, killed := make(chan string, 10), make(chan struct{})
+	address, via := receiver(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		ids <- r.Header.Get("Webhook-Id")
+		<-killed
+	})
+	_, _, err := w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Name: "Hook", Kind: models.ChannelWebhook, URL: address, Causes: models.Causes()}, "")
+	ok(t, err)
+	program, err := os.Executable()
+	ok(t, err)
+	dying := exec.CommandContext(t.Context(), program, "-test.run=^TestFleet_DispatchNotices_Killed$")
+	dying.Env = append(os.Environ(), dyingDSN+"="+dsn, "TMPDIR="+t.TempDir())
+	ok(t, dying.Start())
+	var first string
+	select {
+	case first = <-ids:
+	case <-time.After(time.Minute):
+	}
+	ok(t, dying.Process.Kill())
+	_ = dying.Wait() // it was killed
+	close(killed)
+	if first == "" {
+		t.Fatal("the other process sent nothing")
+	}
+	w.clock.pass(time.Hour)
+	for range 3 {
+		ok(t, w.fleet.DispatchNotices(w.ctx, via))
+		w.clock.pass(time.Hour)
+	}
+	want(t, "id of the second", <-ids, first)
+	want(t, "more", len(ids), 0)
 }
 
 // Two processes on one SQLite file, as a command beside the running server.

@@ -25,6 +25,14 @@ func (w *world) ada() models.User {
 	return u
 }
 
+// once runs a test that hashes many passwords on one database. That both count alike
+// is tested in package store.
+func once(t *testing.T, test func(w *world)) {
+	t.Helper()
+	t.Parallel()
+	test(newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db"))
+}
+
 // guess tries wrong passwords until it has to wait, and gives how many were heard
 // and the wait.
 func (w *world) guess(name, address string, most int) (int, time.Duration) {
@@ -40,11 +48,11 @@ func (w *world) guess(name, address string, most int) (int, time.Duration) {
 }
 
 func TestFleet_Login_Guessing_WaitsLongerAndLonger(t *testing.T) {
-	each(t, func(w *world) {
+	once(t, func(w *world) {
 		w.ada()
 		heard, wait := w.guess("ada", here, 20)
 		want(w.T, "heard", heard, models.PatiencePair.Free)
-		for range 12 {
+		for range 9 {
 			w.clock.pass(wait)
 			_, longer := w.guess("ada", here, 2)
 			if longer < wait || longer > models.PatiencePair.Most {
@@ -65,7 +73,7 @@ func TestFleet_Login_Guessing_WaitsLongerAndLonger(t *testing.T) {
 
 // Names that nobody has are counted as well, or the wait would tell them.
 func TestFleet_Login_UnknownName_WaitsAlike(t *testing.T) {
-	each(t, func(w *world) {
+	once(t, func(w *world) {
 		w.ada()
 		known, _ := w.guess("ADA", here, 20)
 		unknown, _ := w.guess("bob", there, 20)
@@ -76,7 +84,7 @@ func TestFleet_Login_UnknownName_WaitsAlike(t *testing.T) {
 // Strangers from many addresses slow each other down, and not the person whose
 // account it is.
 func TestFleet_Login_Strangers_LockNobodyOut(t *testing.T) {
-	each(t, func(w *world) {
+	once(t, func(w *world) {
 		w.ada()
 		_, err := w.fleet.Login(w.ctx, "ada", password, here)
 		ok(w.T, err)
@@ -99,7 +107,7 @@ func TestFleet_Login_Strangers_LockNobodyOut(t *testing.T) {
 }
 
 func TestFleet_Login_OneAddress_ManyNames(t *testing.T) {
-	each(t, func(w *world) {
+	once(t, func(w *world) {
 		w.ada()
 		heard := 0
 		for i := range 60 {
@@ -258,7 +266,7 @@ func TestFleet_SecondFactor_IsAskedForOnceItIsConfirmed(t *testing.T) {
 		if !strings.HasPrefix(state.URL, "otpauth://totp/Hefring") || !strings.Contains(state.URL, state.Secret) {
 			w.Errorf("address %s", state.URL)
 		}
-		row, err := w.Store.SecondFactor(w.ctx, u.ID)
+		row, err := w.SecondFactor(w.ctx, u.ID)
 		ok(w.T, err)
 		want(w.T, "kept encrypted", strings.HasPrefix(string(row.Sealed), "the second factor of user"), true)
 		codes, err := w.fleet.ConfirmSecondFactor(w.ctx, u.ID, " "+w.code(state.Secret)[:3]+" "+w.code(state.Secret)[3:])
@@ -410,13 +418,15 @@ func TestFleet_ExternalLogin_RolesFollowGroups(t *testing.T) {
 			groups []string
 			role   models.Role
 		}{
-			{[]string{"web"}, models.RoleOperator}, {[]string{"lead", "web"}, models.RoleManager},
-			{[]string{"kitchen", "root"}, models.RoleAdministrator}, {[]string{"web"}, models.RoleOperator},
+			{[]string{"web"}, models.RoleOperator},
+			{[]string{"lead", "web"}, models.RoleManager},
+			{[]string{"kitchen", "root"}, models.RoleAdministrator},
+			{[]string{"web"}, models.RoleOperator},
 		} {
 			u, err := w.fleet.ExternalLogin(w.ctx, person("1", "bob", one.groups...), allow)
 			ok(w.T, err)
 			want(w.T, "role", u.Role, one.role)
-			kept, err := w.Store.User(w.ctx, u.ID)
+			kept, err := w.User(w.ctx, u.ID)
 			ok(w.T, err)
 			want(w.T, "stored role", kept.Role, one.role)
 		}

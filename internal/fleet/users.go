@@ -40,6 +40,7 @@ type NewUser struct {
 	Role     models.Role
 	ClientID int64 // 0: none
 	Disabled bool
+	Password string // of a new user; "" allows one-time links only
 }
 
 var clientPattern = regexp.MustCompile(`^[^\pC]{1,100}$`)
@@ -64,7 +65,13 @@ func (f *Fleet) AddUser(ctx context.Context, by string, in NewUser) (models.User
 		return models.User{}, invalid(wrong)
 	}
 	u := models.User{Name: in.Name, Role: in.Role, ClientID: optional(in.ClientID)}
-	err := f.store.InTx(ctx, func(tx Tx) error {
+	var err error
+	if in.Password != "" {
+		if u.PasswordHash, err = f.hash(ctx, in.Name, in.Password); err != nil {
+			return u, err
+		}
+	}
+	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := clientExists(ctx, tx, u.ClientID); err != nil {
 			return err
 		}

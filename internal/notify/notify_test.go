@@ -112,6 +112,9 @@ func TestSender_Webhook_BadSecret(t *testing.T) {
 			t.Errorf("%q: %v", secret, err)
 		}
 	}
+	if _, err := sender(t).Send(t.Context(), models.Outlet{Kind: models.ChannelWebhook, URL: "http://127.0.0.1:9/"}, letter()); models.CodeOf(err) != models.Invalid {
+		t.Errorf("without a secret: %v", err)
+	}
 }
 
 func TestSender_Slack_EscapesAll(t *testing.T) {

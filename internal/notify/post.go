@@ -128,6 +128,9 @@ func (s *Sender) payload(l models.Letter) Payload {
 }
 
 func (s *Sender) webhook(ctx context.Context, to models.Outlet, l models.Letter) (models.Answer, error) {
+	if len(to.Keys) == 0 {
+		return models.Answer{}, errNoKey()
+	}
 	body, err := json.Marshal(s.payload(l))
 	if err != nil {
 		return models.Answer{}, fmt.Errorf("write message %s: %w", l.ID, err)
@@ -155,12 +158,17 @@ func sign(secret, id, stamp string, body []byte) (string, error) {
 	text, prefixed := strings.CutPrefix(secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(text)
 	if !prefixed || err != nil || len(key) == 0 {
-		return "", models.Errorf(models.Invalid, "The channel's secret cannot be used. Make a new one on its page.")
+		return "", errNoKey()
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + stamp + "."))
 	mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
+
+// errNoKey is for a channel whose secret was lost with the key file.
+func errNoKey() error {
+	return models.Errorf(models.Invalid, "The channel's secret cannot be used. Make a new one on its page.")
 }
 
 // Limits of Slack's messages (docs.slack.dev, “Formatting message text” and

@@ -10,6 +10,15 @@ import (
 	"testing"
 )
 
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func TestClassify(t *testing.T) {
 	const (
 		mit  = "Permission is hereby granted, free of charge, to any person obtaining a copy\nof this software"

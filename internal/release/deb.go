@@ -1,5 +1,3 @@
-//go:build release
-
 package release
 
 import (
@@ -48,7 +46,7 @@ func (r Release) debInfo(arch string) *nfpm.Info {
 		Section: "admin", Priority: "optional", Maintainer: maintainer, Description: description,
 		Overridables: nfpm.Overridables{
 			Depends: depends(), Recommends: recommends(), Suggests: suggests(),
-			Deb: nfpm.Deb{Compression: "xz"},
+			Deb: nfpm.Deb{Compression: "zstd:19"},
 		},
 	}
 }

@@ -1,5 +1,3 @@
-//go:build release
-
 package release
 
 import (
@@ -18,12 +16,8 @@ func dpkgDeb(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func TestRelease_Make_DebianPackage(t *testing.T) {
-	r := sample(t)
-	if _, err := r.Make(); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(r.Out, "hefring_1.2.3_amd64.deb")
+func checkDeb(t *testing.T, path string) {
+	t.Helper()
 	for field, want := range map[string]string{"Package": "hefring", "Version": "1.2.3", "Architecture": "amd64", "Section": "admin"} {
 		if got := strings.TrimSpace(dpkgDeb(t, "--field", path, field)); got != want {
 			t.Errorf("%s: %s, wants %s", field, got, want)

@@ -14,6 +14,15 @@ import (
 	"hefring/internal/config"
 )
 
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func TestSettings_AllExplainedNoneInForce(t *testing.T) {
 	text := string(settings())
 	var inForce map[string]any

@@ -196,8 +196,10 @@ func (s *Store) brokenSites(ctx context.Context, f fleet.Filter) *gorm.DB {
 // settles it.
 func (s *Store) failedUpgrades(ctx context.Context, f fleet.Filter) *gorm.DB {
 	// There are few such upgrades and many sites; the databases guess the other way.
-	sites := s.with(ctx).Table("upgrades AS u").Joins("JOIN sites ON sites.id = u.site_id").Scopes(sitesOf(f.ClientID)).
-		Where("u.state IN ('recovered', 'fatal') AND sites.state = 'enabled' AND NOT sites.held").
+	// SQLite keeps the order of a CROSS JOIN, PostgreSQL does not look into what it
+	// is to materialize.
+	sites := s.with(ctx).Table("upgrades AS u").Joins("CROSS JOIN sites").Scopes(sitesOf(f.ClientID)).
+		Where("sites.id = u.site_id AND u.state IN ('recovered', 'fatal') AND sites.state = 'enabled' AND NOT sites.held").
 		Where("NOT EXISTS (SELECT 1 FROM upgrades newer WHERE newer.site_id = u.site_id AND newer.id > u.id)").
 		Select("u.id, u.site_id, sites.uri, sites.platform_id")
 	failed := s.with(ctx).Raw("WITH failed AS MATERIALIZED (?) SELECT * FROM failed", sites)
@@ -268,7 +270,7 @@ func (s *Store) sitesBehind(ctx context.Context, f fleet.Filter, t tally) *gorm.
 		query = query.Group("d.id, d.name, target.id, target.name, target.built_at")
 	}
 	return query.Joins("JOIN platforms target ON target.id = d.target_id").
-		Where("NOT EXISTS (SELECT 1 FROM tasks t JOIN platforms b ON b.id = t.subject_id WHERE b.distribution_id = d.id" +
-			" AND t.kind = 'upgrade-platform' AND t.subject_kind = 'platform' AND t.state IN ('queued', 'running'))").
+		Where("d.id NOT IN (SELECT b.distribution_id FROM tasks t JOIN platforms b ON b.id = t.subject_id" +
+			" WHERE t.kind = 'upgrade-platform' AND t.state IN ('queued', 'running'))").
 		Select(rankBehind.columns("d.id", "d.name", "''", "''", "''", "0", "target.id", "target.name", sites, "target.built_at"))
 }

@@ -62,7 +62,7 @@ func Dump(ctx context.Context, dsn string, w io.Writer) (c Contents, err error) 
 		return c, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	return dump(ctx, e, w, passing)
+	return dump(ctx, e, w, false)
 }
 
 // existing answers NotFound for a file that connect would make.
@@ -78,8 +78,8 @@ func existing(dsn string) error {
 	return err
 }
 
-// dump writes all tables but those to leave out.
-func dump(ctx context.Context, e engine, w io.Writer, leaveOut func(table string) bool) (c Contents, err error) {
+// dump writes all tables, also the passing ones if everything is wanted.
+func dump(ctx context.Context, e engine, w io.Writer, everything bool) (c Contents, err error) {
 	if c.Schema, err = appliedSchema(ctx, e.sql()); err != nil {
 		return c, err
 	}
@@ -103,7 +103,7 @@ func dump(ctx context.Context, e engine, w io.Writer, leaveOut func(table string
 		return c, err
 	}
 	for _, t := range tables {
-		if leaveOut(t.name) {
+		if t.passing && !everything {
 			continue
 		}
 		rows, err := d.table(t)

@@ -72,7 +72,7 @@ func readDump(ctx context.Context, r io.Reader) (*dumpReader, error) {
 		return nil, err
 	}
 	for _, t := range d.layout {
-		if !passing(t.name) {
+		if !t.passing {
 			d.missing[t.name] = true
 		}
 	}
@@ -143,7 +143,7 @@ func (d *dumpReader) next() (*dumpTable, error) {
 	}
 	d.contents.Tables[m.Table] = 0
 	delete(d.missing, m.Table)
-	return &dumpTable{d, table{m.Table, columns, d.layout[i].key}, m.LastID}, nil
+	return &dumpTable{d, table{name: m.Table, columns: columns}, m.LastID}, nil
 }
 
 func (d *dumpReader) end(m dumpLine) error {

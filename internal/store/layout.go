@@ -33,6 +33,7 @@ type table struct {
 	name    string
 	columns []column
 	key     []string // names of the primary key's columns
+	passing bool
 }
 
 // numbered tells whether the database counts the table's ids.
@@ -46,15 +47,18 @@ func (t table) names() []string {
 	return names
 }
 
-// passing tells whether a table holds only what lasts for minutes or belongs to
-// running processes and to browsers. A backup leaves it out: a session that was
-// ended and a link that was used must not come back to life.
-func passing(table string) bool {
-	return slices.Contains([]string{"sessions", "login_links", "form_tokens", "worker_beats"}, table)
+// passingTables names the tables that hold only what lasts for minutes, or belongs
+// to running processes and to browsers. A backup leaves them out, and with them
+// the tables that refer to them: a session that was ended and a link that was used
+// must not come back to life.
+func passingTables() []string {
+	return []string{"sessions", "login_links", "form_tokens", "worker_beats"}
 }
 
 const tablesQuery = `SELECT m.name, c.name, c.type, c.pk FROM sqlite_master m, pragma_table_info(m.name) c
 	WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND m.name <> 'goose_db_version' ORDER BY m.name, c.cid`
+
+const parentsQuery = `SELECT m.name, f."table" FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'`
 
 // layout gives the tables of one version of the schema, by their names. They are
 // read from a database in memory that the migrations make, so that neither the
@@ -73,17 +77,56 @@ func layout(ctx context.Context, schema int64) (tables []table, err error) {
 	if _, err := p.UpTo(ctx, schema); err != nil {
 		return nil, fmt.Errorf("make schema %d in memory: %w", schema, err)
 	}
-	rows, err := db.QueryContext(ctx, tablesQuery)
+	if tables, err = readTables(ctx, db); err == nil {
+		err = markPassing(ctx, db, tables)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read schema %d: %w", schema, err)
+	}
+	return tables, nil
+}
+
+func readTables(ctx context.Context, db *sql.DB) (tables []table, err error) {
+	rows, err := db.QueryContext(ctx, tablesQuery)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // Err says what Close would
 	for rows.Next() {
 		if tables, err = scanColumn(rows, tables); err != nil {
-			return nil, fmt.Errorf("read schema %d: %w", schema, err)
+			return nil, err
 		}
 	}
 	return tables, rows.Err()
+}
+
+// markPassing marks the passing tables and all that refer to one of them.
+func markPassing(ctx context.Context, db *sql.DB, tables []table) error {
+	children := map[string][]string{}
+	rows, err := db.QueryContext(ctx, parentsQuery)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // Err says what Close would
+	for rows.Next() {
+		var child, parent string
+		if err := rows.Scan(&child, &parent); err != nil {
+			return err
+		}
+		children[parent] = append(children[parent], child)
+	}
+	marked := passingTables()
+	for i := 0; i < len(marked); i++ {
+		for _, child := range children[marked[i]] {
+			if !slices.Contains(marked, child) {
+				marked = append(marked, child)
+			}
+		}
+	}
+	for i := range tables {
+		tables[i].passing = slices.Contains(marked, tables[i].name)
+	}
+	return rows.Err()
 }
 
 // scanColumn adds the column in this row to the last table, or to a new one.

@@ -20,6 +20,11 @@ const behind = "sites.state = 'enabled' AND NOT sites.held AND d.target_id IS NO
 // heavy are columns of platforms that lists do not show.
 func heavy() []string { return []string{"packages", "provenance"} }
 
+// unlisted are columns of platforms that lines of sites do not show.
+func unlisted() []string {
+	return append(heavy(), "profiles", "facts", "sources", "audit", "standing")
+}
+
 // defaultLimit is how many rows a page shows when it does not say.
 const defaultLimit = 50
 
@@ -105,6 +110,22 @@ func bounded(query *gorm.DB) (int, error) {
 	return int(total), err
 }
 
+// search narrows a query to the rows whose text holds what is looked for. An index
+// has exactly this text.
+func (s *Store) search(ctx context.Context, query *gorm.DB, table, text, part string) *gorm.DB {
+	holds := text + ` LIKE ? ESCAPE '\'`
+	if s.engine.pool() != nil {
+		return query.Where(holds, contains(part))
+	}
+	// PostgreSQL knows by itself what is rare. SQLite must be told: what is rare it
+	// finds in the index, what is not it meets soon in the order of the list.
+	matches := s.with(ctx).Table(table).Select("id").Where(holds, contains(part)).Session(&gorm.Session{})
+	if n, err := bounded(matches); err == nil && n <= countLimit {
+		return query.Where(table+".id IN (?)", matches)
+	}
+	return query.Where(holds, contains(part))
+}
+
 // Fleet counts the fleet; for a client its sites and nothing else.
 func (s *Store) Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error) {
 	if f.ClientID == 0 {
@@ -182,6 +203,17 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 	return rows, total, s.completeDistributions(ctx, t, rows)
 }
 
+// DistributionNames lists the first distributions by name, with nothing but their
+// numbers and names.
+func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) {
+	var list []models.Distribution
+	err := s.with(ctx).Select("id", "name").Order("LOWER(distributions.name)").Limit(limit).Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list names of distributions: %w", err)
+	}
+	return list, nil
+}
+
 // completeDistributions adds figures and upstreams.
 func (s *Store) completeDistributions(ctx context.Context, t tally, rows []fleet.DistributionRow) error {
 	upstreams, err := s.upstreamsByID(ctx, collect(rows, func(d fleet.DistributionRow) *int64 { return d.UpstreamID }))
@@ -223,8 +255,8 @@ func (s *Store) upstreamsByID(ctx context.Context, ids []int64) (map[int64]share
 }
 
 type count struct {
-	ID        int64
-	N, Behind int
+	ID int64
+	N  int
 }
 
 func counts(query *gorm.DB) (map[int64]count, error) {
@@ -251,11 +283,10 @@ func collect[T any](list []T, id func(T) *int64) []int64 {
 	return slices.Compact(ids)
 }
 
-// platformsByID loads platforms with what lists show of them, and more.
-func (s *Store) platformsByID(ctx context.Context, ids []int64, more ...string) (map[int64]models.Platform, error) {
-	omit := slices.DeleteFunc(heavy(), func(name string) bool { return slices.Contains(more, name) })
+// platformsByID loads platforms, all but some columns.
+func (s *Store) platformsByID(ctx context.Context, ids []int64, without ...string) (map[int64]models.Platform, error) {
 	var list []models.Platform
-	if err := s.with(ctx).Where("id IN ?", ids).Omit(omit...).Find(&list).Error; err != nil {
+	if err := s.with(ctx).Where("id IN ?", ids).Omit(without...).Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
 	byID := make(map[int64]models.Platform, len(list))
@@ -401,7 +432,7 @@ func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int
 	if err != nil {
 		return nil, 0, fmt.Errorf("list sites: %w", err)
 	}
-	rows, err := s.siteRows(ctx, list)
+	rows, err := s.siteRows(ctx, list, unlisted()...)
 	return rows, total, err
 }
 
@@ -410,7 +441,7 @@ func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int
 func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, total int, err error) {
 	query = s.living(ctx).Scopes(sitesOf(f.ClientID))
 	if f.Query != "" {
-		query = query.Where(siteText+` LIKE ? ESCAPE '\'`, contains(f.Query))
+		query = s.search(ctx, query, "sites", "LOWER(sites.uri || ' ' || sites.title)", f.Query)
 	}
 	if f.State != "" {
 		query = query.Where("sites.state = ?", f.State)
@@ -443,9 +474,6 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	return query, total, nil
 }
 
-// siteText is what a search looks at. An index has exactly this.
-const siteText = "LOWER(sites.uri || ' ' || sites.title)"
-
 // exactly counts what a query without a search finds.
 func (s *Store) exactly(query *gorm.DB, f fleet.Filter) (int, error) {
 	if f.Query != "" {
@@ -474,16 +502,16 @@ func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
-	rows, err := s.siteRows(ctx, []workedSite{site}, heavy()...)
+	rows, err := s.siteRows(ctx, []workedSite{site})
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
 	return rows[0], nil
 }
 
-// siteRows adds to sites what their lines show beside them. Of the platforms it
-// loads what lists show, and more.
-func (s *Store) siteRows(ctx context.Context, list []workedSite, more ...string) ([]fleet.SiteRow, error) {
+// siteRows adds to sites what their lines show beside them, all of the platforms but
+// some columns.
+func (s *Store) siteRows(ctx context.Context, list []workedSite, without ...string) ([]fleet.SiteRow, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -492,7 +520,7 @@ func (s *Store) siteRows(ctx context.Context, list []workedSite, more ...string)
 	if err != nil {
 		return nil, err
 	}
-	platforms, err := s.platformsByID(ctx, slices.Concat(homes, targetsOf(distributions)), more...)
+	platforms, err := s.platformsByID(ctx, slices.Concat(homes, targetsOf(distributions)), without...)
 	if err != nil {
 		return nil, err
 	}
@@ -536,7 +564,9 @@ func (s *Store) lastUpgrades(ctx context.Context, siteIDs []int64) (map[int64]mo
 	}
 	newest := s.with(ctx).Model(&models.Upgrade{}).Select("MAX(id)").Where("site_id IN ?", siteIDs).Group("site_id")
 	var list []models.Upgrade
-	if err := s.with(ctx).Where("id IN (?)", newest).Find(&list).Error; err != nil {
+	// Lines show how it ended and not what it moved.
+	err := s.with(ctx).Where("id IN (?)", newest).Omit("old_database", "new_database", "updates", "marks").Find(&list).Error
+	if err != nil {
 		return nil, fmt.Errorf("load newest upgrades: %w", err)
 	}
 	for _, u := range list {
@@ -558,7 +588,7 @@ func (s *Store) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]mo
 func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error) {
 	query := s.with(ctx).Model(&models.Task{}).Scopes(tasksOf(f.ClientID))
 	if f.Query != "" {
-		query = query.Where(`LOWER(title) LIKE ? ESCAPE '\'`, contains(f.Query))
+		query = s.search(ctx, query, "tasks", "LOWER(title)", f.Query)
 	}
 	if f.State != "" {
 		query = query.Where("state = ?", f.State)

@@ -339,9 +339,9 @@ func (w *world) ownDecisions(t *testing.T, name string, client int64) {
 	t.Helper()
 	decisions, err := w.Decisions(w.ctx, fleet.Filter{ClientID: client, Limit: 50})
 	ok(t, err)
-	kinds := ""
+	var kinds []string
 	for _, d := range decisions {
-		kinds += string(d.Kind) + " "
+		kinds = append(kinds, string(d.Kind))
 		if d.TaskID != 0 {
 			task, err := w.Task(w.ctx, d.TaskID)
 			ok(t, err)
@@ -355,7 +355,7 @@ func (w *world) ownDecisions(t *testing.T, name string, client int64) {
 		w.own(t, name, d.Title)
 		w.own(t, name, w.load(t, d.Subject.ID).URI)
 	}
-	want(t, "decisions of "+name, kinds, "broken recovered backup upgrade ")
+	want(t, "decisions of "+name, strings.Join(kinds, " "), "broken recovered backup upgrade")
 }
 
 // own fails the test when an address is not of the client.

@@ -97,6 +97,11 @@ func newSeeder(size SeedSize) *seeder {
 
 func (g *seeder) all(ctx context.Context) error {
 	g.plan()
+	if _, ok := g.tx.(pgx.Tx); ok { // it writes search indexes in few large parts then
+		if err := g.exec(ctx, "SET LOCAL gin_pending_list_limit = '128MB'; SET LOCAL maintenance_work_mem = '256MB'"); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return sow(ctx, g, g.queues()) },
 		func(ctx context.Context) error { return sow(ctx, g, g.hosts()) },
@@ -507,25 +512,25 @@ func (g *seeder) taskKind(i int) models.TaskKind {
 	return []models.TaskKind{models.TaskVerify, models.TaskDisable, models.TaskEnable, models.TaskConfigure}[i/10%4]
 }
 
-// seededOpen is how many tasks at the end are queued or running, that nobody
-// works on.
+// seededOpen is how many tasks at the end may be queued or running. Nobody works on
+// them.
 const seededOpen = 24
 
 // taskSite is the site of the i-th task; every site has some.
 func (g *seeder) taskSite(i int) int64 { return int64(i*7919%g.Sites) + 1 }
 
 func (g *seeder) taskSubject(i int, kind models.TaskKind) models.Subject {
-	switch kind {
-	case models.TaskCheck:
-		distribution := int64(i%g.Distributions) + 1
-		if byHand(distribution) {
-			distribution--
-		}
-		return models.Subject{Kind: models.SubjectUpstream, ID: upstreamOf(distribution)}
-	case models.TaskBuild, models.TaskVerify:
+	if kind == models.TaskBuild || kind == models.TaskVerify {
 		return models.Subject{Kind: models.SubjectPlatform, ID: int64(i%g.Platforms) + 1}
 	}
-	return models.Subject{Kind: models.SubjectSite, ID: g.taskSite(i)}
+	if kind != models.TaskCheck {
+		return models.Subject{Kind: models.SubjectSite, ID: g.taskSite(i)}
+	}
+	distribution := int64(i%g.Distributions) + 1
+	if byHand(distribution) {
+		distribution--
+	}
+	return models.Subject{Kind: models.SubjectUpstream, ID: upstreamOf(distribution)}
 }
 
 // ends draws how the i-th task ended. It is the same whoever asks.

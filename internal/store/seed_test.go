@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 
 	"hefring/internal/fleet"
@@ -42,6 +43,73 @@ func TestStore_Seed_FillsOnlyAnEmptyDatabase(t *testing.T) {
 			task := models.Task{Kind: models.TaskCron, Subject: models.Subject{Kind: models.SubjectSite, ID: 450}, Actor: "ada"}
 			ok(t, s.CreateTask(t.Context(), &task))
 			want(t, "number of the next task", task.ID, 5001)
+		})
+	}
+}
+
+// Of a large fleet some totals are remembered; they must be what a count gives.
+func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, database(t))
+			ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 30, Platforms: 60, Sites: 2600, Tasks: 3000, Random: 3}))
+			count := func(where string) int {
+				var n int
+				ok(t, s.Access().SQL.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sites s JOIN platforms p ON p.id = s.platform_id"+
+					" JOIN distributions d ON d.id = p.distribution_id WHERE s.state <> 'deleted' AND "+where).Scan(&n))
+				return n
+			}
+			const behind = "s.state = 'enabled' AND NOT s.held AND d.target_id <> p.id"
+			for f, where := range map[fleet.Filter]string{
+				{}:                                "true",
+				{Behind: true}:                    behind,
+				{State: "enabled"}:                "s.state = 'enabled'",
+				{State: "enabled", Behind: true}:  behind,
+				{State: "broken"}:                 "s.state = 'broken'",
+				{State: "broken", Behind: true}:   "false",
+				{State: "disabled"}:               "s.state = 'disabled'",
+				{State: "upgrading"}:              "s.state = 'upgrading'",
+				{State: "deleted"}:                "false",
+				{PlatformID: 1}:                   "p.id = 1",
+				{DistributionID: 1, Behind: true}: "d.id = 1 AND " + behind,
+				{ClientID: 1, Behind: true}:       "s.client_id = 1 AND " + behind,
+				{Query: "orchard-g"}:              "s.uri LIKE '%orchard-g%'",
+				{Query: "no such site"}:           "false",
+			} {
+				for range 2 {
+					for _, offset := range []int{0, 600} {
+						f.Offset = offset
+						rows, total, err := s.Sites(t.Context(), f)
+						ok(t, err)
+						want(t, fmt.Sprintf("total of %+v", f), total, count(where))
+						want(t, fmt.Sprintf("rows of %+v", f), len(rows), min(max(total-offset, 0), 50))
+						for i := 1; i < len(rows); i++ {
+							want(t, "order", rows[i-1].URI < rows[i].URI, true)
+						}
+					}
+				}
+			}
+			_, total, err := s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE"})
+			ok(t, err)
+			want(t, "more than are counted", total, 1001)
+			_, total, err = s.Tasks(t.Context(), fleet.Filter{})
+			ok(t, err)
+			want(t, "more tasks than are counted", total, 1001)
+
+			counts, err := s.Fleet(t.Context(), fleet.Filter{})
+			ok(t, err)
+			want(t, "behind", counts.Behind, count(behind))
+			want(t, "all", counts.Current+counts.Behind+counts.Held+counts.Broken+counts.Disabled+counts.Busy, count("true"))
+			platforms, _, err := s.Platforms(t.Context(), fleet.Filter{Limit: 100})
+			ok(t, err)
+			for _, p := range platforms {
+				row, err := s.PlatformRow(t.Context(), p.ID)
+				ok(t, err)
+				want(t, "sites of "+p.Name, [2]int{p.Sites, p.Upgradable}, [2]int{row.Sites, row.Upgradable})
+				want(t, "target of "+p.Name, p.TargetName, row.TargetName)
+			}
 		})
 	}
 }

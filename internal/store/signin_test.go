@@ -32,6 +32,7 @@ func begin(t *testing.T, s *store.Store, token string, userID int64, seen time.T
 
 func TestStore_SessionUser_IsWhoSignedIn(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, ada models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
 		if err := s.StartSession(ctx, models.SignIn{Token: "none", UserID: ada.ID}); models.CodeOf(err) != models.NotFound {
 			t.Errorf("a session that is not stored: %v", err)
@@ -57,6 +58,7 @@ func TestStore_SessionUser_IsWhoSignedIn(t *testing.T) {
 // A request that was under way when its session was ended stores it once more.
 func TestStore_EndSession_StoredOnce_MoreLetsNobodyIn(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, ada models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now()
 		begin(t, s, "t1", ada.ID, at)
 		if err := s.EndSession(ctx, ada.ID+1, "t1"); models.CodeOf(err) != models.NotFound {
@@ -75,6 +77,7 @@ func TestStore_EndSession_StoredOnce_MoreLetsNobodyIn(t *testing.T) {
 
 func TestStore_EndSessions_AllButOne(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, ada models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now()
 		bob := models.User{Name: "bob"}
 		ok(t, s.CreateUser(ctx, &bob))
@@ -96,6 +99,7 @@ func TestStore_EndSessions_AllButOne(t *testing.T) {
 
 func TestStore_Throttles_CountAndForget(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, _ models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
 		for range 2 {
 			ok(t, s.InTx(ctx, func(tx fleet.Tx) error {
@@ -128,6 +132,7 @@ func TestStore_Throttles_CountAndForget(t *testing.T) {
 
 func TestStore_SecondFactor_OneThatIsConfirmedOnce(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, ada models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
 		first := models.SecondFactor{UserID: ada.ID, Sealed: []byte("one"), CreatedAt: at}
 		second := models.SecondFactor{UserID: ada.ID, Sealed: []byte("two"), CreatedAt: at.Add(time.Second)}
@@ -171,6 +176,7 @@ func TestStore_SecondFactor_OneThatIsConfirmedOnce(t *testing.T) {
 
 func TestStore_Identities_OneSubjectIsOnePerson(t *testing.T) {
 	withAda(t, func(t *testing.T, s *store.Store, ada models.User) {
+		t.Helper()
 		ctx, at := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
 		i := models.Identity{UserID: ada.ID, Issuer: "https://id.example.org", Subject: "42", Name: "Ada", CreatedAt: at}
 		ok(t, s.CreateIdentity(ctx, &i))

@@ -52,6 +52,7 @@ func sections() []section {
 		{"databases", "Databases", "/databases"},
 		{"clients", "Clients", "/clients"},
 		{"users", "Users", "/users"},
+		{"notices", "Notices", "/notices"},
 	}
 }
 

@@ -1,7 +1,6 @@
 -- What schema 7 adds: second factors, identities, attempts to sign in.
-INSERT INTO sessions (token, data, expiry, user_id, created_at, seen_at, address, agent) VALUES
-  ('c5c5', x'00ff', '2026-11-22 10:00:00+00:00', 2, '2026-11-21 10:00:00+00:00', '2026-11-21 11:00:00+00:00', '192.0.2.7', 'Mozilla/5.0'),
-  ('d6d6', x'', '2026-11-22 10:00:00+00:00', NULL, '2026-11-21 10:00:00+00:00', '2026-11-21 11:00:00+00:00', '', '');
+INSERT INTO sign_ins (token, user_id, created_at, seen_at, address, agent) VALUES
+  ('a3a3', 2, '2026-11-21 10:00:00+00:00', '2026-11-21 11:00:00+00:00', '192.0.2.7', 'Mozilla/5.0');
 INSERT INTO second_factors (user_id, sealed, confirmed_at, last_step, created_at) VALUES
   (2, x'616765', '2026-11-01 00:00:00+00:00', 58823529, '2026-11-01 00:00:00+00:00'),
   (3, x'616765', NULL, 0, '2026-11-02 00:00:00+00:00');

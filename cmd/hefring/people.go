@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+type userCmd struct {
+	Add      userAddCmd      `cmd:"" help:"Add a user. The password is read from standard input; an empty one allows one-time links only."`
+	List     userListCmd     `cmd:"" help:"List users with their roles."`
+	Change   userChangeCmd   `cmd:"" help:"Change a user's role or client, or whether the user may sign in. What is not named stays."`
+	Password userPasswordCmd `cmd:"" help:"Set a user's password, read from standard input."`
+}
+
+type userAddCmd struct {
+	act
+	Name   string `arg:"" help:"The user's name."`
+	Role   string `enum:"viewer,operator,manager,administrator" default:"administrator" help:"What the user may do: ${enum}."`
+	Client string `help:"Name of the client whose sites are all that the user sees (default: every site)."`
+}
+
+// Run adds the user.
+func (c *userAddCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageUsers); err != nil {
+			return err // before anything is read
+		}
+		password, err := readPassword(os.Stdin)
+		if err != nil {
+			return err
+		}
+		client, err := clientNamed(ctx, f, c.Client)
+		if err != nil {
+			return err
+		}
+		u, err := f.AddUser(ctx, fleet.NewUser{Name: c.Name, Role: models.Role(c.Role), ClientID: client, Password: password})
+		if err != nil || !c.JSON {
+			return err
+		}
+		return printJSON(os.Stdout, userJSON{Name: u.Name, Role: u.Role, Client: c.Client})
+	})
+}
+
+// userJSON is a user as scripts read it.
+type userJSON struct {
+	Name     string      `json:"name"`
+	Role     models.Role `json:"role"`
+	Client   string      `json:"client,omitempty"`
+	Disabled bool        `json:"disabled,omitempty"`
+}
+
+// clientNamed finds a client; "" is none.
+func clientNamed(ctx context.Context, f *fleet.Desk, name string) (int64, error) {
+	if name == "" {
+		return 0, nil
+	}
+	rows, err := f.Clients(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, row := range rows {
+		if strings.EqualFold(row.Name, name) {
+			return row.ID, nil
+		}
+	}
+	return 0, models.Errorf(models.NotFound, "There is no client %s.", name)
+}
+
+// userNamed finds a user with everything about it.
+func userNamed(ctx context.Context, f *fleet.Desk, name string) (fleet.UserRow, error) {
+	rows, _, err := f.UserRows(ctx, fleet.Filter{Query: name, Limit: 1000})
+	if err != nil {
+		return fleet.UserRow{}, err
+	}
+	for _, row := range rows {
+		if strings.EqualFold(row.Name, name) {
+			return row, nil
+		}
+	}
+	return fleet.UserRow{}, models.Errorf(models.NotFound, "There is no user %s.", name)
+}
+
+type userListCmd struct {
+	act
+	Query string `help:"Part of the name."`
+	Limit int    `default:"100" help:"How many at most."`
+}
+
+// Run prints the list.
+func (c *userListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		rows, _, err := f.UserRows(ctx, fleet.Filter{Query: c.Query, Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		list := make([]userJSON, 0, len(rows))
+		for _, u := range rows {
+			list = append(list, userJSON{u.Name, u.Role, u.ClientName, u.DisabledAt != nil})
+		}
+		return c.table(list, []string{"USER", "ROLE", "CLIENT", "SIGNS IN"}, func(line func(...any)) {
+			for _, u := range list {
+				line(u.Name, u.Role, u.Client, map[bool]string{true: "no", false: "yes"}[u.Disabled])
+			}
+		})
+	})
+}
+
+type userChangeCmd struct {
+	act
+	Name     string  `arg:"" help:"The user's name."`
+	Role     string  `enum:",viewer,operator,manager,administrator" default:"" help:"viewer, operator, manager or administrator."`
+	Client   *string `help:"Name of the client whose sites are all that the user sees; an empty one for every site."`
+	Disabled *bool   `negatable:"" help:"Take the right to sign in away; sessions and tokens end at once."`
+}
+
+// Run changes the user.
+func (c *userChangeCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		u, err := userNamed(ctx, f, c.Name)
+		if err != nil {
+			return err
+		}
+		in := fleet.NewUser{Role: u.Role, Disabled: u.DisabledAt != nil}
+		if u.ClientID != nil {
+			in.ClientID = *u.ClientID
+		}
+		if c.Role != "" {
+			in.Role = models.Role(c.Role)
+		}
+		if c.Disabled != nil {
+			in.Disabled = *c.Disabled
+		}
+		if c.Client != nil {
+			if in.ClientID, err = clientNamed(ctx, f, *c.Client); err != nil {
+				return err
+			}
+		}
+		return f.ChangeUser(ctx, u.ID, in)
+	})
+}
+
+type userPasswordCmd struct {
+	act
+	Name string `arg:"" help:"The user's name."`
+}
+
+// Run sets the password.
+func (c *userPasswordCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageUsers); err != nil {
+			return err // before anything is read
+		}
+		password, err := readPassword(os.Stdin)
+		if err != nil {
+			return err
+		}
+		return f.SetPassword(ctx, c.Name, password)
+	})
+}
+
+type clientCmd struct {
+	List   clientListCmd   `cmd:"" help:"List clients."`
+	Add    clientAddCmd    `cmd:"" help:"Add a client: a customer, a department, for whom sites are kept."`
+	Delete clientDeleteCmd `cmd:"" help:"Delete a client that has neither sites nor users."`
+}
+
+type clientListCmd struct{ act }
+
+// Run prints the list.
+func (c *clientListCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		rows, err := f.Clients(ctx)
+		if err != nil {
+			return err
+		}
+		return c.table(rows, []string{"CLIENT", "SITES", "USERS", "SINCE"}, func(line func(...any)) {
+			for _, row := range rows {
+				line(row.Name, row.Sites, row.Users, row.CreatedAt.Format(time.DateOnly))
+			}
+		})
+	})
+}
+
+type clientAddCmd struct {
+	act
+	Name string `arg:"" help:"The client's name."`
+	Note string `help:"For yourselves: a contact, a contract."`
+}
+
+// Run adds the client.
+func (c *clientAddCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		_, err := f.SaveClient(ctx, models.Client{Name: c.Name, Note: c.Note})
+		return err
+	})
+}
+
+type clientDeleteCmd struct {
+	act
+	Name string `arg:"" help:"The client's name."`
+}
+
+// Run deletes the client.
+func (c *clientDeleteCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageClients); err != nil {
+			return err
+		}
+		id, err := clientNamed(ctx, f, c.Name)
+		if err != nil {
+			return err
+		}
+		return f.DeleteClient(ctx, id)
+	})
+}
+
+type siteGiveCmd struct {
+	act
+	URI    string `arg:"" help:"The site's address."`
+	Client string `arg:"" optional:"" help:"Name of the client; none makes it nobody's."`
+}
+
+// Run says whose the site is.
+func (c *siteGiveCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageClients); err != nil {
+			return err
+		}
+		site, err := f.SiteNamed(ctx, c.URI)
+		if err != nil {
+			return err
+		}
+		client, err := clientNamed(ctx, f, c.Client)
+		if err != nil {
+			return err
+		}
+		return f.GiveSite(ctx, site.ID, client)
+	})
+}
