@@ -23,7 +23,11 @@ type people interface {
 	// LoginLink gives the secret part of a one-time link.
 	LoginLink(ctx context.Context, name string) (string, error)
 
+	// DropSecondFactor is for one who lost it.
+	DropSecondFactor(ctx context.Context, userID int64) error
+
 	Clients(ctx context.Context) ([]fleet.ClientRow, error)
+	ClientNames(ctx context.Context) ([]models.Client, error)
 	Client(ctx context.Context, id int64) (models.Client, error)
 	SaveClient(ctx context.Context, c models.Client) (models.Client, error)
 	// DeleteClient is Conflict when it has sites or users.
@@ -40,6 +44,7 @@ func (s *server) peopleRoutes() []route {
 		{get, "/users/:id", (*server).editUser, models.MayManageUsers},
 		{post, "/users/:id", (*server).changeUser, models.MayManageUsers},
 		{post, "/users/:id/login-link", (*server).linkUser, models.MayManageUsers},
+		{post, "/users/:id/second-factor", (*server).dropSecondFactor, models.MayManageUsers},
 
 		{get, "/clients", (*server).clients, models.MaySeeFleet},
 		{post, "/clients", (*server).addClient, models.MayManageClients},
@@ -71,7 +76,7 @@ func readUser(c echo.Context) fleet.NewUser {
 }
 
 func (s *server) userForm(c echo.Context, status int, view pages.UserForm) error {
-	clients, err := s.fleet.Clients(c.Request().Context())
+	clients, err := s.fleet.ClientNames(c.Request().Context())
 	if err != nil {
 		return fmt.Errorf("list clients: %w", err)
 	}
@@ -156,6 +161,15 @@ func (s *server) linkUser(c echo.Context) error {
 	view := formOf(u)
 	view.Link = s.address(c) + "/login/link/" + token
 	return s.userForm(c, http.StatusOK, view)
+}
+
+func (s *server) dropSecondFactor(c echo.Context) error {
+	u, err := s.userOf(c)
+	if err != nil {
+		return err
+	}
+	err = s.fleet.DropSecondFactor(c.Request().Context(), u.ID)
+	return s.acted(c, fmt.Sprintf("/users/%d", u.ID), err, "Removed. The user signs in without a code, and can set up a new one.")
 }
 
 // address is where the person who asks finds Hefring.

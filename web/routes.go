@@ -22,7 +22,7 @@ type route struct {
 
 // What routes need beside the permissions of roles.
 const (
-	open     models.Permission = "" // nothing
+	open    models.Permission = "" // nothing
 	anybody models.Permission = "be signed in"
 )
 

@@ -25,9 +25,9 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}
-	var distributions []fleet.DistributionRow
+	var distributions []models.Distribution
 	if s.actor.May(models.MaySeeFleet) {
-		if distributions, _, err = s.fleet.Distributions(ctx, fleet.Filter{Limit: 200}); err != nil {
+		if distributions, err = s.fleet.DistributionNames(ctx, 200); err != nil {
 			return fmt.Errorf("list distributions: %w", err)
 		}
 	}
@@ -149,7 +149,7 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 		return view, fmt.Errorf("list backups: %w", err)
 	}
 	if s.actor.May(models.MaySeeFleet) {
-		if view.Clients, err = s.fleet.Clients(ctx); err != nil {
+		if view.Clients, err = s.fleet.ClientNames(ctx); err != nil {
 			return view, fmt.Errorf("list clients: %w", err)
 		}
 	}

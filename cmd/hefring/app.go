@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"hefring/internal/config"
+	"hefring/internal/egress"
 	"hefring/internal/fleet"
 	"hefring/internal/metrics"
 	"hefring/internal/notify"
@@ -42,6 +45,7 @@ type app struct {
 	store    *store.Store
 	fleet    *fleet.Fleet
 	notifier *notify.Sender
+	guard    *egress.Guard
 	tasks    *tasks.Runner
 	web      *webserver.Server
 
@@ -64,6 +68,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.guard = guard
 	programs := run.Config{Hide: []string{dirs.control, dirs.backups}, CAFile: caFile, Uncontained: uncontained(ctx, cfg.Unsandboxed, a.logger)}
 	web, err := newRunner(cfg.WebUser, programs)
 	if err != nil {
@@ -100,8 +105,8 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		return nil, err
 	}
 	a.fleet = fleet.New(fleet.Config{
-		Notifier: a.notifier,
-		Store:    a.store, Types: types, Hosting: a.newHost(dirs, web),
+		Notifier: a.notifier, Host: hostOf(cfg.URL),
+		Store: a.store, Types: types, Hosting: a.newHost(dirs, web),
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
@@ -233,7 +238,7 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: web.New(web.Config{
 			Front: a.fleet, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
-			SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
+			OIDC: a.provider(), Proxies: a.proxies(), SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
 			Health: a.health, Observer: a.metrics,
 			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
 		}),
@@ -254,6 +259,30 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 		return server.Close()
 	}
 	return nil
+}
+
+// provider is who people sign in with beside passwords. The settings were checked.
+func (a *app) provider() web.OIDC {
+	roles, _ := a.cfg.Roles()
+	return web.OIDC{
+		Name: a.cfg.OIDCName, Issuer: a.cfg.OIDCIssuer, ClientID: a.cfg.OIDCClient, ClientSecret: a.cfg.OIDCSecret,
+		Scopes: a.cfg.OIDCScopes, NameClaim: a.cfg.OIDCNameClaim, GroupsClaim: a.cfg.OIDCGroups, Client: a.guard.HTTPClient(),
+		Admission: fleet.Admission{AutoCreate: a.cfg.OIDCCreate, Domains: a.cfg.OIDCDomains, Roles: roles},
+	}
+}
+
+func (a *app) proxies() []netip.Prefix {
+	list, _ := a.cfg.Proxies()
+	return list
+}
+
+// hostOf is the host name that people find Hefring at.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // loginLink makes the address that signs a user in once.

@@ -45,6 +45,18 @@ type Config struct {
 	CAFile         string        `help:"PEM file of certificate authorities to trust beside the system's, for private forges." env:"HEFRING_CA_FILE" type:"path"`
 	SecretKey      string        `name:"secret-key-file" help:"File of the keys that stored credentials are encrypted with; made when missing. Replicas share one (default: control/secret.key in the data folder)." env:"HEFRING_SECRET_KEY_FILE" type:"path"`
 	Unsandboxed    bool          `name:"allow-unsandboxed-builds" help:"Build even where bubblewrap cannot contain what builds run: code from sources then sees all that the build user sees." env:"HEFRING_ALLOW_UNSANDBOXED_BUILDS"`
+	TrustedProxies []string      `name:"trusted-proxy" help:"Addresses of reverse proxies before the dashboard, as CIDR: what they say of where a request comes from is believed." env:"HEFRING_TRUSTED_PROXY" sep:","`
+	OIDCIssuer     string        `name:"oidc-issuer" help:"Address of an OpenID Connect provider that people sign in with (default: none)." env:"HEFRING_OIDC_ISSUER"`
+	OIDCName       string        `name:"oidc-name" help:"What the provider is called on the button (default: its host)." env:"HEFRING_OIDC_NAME"`
+	OIDCClient     string        `name:"oidc-client-id" help:"What Hefring is called at the provider." env:"HEFRING_OIDC_CLIENT_ID"`
+	OIDCSecret     string        `name:"oidc-client-secret" help:"Its secret there; a public client has none." env:"HEFRING_OIDC_CLIENT_SECRET" secret:""`
+	OIDCSecretIn   string        `name:"oidc-client-secret-file" help:"File that holds that secret." env:"HEFRING_OIDC_CLIENT_SECRET_FILE" type:"path" holds:"oidc-client-secret" placeholder:"FILE"`
+	OIDCScopes     []string      `name:"oidc-scopes" help:"What is asked for beside openid (default: profile and email); some providers want groups for oidc-role." env:"HEFRING_OIDC_SCOPES" sep:","`
+	OIDCNameClaim  string        `name:"oidc-name-claim" help:"Claim with a person's name here (default: preferred_username)." env:"HEFRING_OIDC_NAME_CLAIM"`
+	OIDCGroups     string        `name:"oidc-groups-claim" help:"Claim with a person's groups (default: groups)." env:"HEFRING_OIDC_GROUPS_CLAIM"`
+	OIDCRoles      []string      `name:"oidc-role" help:"Roles by group, as group=role; they follow the groups at each sign-in." env:"HEFRING_OIDC_ROLE" sep:","`
+	OIDCCreate     bool          `name:"oidc-create" help:"Make users of people whom the provider knows and Hefring does not." env:"HEFRING_OIDC_CREATE"`
+	OIDCDomains    []string      `name:"oidc-domain" help:"Domains of the verified e-mail addresses of those who may become users (default: all)." env:"HEFRING_OIDC_DOMAIN" sep:","`
 	SMTPHost       string        `name:"smtp-host" help:"Mail server that notices are sent by (default: no mail is sent)." env:"HEFRING_SMTP_HOST"`
 	SMTPPort       int           `name:"smtp-port" help:"Its port (default: 587, with tls 465, with none 25)." env:"HEFRING_SMTP_PORT"`
 	SMTPTLS        string        `name:"smtp-tls" help:"How the way to the mail server is encrypted: starttls, tls from the first byte, or none." env:"HEFRING_SMTP_TLS" enum:"starttls,tls,none" default:"starttls"`
@@ -100,7 +112,13 @@ func (c *Config) wrong() []fault {
 	check(c.UpdateLimit >= time.Second, "update-limit", "Use a second or more, such as 30m.")
 	check(c.MetricsListen == "" || listens(c.MetricsListen), "metrics-listen", "Use host:port, for example 127.0.0.1:9420.")
 	check(c.MetricsListen == "" || c.MetricsListen != c.Listen, "metrics-listen", "Use another port than the dashboard's: metrics ask for no password.")
-	_, err := c.Allowed()
+	_, err := c.Proxies()
+	check(err == nil, "trusted-proxy", "Use networks such as 10.0.0.0/8 or 127.0.0.1/32.")
+	check(c.OIDCIssuer == "" || isWebAddress(c.OIDCIssuer), "oidc-issuer", "Use the provider's address, for example https://id.example.org/realms/main.")
+	check(c.OIDCIssuer == "" || c.OIDCClient != "", "oidc-client-id", "Say what Hefring is called at the provider.")
+	_, err = c.Roles()
+	check(err == nil, "oidc-role", "Use group=role with a role of viewer, operator, manager and administrator.")
+	_, err = c.Allowed()
 	check(err == nil, "egress-allow", "Use networks such as 10.0.0.0/8 or 127.0.0.1/32.")
 	return list
 }
@@ -112,6 +130,22 @@ func (c *Config) fill() {
 	c.URL = cmp.Or(c.URL, "http://"+c.Listen)
 	c.UpdateLimit = cmp.Or(c.UpdateLimit, 30*time.Minute)
 	c.fillPorts()
+}
+
+// Proxies are the networks of the reverse proxies that are believed.
+func (c *Config) Proxies() ([]netip.Prefix, error) { return prefixes(c.TrustedProxies) }
+
+// Roles gives the roles by the provider's groups.
+func (c *Config) Roles() (map[string]models.Role, error) {
+	roles := map[string]models.Role{}
+	for _, pair := range c.OIDCRoles {
+		group, role, _ := strings.Cut(pair, "=")
+		if group == "" || !models.Role(role).Valid() {
+			return nil, models.Errorf(models.Invalid, "%q is not a group with its role.", pair)
+		}
+		roles[group] = models.Role(role)
+	}
+	return roles, nil
 }
 
 func isDatabase(address string) bool {
@@ -144,9 +178,11 @@ func (c *Config) fillPorts() {
 }
 
 // Allowed gives the networks of EgressAllow.
-func (c *Config) Allowed() ([]netip.Prefix, error) {
+func (c *Config) Allowed() ([]netip.Prefix, error) { return prefixes(c.EgressAllow) }
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
-	for _, text := range c.EgressAllow {
+	for _, text := range texts {
 		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
 		if err != nil {
 			return nil, err

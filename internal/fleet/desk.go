@@ -325,6 +325,11 @@ func (d *Desk) Distributions(ctx context.Context, f Filter) ([]DistributionRow, 
 	return d.fleet.Distributions(ctx, f)
 }
 
+// DistributionNames lists distributions by name, to choose from.
+func (d *Desk) DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Distribution, error) { return d.fleet.DistributionNames(ctx, limit) })
+}
+
 // DistributionPlatforms lists a distribution's platforms, newest first.
 func (d *Desk) DistributionPlatforms(ctx context.Context, id int64) ([]PlatformRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]PlatformRow, error) { return d.fleet.DistributionPlatforms(ctx, id) })

@@ -46,6 +46,14 @@ func (d *Desk) LoginLink(ctx context.Context, name string) (string, error) {
 	return guarded(d, models.MayManageUsers, func() (string, error) { return d.fleet.LoginLink(ctx, name) })
 }
 
+// DropSecondFactor takes a user's second factor away, for one who lost it.
+func (d *Desk) DropSecondFactor(ctx context.Context, userID int64) error {
+	if err := d.may(models.MayManageUsers); err != nil {
+		return err
+	}
+	return d.fleet.DropSecondFactor(ctx, d.by.Name, userID)
+}
+
 // CreateToken makes a token for the actor, or for another one by those who may.
 func (d *Desk) CreateToken(ctx context.Context, user, name string, life time.Duration) (string, error) {
 	if err := d.onUser(user); err != nil {
@@ -81,6 +89,11 @@ func (d *Desk) onUser(name string) error {
 // Clients lists clients by name.
 func (d *Desk) Clients(ctx context.Context) ([]ClientRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]ClientRow, error) { return d.fleet.store.Clients(ctx) })
+}
+
+// ClientNames lists clients by name, to choose from.
+func (d *Desk) ClientNames(ctx context.Context) ([]models.Client, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Client, error) { return d.fleet.store.ClientNames(ctx) })
 }
 
 // Client loads one.

@@ -21,11 +21,11 @@ var needs = map[string]models.Permission{
 	"RollbackPlan": models.MaySeeSites, "Task": models.MaySeeSites, "Children": models.MaySeeSites, "Lines": models.MaySeeSites,
 	"UpgradeOfTask": models.MaySeeSites, "UpgradeSteps": models.MaySeeSites, "Platform": models.MaySeeSites, "SubjectTasks": models.MaySeeSites,
 
-	"Distribution": models.MaySeeFleet, "Distributions": models.MaySeeFleet, "DistributionPlatforms": models.MaySeeFleet,
+	"Distribution": models.MaySeeFleet, "Distributions": models.MaySeeFleet, "DistributionNames": models.MaySeeFleet, "DistributionPlatforms": models.MaySeeFleet,
 	"DistributionChecks": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
 	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
 	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet,
-	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Client": models.MaySeeFleet,
+	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "Clients": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "Client": models.MaySeeFleet,
 
 	"CheckNow": models.MayCheck, "TryAgain": models.MayCheck, "Approve": models.MayBuild, "RetryBuild": models.MayBuild,
 	"VerifyPlatform": models.MayVerifyPlatforms, "UpgradePlatform": models.MayUpgradePlatforms, "UpgradePlatformToTarget": models.MayUpgradePlatforms,
@@ -54,7 +54,7 @@ var needs = map[string]models.Permission{
 	"TestChannel": models.MayChangeSettings, "ResendMessage": models.MayChangeSettings,
 	"SaveQueue": models.MayChangeSettings, "SaveHost": models.MayChangeSettings,
 	"UserRows": models.MayManageUsers, "User": models.MayManageUsers, "AddUser": models.MayManageUsers, "ChangeUser": models.MayManageUsers,
-	"SetPassword": models.MayManageUsers, "LoginLink": models.MayManageUsers, "CreateToken": models.MayManageUsers,
+	"SetPassword": models.MayManageUsers, "DropSecondFactor": models.MayManageUsers, "LoginLink": models.MayManageUsers, "CreateToken": models.MayManageUsers,
 	"Tokens": models.MayManageUsers, "RevokeToken": models.MayManageUsers,
 }
 

@@ -7,6 +7,10 @@ import (
 	"hefring/models"
 )
 
+// Counted is how far long searches and rare states are counted. A total of one more
+// means that there are more.
+const Counted = 1000
+
 // Pages are the questions that pages ask. Each is a handful of queries at most,
 // whatever the number of rows.
 type Pages interface {
@@ -17,6 +21,7 @@ type Pages interface {
 	RunningTasks(ctx context.Context, f Filter) ([]models.Task, error)
 	RecentTasks(ctx context.Context, f Filter) ([]models.Task, error) // ended, newest first
 	Distributions(ctx context.Context, f Filter) ([]DistributionRow, int, error)
+	DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) // id and name alone
 	DistributionPlatforms(ctx context.Context, distributionID int64) ([]PlatformRow, error)
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
 	Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, error)

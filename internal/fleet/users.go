@@ -11,10 +11,11 @@ import (
 
 // People is the part of the store that knows who there is.
 type People interface {
-	UserRows(ctx context.Context, f Filter) ([]UserRow, int, error)        // by name
+	UserRows(ctx context.Context, f Filter) ([]UserRow, int, error)     // by name
 	SaveUser(ctx context.Context, u models.User) error                  // role, client and whether disabled
 	Administrators(ctx context.Context) (int, error)                    // that may sign in and belong to no client
-	Clients(ctx context.Context) ([]ClientRow, error)                   // by name
+	Clients(ctx context.Context) ([]ClientRow, error)                   // by name, with what they have
+	ClientNames(ctx context.Context) ([]models.Client, error)           // by name
 	Client(ctx context.Context, id int64) (models.Client, error)        //
 	SaveClient(ctx context.Context, c *models.Client) error             // ID 0 makes a new one; Conflict: name taken
 	DeleteClient(ctx context.Context, id int64) error                   // Conflict: it has sites or users

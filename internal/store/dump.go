@@ -295,7 +295,7 @@ func (d *dumper) sequence(t table) (last int64, err error) {
 		return 0, err
 	}
 	var used bool
-	if err := d.tx.QueryRowContext(d.ctx, "SELECT last_value, is_called FROM "+name.String).Scan(&last, &used); err != nil { //nolint:gosec // PostgreSQL quoted it
+	if err := d.tx.QueryRowContext(d.ctx, "SELECT last_value, is_called FROM "+name.String).Scan(&last, &used); err != nil {
 		return 0, err
 	}
 	if !used {

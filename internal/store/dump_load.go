@@ -70,7 +70,7 @@ func vacant(ctx context.Context, e engine) error {
 			continue
 		}
 		var filled bool
-		if err := e.sql().QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+quote(name)+")").Scan(&filled); err != nil { //nolint:gosec // quoted
+		if err := e.sql().QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+quote(name)+")").Scan(&filled); err != nil {
 			return fmt.Errorf("look into table %s: %w", name, err)
 		}
 		if filled {

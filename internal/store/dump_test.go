@@ -33,7 +33,7 @@ import (
 // What is kept already stays as it is.
 const releasedSchema = 4
 
-//nolint:gochecknoglobals // a flag of the test binary
+// makeDumps is the flag for that.
 var makeDumps = flag.Bool("make-dumps", false, "write the missing dumps of released schemas to testdata")
 
 func keptDump(schema int64) string { return fmt.Sprintf("testdata/schema-%04d.jsonl", schema) }
@@ -216,6 +216,7 @@ func TestDumps_Kept(t *testing.T) {
 }
 
 func keptDumpWorks(t *testing.T, file, dsn string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	must(t, err)
 	jobs := &fakeQueue{}

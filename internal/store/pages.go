@@ -64,7 +64,7 @@ func tasksOf(clientID int64) func(*gorm.DB) *gorm.DB {
 
 // countLimit is up to where matches are counted. The total of a list that has more
 // of them is one more than that.
-const countLimit = 1000
+const countLimit = fleet.Counted
 
 // unknown stands for a total that must be counted.
 const unknown = -1

@@ -71,16 +71,35 @@ func (s *Store) Administrators(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
-// Clients lists clients by name.
+// Clients lists clients by name, with what they have.
 func (s *Store) Clients(ctx context.Context) ([]fleet.ClientRow, error) {
-	var rows []fleet.ClientRow
-	err := s.with(ctx).Model(&models.Client{}).
-		Select("clients.*, (SELECT COUNT(*) FROM sites WHERE client_id = clients.id AND state <> 'deleted') AS sites, (SELECT COUNT(*) FROM users WHERE client_id = clients.id) AS users").
-		Order("LOWER(name), id").Find(&rows).Error
+	list, err := s.ClientNames(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list clients: %w", err)
+		return nil, err
+	}
+	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where("client_id IS NOT NULL AND state <> ?", models.SiteDeleted).
+		Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
+	if err != nil {
+		return nil, err
+	}
+	users, err := counts(s.with(ctx).Model(&models.User{}).Where("client_id IS NOT NULL").Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]fleet.ClientRow, 0, len(list))
+	for _, c := range list {
+		rows = append(rows, fleet.ClientRow{Client: c, Sites: sites[c.ID].N, Users: users[c.ID].N})
 	}
 	return rows, nil
+}
+
+// ClientNames lists clients by name.
+func (s *Store) ClientNames(ctx context.Context) ([]models.Client, error) {
+	var list []models.Client
+	if err := s.with(ctx).Order("LOWER(name), id").Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("list clients: %w", err)
+	}
+	return list, nil
 }
 
 // Client loads one.

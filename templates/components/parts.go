@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/plugins"
 )
@@ -139,9 +140,24 @@ type Pages struct {
 	Link              func(page int) string
 }
 
-func (p Pages) from() int  { return (p.Page-1)*p.Size + 1 }
-func (p Pages) to() int    { return min(p.Page*p.Size, p.Total) }
-func (p Pages) more() bool { return p.Page*p.Size < p.Total }
+func (p Pages) from() int { return (p.Page-1)*p.Size + 1 }
+func (p Pages) to() int {
+	if p.many() {
+		return p.Page * p.Size
+	}
+	return min(p.Page*p.Size, p.Total)
+}
+func (p Pages) more() bool { return p.Page*p.Size < p.Total || p.many() }
+
+// many tells whether there are more than were counted.
+func (p Pages) many() bool { return p.Total == fleet.Counted+1 }
+
+func (p Pages) total() string {
+	if p.many() {
+		return count(fleet.Counted) + "+"
+	}
+	return count(p.Total)
+}
 
 // Option is one choice of a filter over a list.
 type Option struct {

@@ -22,7 +22,7 @@ type UserForm struct {
 	layouts.Page
 	User         models.User // as it is; ID 0 for a new one
 	In           fleet.NewUser
-	Clients      []fleet.ClientRow
+	Clients      []models.Client
 	Link         string // a one-time link that was just made
 	Errors       map[string]string
 	Error, First string

@@ -286,7 +286,7 @@ type Sites struct {
 	State         string
 	Behind        bool
 	Distribution  int64
-	Distributions []fleet.DistributionRow
+	Distributions []models.Distribution
 	Busy          bool // something on the page is under way
 	Filtered      bool
 }
@@ -357,7 +357,7 @@ type Site struct {
 	Upgrades []models.Upgrade
 	Names    map[int64]string // platform id -> version, for the upgrades
 	Server   string           // name of its database server; "" for none
-	Clients  []fleet.ClientRow
+	Clients  []models.Client
 	Backups  []models.Backup
 	Tasks    []models.Task
 	Live     *models.Task

@@ -33,9 +33,26 @@ func (f *Fleet) LoginLink(context.Context, string) (string, error) {
 	return "one-time", f.called("LoginLink")
 }
 
+// DropSecondFactor notes that it was called.
+func (f *Fleet) DropSecondFactor(context.Context, int64) error { return f.called("DropSecondFactor") }
+
 // Clients lists ClientList.
 func (f *Fleet) Clients(context.Context) ([]fleet.ClientRow, error) {
 	return f.ClientList, f.failing("Clients")
+}
+
+// ClientNames lists ClientList.
+func (f *Fleet) ClientNames(context.Context) ([]models.Client, error) {
+	var list []models.Client
+	for _, row := range f.ClientList {
+		list = append(list, row.Client)
+	}
+	return list, f.failing("ClientNames")
+}
+
+// DistributionNames lists Dists.
+func (f *Fleet) DistributionNames(context.Context, int) ([]models.Distribution, error) {
+	return f.Dists, f.failing("DistributionNames")
 }
 
 // Client finds one of ClientList.

@@ -54,9 +54,19 @@ func (s *Server) systemPHP() *commands {
 	}
 	return &commands{
 		test:    either(s.cfg.System.TestPHP, program, "--test"),
-		reload:  either(s.cfg.System.ReloadPHP, "systemctl", "reload", filepath.Base(program)),
+		reload:  either(s.cfg.System.ReloadPHP, "systemctl", "reload", unitOf(program)),
 		include: s.PHPInclude(), server: s,
 	}
+}
+
+// unitOf is systemd's name for php-fpm. Debian calls the program php-fpm8.2 and its
+// unit php8.2-fpm.
+func unitOf(program string) string {
+	name := filepath.Base(program)
+	if version, ok := strings.CutPrefix(name, "php-fpm"); ok && version != "" {
+		return "php" + version + "-fpm"
+	}
+	return name
 }
 
 func either(command []string, usual ...string) []string {
