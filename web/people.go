@@ -38,6 +38,8 @@ type people interface {
 func (s *server) peopleRoutes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
+		{get, "/settings", (*server).setup, models.MaySeeFleet},
+
 		{get, "/users", (*server).users, models.MayManageUsers},
 		{post, "/users", (*server).addUser, models.MayManageUsers},
 		{get, "/users/new", (*server).newUser, models.MayManageUsers},
@@ -55,6 +57,10 @@ func (s *server) peopleRoutes() []route {
 		{post, "/clients/:id/delete", (*server).deleteClient, models.MayManageClients},
 		{post, "/sites/:id/client", (*server).giveSite, models.MayManageClients},
 	}
+}
+
+func (s *server) setup(c echo.Context) error {
+	return render(c, http.StatusOK, pages.SetupPage(s.page(c, "settings", "Settings")))
 }
 
 func (s *server) users(c echo.Context) error {

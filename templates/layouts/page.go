@@ -2,13 +2,15 @@
 package layouts
 
 import (
+	"slices"
+
 	"hefring/templates/components"
 )
 
 // Page is what the frame shows.
 type Page struct {
 	Title     string // of the window
-	Section   string // of the main navigation: decisions distributions platforms sites tasks queues databases
+	Section   string // of the main navigation: decisions distributions platforms sites tasks settings, or a key of Settings
 	User      string // "" when nobody is signed in
 	CSRF      string
 	Theme     string // light, dark, or "" to follow the system
@@ -48,12 +50,30 @@ func sections() []section {
 		{"platforms", "Platforms", "/platforms"},
 		{"sites", "Sites", "/sites"},
 		{"tasks", "Tasks", "/tasks"},
-		{"queues", "Queues", "/queues"},
-		{"databases", "Databases", "/databases"},
-		{"clients", "Clients", "/clients"},
-		{"users", "Users", "/users"},
-		{"notices", "Notices", "/notices"},
+		{"settings", "Settings", "/settings"},
 	}
+}
+
+// Setting is one page of those that are gathered at Settings.
+type Setting struct{ Key, Label, URL, Icon, Text string }
+
+// Settings lists the pages that a fleet is set up on.
+func Settings() []Setting {
+	return []Setting{
+		{"queues", "Queues", "/queues", "clock", "How often sources are checked, and how gently each host is asked."},
+		{"databases", "Database servers", "/databases", "database", "Where sites keep their content."},
+		{"clients", "Clients", "/clients", "briefcase", "For whom sites are kept. Their users see their sites and nothing else."},
+		{"users", "Users", "/users", "user", "Who may sign in, and what each may do."},
+		{"notices", "Notices", "/notices", "bell", "Who is told when something needs a decision, by mail, chat or webhook."},
+	}
+}
+
+// current tells whether a section of the navigation is the page's.
+func (p Page) current(s section) bool {
+	if s.key != "settings" {
+		return s.key == p.Section
+	}
+	return slices.ContainsFunc(Settings(), func(one Setting) bool { return one.Key == p.Section }) || p.Section == s.key
 }
 
 // htmxConfig forbids what the content security policy forbids, keeps no pages in
