@@ -297,7 +297,7 @@ func (l *life) configures() {
 	l.step("settings, wrong ones at first")
 	b := l.b
 	b.visit("/sites/1")
-	b.press("Settings")
+	b.press("Site settings")
 	b.lands(`^/sites/1/settings$`)
 	b.examine("")
 	wrong := map[string]string{"aliases": "no host!\n" + lagoon, "probes": "news", "cron_every": "0", "backup_every": "1", "backup_keep": ""}
