@@ -192,6 +192,7 @@ func (t Task) Permission() Permission {
 		return MayConfigureSites
 	case TaskCron:
 		return MayOperateSites
+	case TaskVerify, TaskDelete: // what they take depends on their subject
 	}
 	if t.Subject.Kind == SubjectPlatform {
 		return map[TaskKind]Permission{TaskVerify: MayVerifyPlatforms, TaskDelete: MayManagePlatforms}[t.Kind]

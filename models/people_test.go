@@ -36,7 +36,7 @@ func TestPermissions_DocsShowTheTable(t *testing.T) {
 	if os.Getenv("HEFRING_WRITE") == "" {
 		t.Fatalf("the table in %s is not the one in the code; run HEFRING_WRITE=1 go test ./models", file)
 	}
-	if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

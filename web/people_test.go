@@ -47,7 +47,7 @@ func TestSite_Viewer_SeesNoButtons(t *testing.T) {
 	for _, path := range []string{"/", "/sites", "/sites/31", "/platforms", "/platforms/12", "/distributions", "/distributions/1"} {
 		a := b.get(path)
 		wantPage(t, path, a, http.StatusOK)
-		for _, line := range strings.Split(a.body, "<form") {
+		for line := range strings.SplitSeq(a.body, "<form") {
 			if strings.Contains(line, `method="post"`) && !strings.Contains(line, `action="/logout"`) && !strings.Contains(line, `action="/theme"`) {
 				t.Errorf("%s has a form: %.200s", path, line)
 			}

@@ -97,22 +97,22 @@ func (d *Desk) Fleet(ctx context.Context, f Filter) (Counts, error) {
 	if err := d.may(models.MaySeeSites); err != nil {
 		return Counts{}, err
 	}
-	return d.fleet.Pages.Fleet(ctx, d.narrow(f))
+	return d.fleet.Fleet(ctx, d.narrow(f))
 }
 
 // Decisions lists what needs a decision, most urgent first.
 func (d *Desk) Decisions(ctx context.Context, f Filter) ([]Decision, error) {
-	return guarded(d, models.MaySeeSites, func() ([]Decision, error) { return d.fleet.Pages.Decisions(ctx, d.narrow(f)) })
+	return guarded(d, models.MaySeeSites, func() ([]Decision, error) { return d.fleet.Decisions(ctx, d.narrow(f)) })
 }
 
 // RunningTasks lists tasks that run or wait.
 func (d *Desk) RunningTasks(ctx context.Context, f Filter) ([]models.Task, error) {
-	return guarded(d, models.MaySeeSites, func() ([]models.Task, error) { return d.fleet.Pages.RunningTasks(ctx, d.narrow(f)) })
+	return guarded(d, models.MaySeeSites, func() ([]models.Task, error) { return d.fleet.RunningTasks(ctx, d.narrow(f)) })
 }
 
 // RecentTasks lists tasks that ended, newest first.
 func (d *Desk) RecentTasks(ctx context.Context, f Filter) ([]models.Task, error) {
-	return guarded(d, models.MaySeeSites, func() ([]models.Task, error) { return d.fleet.Pages.RecentTasks(ctx, d.narrow(f)) })
+	return guarded(d, models.MaySeeSites, func() ([]models.Task, error) { return d.fleet.RecentTasks(ctx, d.narrow(f)) })
 }
 
 // guarded asks a question if the actor may.
@@ -147,7 +147,7 @@ func (d *Desk) Sites(ctx context.Context, f Filter) ([]SiteRow, int, error) {
 	if err := d.may(models.MaySeeSites); err != nil {
 		return nil, 0, err
 	}
-	return d.fleet.Pages.Sites(ctx, d.narrow(f))
+	return d.fleet.Sites(ctx, d.narrow(f))
 }
 
 // Tasks lists tasks.
@@ -155,12 +155,12 @@ func (d *Desk) Tasks(ctx context.Context, f Filter) ([]models.Task, int, error) 
 	if err := d.may(models.MaySeeSites); err != nil {
 		return nil, 0, err
 	}
-	return d.fleet.Pages.Tasks(ctx, d.narrow(f))
+	return d.fleet.Tasks(ctx, d.narrow(f))
 }
 
 // SiteRow loads one site.
 func (d *Desk) SiteRow(ctx context.Context, id int64) (SiteRow, error) {
-	return seen(ctx, d, id, func() (SiteRow, error) { return d.fleet.Pages.SiteRow(ctx, id) })
+	return seen(ctx, d, id, func() (SiteRow, error) { return d.fleet.SiteRow(ctx, id) })
 }
 
 // SiteNamed finds a site by its address or an alias.

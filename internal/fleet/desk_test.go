@@ -94,7 +94,7 @@ func call(t *testing.T, w *world, d *fleet.Desk, name string, id int64) error {
 		args = append(args, arg)
 	}
 	results := method.Call(args)
-	err, _ := results[len(results)-1].Interface().(error)
+	err, _ := reflect.TypeAssert[error](results[len(results)-1])
 	return err
 }
 
@@ -104,8 +104,8 @@ func TestDesk_EveryUseCase_TakesItsPermission(t *testing.T) {
 	w := newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db")
 	desk := reflect.TypeFor[*fleet.Desk]()
 	asked := 0
-	for i := range desk.NumMethod() {
-		name := desk.Method(i).Name
+	for method := range desk.Methods() {
+		name := method.Name
 		p, known := needs[name]
 		if slices.Contains(free, name) {
 			continue

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"strconv"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -65,11 +66,11 @@ func (u UserForm) fields() []components.Field {
 	}
 	clients := []plugins.Option{{Value: "0", Label: "every site"}}
 	for _, c := range u.Clients {
-		clients = append(clients, plugins.Option{Value: fmt.Sprint(c.ID), Label: "sites of " + c.Name})
+		clients = append(clients, plugins.Option{Value: strconv.FormatInt(c.ID, 10), Label: "sites of " + c.Name})
 	}
 	fields = append(fields,
 		components.Field{ID: "role", Name: "role", Label: "Role", Value: string(u.In.Role), Kind: "choice", Options: roles},
-		components.Field{ID: "client", Name: "client", Label: "Sees", Value: fmt.Sprint(u.In.ClientID), Kind: "choice", Options: clients})
+		components.Field{ID: "client", Name: "client", Label: "Sees", Value: strconv.FormatInt(u.In.ClientID, 10), Kind: "choice", Options: clients})
 	if u.User.ID != 0 {
 		fields = append(fields, components.Field{
 			ID: "disabled", Name: "disabled", Label: "May not sign in", Value: yes(u.In.Disabled), Kind: "bool",

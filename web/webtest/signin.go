@@ -15,7 +15,7 @@ import (
 
 // What the sample's second factor takes.
 const (
-	SecondFactorSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+	SecondFactorSecret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP" //nolint:gosec // of nobody
 	SecondFactorCode   = "123456"
 	RecoveryCode       = "abcd-efgh-ijkl-mnop"
 )
