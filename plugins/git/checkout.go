@@ -152,6 +152,9 @@ func (m mirror) measure(ctx context.Context, s *snapshot, left *budget, list boo
 				left.files, tree.Size(left.bytes)).Because(models.ReasonTooLarge))
 		}
 	}, "ls-tree", "-r", "--full-tree", "--format=%(objectmode) %(objectsize) %(objectname) %(path)", s.tree)
+	if err == nil {
+		err = context.Cause(ctx) // git may have ended before it was stopped
+	}
 	if err != nil {
 		return 0, fmt.Errorf("measure commit: %w", err)
 	}
