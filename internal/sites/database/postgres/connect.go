@@ -110,8 +110,8 @@ func explain(verb string, server models.DatabaseServer, name string, err error) 
 		return models.Wrapf(models.NotFound, err, "The database %s is not on %s. Restore it from a backup.", name, server.Name)
 	case code == codeInUse:
 		return unavailable("The database %s on %s stayed in use by a session that Hefring may not end. End that session, then try again.", name, server.Name)
-	case code == codeObjectState && strings.Contains(err.Error(), "not currently accepting connections"):
-		return unavailable("The database %s on %s is incomplete: making it was cut short. Do that again, or restore the site from a backup.", name, server.Name)
+	case code == codeObjectState && (strings.Contains(err.Error(), "not currently accepting connections") || strings.Contains(err.Error(), "invalid database")):
+		return unavailable("The database %s on %s is incomplete: making or removing it was cut short. Do that again, or restore the site from a backup.", name, server.Name)
 	case said(err, "server version mismatch"), said(err, "unsupported version") && said(err, "in file header"):
 		return unavailable("The programs pg_dump and pg_restore on this machine are older than %s. Install the client of its version.", server.Name)
 	case said(err, "input file", "end of file", "did not find magic string", "archive", "corrupt"):

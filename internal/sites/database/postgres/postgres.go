@@ -78,7 +78,14 @@ func (e *Engine) Create(ctx context.Context, site models.Site, label string) (mo
 // createEmpty makes a database for the site's role alone. Nobody may connect
 // before that is so.
 func (e *Engine) createEmpty(ctx context.Context, conn *pgx.Conn, place database.Place, name string) error {
-	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' ALLOW_CONNECTIONS false", ident(name), ident(place.User)))
+	_, invalid, err := stateOf(ctx, conn, name)
+	if err == nil && invalid {
+		err = dropDatabase(ctx, conn, name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING 'UTF8' ALLOW_CONNECTIONS false", ident(name), ident(place.User)))
 	if err != nil && codeOf(err) != codeDuplicateDatabase {
 		return err
 	}
@@ -196,13 +203,26 @@ func (e *Engine) Drop(ctx context.Context, db models.Database) error {
 
 // dropDatabase lets nobody in any more, ends who is in and removes the database.
 func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
-	_, err := conn.Exec(ctx, "ALTER DATABASE "+ident(name)+" WITH ALLOW_CONNECTIONS false")
-	if code := codeOf(err); code == codeNoDatabase {
-		return nil
-	} else if err != nil && code != codeObjectState {
+	found, invalid, err := stateOf(ctx, conn, name)
+	if err != nil || !found {
 		return err
 	}
+	if !invalid {
+		_, err := conn.Exec(ctx, "ALTER DATABASE "+ident(name)+" WITH ALLOW_CONNECTIONS false")
+		if err != nil && codeOf(err) != codeNoDatabase {
+			return err
+		}
+	}
 	return whenFree(ctx, conn, name, "DROP DATABASE IF EXISTS "+ident(name))
+}
+
+// stateOf tells whether there is a database, and whether its removal was cut short:
+// PostgreSQL calls it invalid then, ends the connection of whoever alters or enters
+// it, and lets it only be dropped.
+func stateOf(ctx context.Context, conn *pgx.Conn, name string) (found, invalid bool, err error) {
+	row := conn.QueryRow(ctx, "SELECT count(*) > 0, coalesce(bool_or(datconnlimit = -2), false) FROM pg_database WHERE datname = $1", name)
+	err = row.Scan(&found, &invalid)
+	return found, invalid, err
 }
 
 // whenFree runs a statement that no session in a database may disturb. PostgreSQL
