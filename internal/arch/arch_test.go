@@ -31,7 +31,7 @@ func layers() []layer {
 		{"internal/egress", []string{"models"}},
 		{"internal/config", []string{"models"}},
 		{"internal/gitserver", nil},
-		{"internal/secret", []string{"models"}},
+		{"internal/secret", []string{"models", "internal/tree"}},
 		{"internal/doctor", []string{"models", "internal/run", "internal/secret", "internal/tree"}},
 		{"internal/oneshot", []string{"models", "plugins", "internal/platforms", "internal/run", "internal/egress", "internal/tree"}},
 		{"internal/tree", []string{"models"}},

@@ -134,7 +134,7 @@ func placeFile(path string, content []byte) error {
 	if err := publish(file.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return tree.SyncDir(dir)
 }
 
 func (p Plane) load(ctx context.Context, a *Archive, queue Queue) error {

@@ -56,7 +56,7 @@ func (p Plane) Backup(ctx context.Context, path string, withKey bool) (result Re
 	if err := publish(file.Name(), path); err != nil {
 		return result, err
 	}
-	return result, syncDir(dir)
+	return result, tree.SyncDir(dir)
 }
 
 func taken(path string) error {
@@ -334,12 +334,4 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	folder, err := os.Open(dir) //nolint:gosec // the operator's choice
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -138,7 +138,7 @@ func (s *Store) Publish(staged, name string) (string, error) {
 		return "", s.explain("publish platform "+name, err)
 	}
 	for _, dir := range []string{filepath.Join(s.Root, stagingName), s.Root} {
-		if err := syncDir(dir); err != nil {
+		if err := tree.SyncDir(dir); err != nil {
 			return "", s.explain("publish platform "+name, err)
 		}
 	}
@@ -275,12 +275,4 @@ func (s *Store) explain(doing string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", doing, tree.Explain(err, s.Root))
-}
-
-func syncDir(dir string) error {
-	file, err := os.Open(dir) //nolint:gosec // a folder of the store
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }

@@ -15,6 +15,7 @@ import (
 	"filippo.io/age"
 	"golang.org/x/sys/unix"
 
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -175,13 +176,5 @@ func place(path string, text []byte, publish func(temporary string) error) error
 	if err := publish(file.Name()); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	folder, err := os.Open(dir) //nolint:gosec // the operator's choice
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return tree.SyncDir(dir)
 }

@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,4 +52,16 @@ func Size(bytes int64) string {
 		return fmt.Sprintf("%.0f %s", size, units[unit])
 	}
 	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
+
+// SyncDir makes what was made, renamed and removed in a folder outlive a power cut.
+func SyncDir(dir string) error {
+	file, err := os.Open(dir) //nolint:gosec // the caller's folder
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
 }

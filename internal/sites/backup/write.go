@@ -78,7 +78,7 @@ func Write(ctx context.Context, path string, s Source, log Log) (result Result, 
 	if err := os.Rename(temp, path); err != nil {
 		return result, fmt.Errorf("finish backup: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := tree.SyncDir(dir); err != nil {
 		return result, fmt.Errorf("finish backup: %w", err)
 	}
 	return Result{Path: path, Bytes: w.size.n, Digest: hex.EncodeToString(w.sum.Sum(nil)), Manifest: w.manifest}, nil
@@ -121,7 +121,7 @@ func Remove(path string) error {
 	if err := ignoreMissing(os.Remove(path)); err != nil {
 		return fmt.Errorf("remove backup: %w", err)
 	}
-	if err := ignoreMissing(syncDir(filepath.Dir(path))); err != nil {
+	if err := ignoreMissing(tree.SyncDir(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("remove backup: %w", err)
 	}
 	return nil
@@ -442,12 +442,4 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	file, err := os.Open(dir) //nolint:gosec // our own folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }

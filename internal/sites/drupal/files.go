@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"hefring/internal/run"
+	"hefring/internal/tree"
 )
 
 func there(path string) bool {
@@ -95,13 +96,5 @@ func (d *Drupal) replace(path string, r Release, text string, mode fs.FileMode) 
 	if err := os.Rename(temp, path); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	file, err := os.Open(dir) //nolint:gosec // a file of the site
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
+	return tree.SyncDir(filepath.Dir(path))
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -120,7 +121,7 @@ func (d *Drupal) salt(_ context.Context, r Release) error {
 	if err := os.Link(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return tree.SyncDir(filepath.Dir(path))
 }
 
 func (d *Drupal) releaseFolder(ctx context.Context, r Release) error {
@@ -178,7 +179,7 @@ func (d *Drupal) unlink(r Release, yes func(name string) bool) error {
 func placeLink(path, target string, replaceable func(old string) bool) error {
 	err := os.Symlink(target, path)
 	if err == nil {
-		return syncDir(filepath.Dir(path))
+		return tree.SyncDir(filepath.Dir(path))
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
@@ -201,7 +202,7 @@ func placeLink(path, target string, replaceable func(old string) bool) error {
 	if err := os.Rename(temp, path); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	return syncDir(filepath.Dir(path))
+	return tree.SyncDir(filepath.Dir(path))
 }
 
 // RemoveRelease takes the site off the platform: the link and the release

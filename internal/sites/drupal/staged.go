@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"hefring/internal/tree"
 )
 
 // stagedSettings is the settings.php of a release that is prepared for another
@@ -58,7 +60,7 @@ func (d *Drupal) UseStaged(next Release) error {
 	if err := os.Rename(next.staged(d), filepath.Join(dir, "settings.php")); err != nil {
 		return fmt.Errorf("use staged settings: %w", err)
 	}
-	return syncDir(dir)
+	return tree.SyncDir(dir)
 }
 
 // Unstage removes what was staged. What is not there is no error.

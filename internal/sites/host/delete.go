@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hefring/internal/sites/upgrade"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -45,7 +46,7 @@ func (h *Host) Delete(ctx context.Context, site models.Site, platforms []models.
 		return fmt.Errorf("remove the folder of %s: %w", site.URI, err)
 	}
 	log.Printf(models.LevelInfo, "%s is gone; its backups are kept", site.URI)
-	return syncDir(h.Layout.Root)
+	return tree.SyncDir(h.Layout.Root)
 }
 
 // ownFolder refuses a site whose folder is not a folder of ours: what a link in
@@ -128,17 +129,6 @@ func openUp(root *os.Root, name string) error {
 		if err := openUp(root, filepath.Join(name, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-	}
-	return nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path) //nolint:gosec // our own folder
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"hefring/internal/sites/drupal"
 	"hefring/internal/sites/upgrade"
 	"hefring/internal/sites/webserver"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -224,9 +225,5 @@ func point(link, target string) error {
 	if err := os.Rename(temp, link); err != nil {
 		return fmt.Errorf("switch link: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(link))
-	if err != nil {
-		return fmt.Errorf("open link's folder: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return tree.SyncDir(filepath.Dir(link))
 }

@@ -233,7 +233,7 @@ func (c *asideFolders) write() error {
 	if err := os.Rename(temp, filepath.Join(c.dir, recordFile)); err != nil {
 		return fmt.Errorf("note restored files: %w", err)
 	}
-	return syncDir(c.dir)
+	return tree.SyncDir(c.dir)
 }
 
 // openContent reads what lies in a folder of kept content; nil when it is not
@@ -326,11 +326,11 @@ func (c *asideFolders) place(restored bool) error {
 		}
 	}
 	for _, live := range c.live {
-		if err := syncDir(filepath.Dir(live)); err != nil {
+		if err := tree.SyncDir(filepath.Dir(live)); err != nil {
 			return err
 		}
 	}
-	return syncDir(c.dir)
+	return tree.SyncDir(c.dir)
 }
 
 // holds is the database whose folders lie in dir.

@@ -16,6 +16,7 @@ import (
 	sqlitelib "modernc.org/sqlite/lib"
 
 	"hefring/internal/sites/database"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -55,7 +56,7 @@ func copyFile(ctx context.Context, source, target string) (info database.CopyInf
 	if err := os.Rename(temp, target); err != nil {
 		return info, err
 	}
-	return info, syncDir(filepath.Dir(target))
+	return info, tree.SyncDir(filepath.Dir(target))
 }
 
 // settle brings a closed database to the disk and gives its size.
@@ -236,14 +237,6 @@ func removeFiles(path string) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	file, err := os.Open(dir) //nolint:gosec // a folder of the site
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }
 
 // explain says what a failure means where a person can act on it.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"hefring/internal/sites/database"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -132,7 +133,7 @@ func install(ctx context.Context, temp, path string) (info database.CopyInfo, er
 	if err := os.Rename(temp, path); err != nil {
 		return info, err
 	}
-	return info, syncDir(filepath.Dir(path))
+	return info, tree.SyncDir(filepath.Dir(path))
 }
 
 // inspect opens a file that nobody else has open, makes no journal beside it, and

@@ -18,6 +18,7 @@ import (
 	"hefring/internal/run"
 	"hefring/internal/sites"
 	"hefring/internal/sites/database"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -101,7 +102,7 @@ func createFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(file.Sync(), file.Close(), syncDir(filepath.Dir(path)))
+	return errors.Join(file.Sync(), file.Close(), tree.SyncDir(filepath.Dir(path)))
 }
 
 func regular(path string) error {
@@ -168,7 +169,7 @@ func (e *Engine) Drop(_ context.Context, db models.Database) error {
 		return err
 	}
 	err = asOwner(filepath.Dir(path), func() error {
-		return errors.Join(removeFiles(copying(path)), removeFiles(dumping(path)), removeFiles(path), syncDir(filepath.Dir(path)))
+		return errors.Join(removeFiles(copying(path)), removeFiles(dumping(path)), removeFiles(path), tree.SyncDir(filepath.Dir(path)))
 	})
 	if errors.Is(err, fs.ErrNotExist) { // the whole folder is gone
 		return nil
