@@ -224,16 +224,19 @@ func (p *project) entries(folders []string) (files []string, dirs []tree.Line, o
 	return files, dirs, true
 }
 
-// take puts the files in place, all of them proven.
+// take puts the files in place, all of them proven. The folders are made while
+// the files are read.
 func (c *Composer) take(ctx context.Context, p project, dir string, files []string, dirs []tree.Line) error {
-	if err := c.makeDirs(p.root, dirs); err != nil {
-		return err
-	}
 	if c.env.Run.Identity() == nil {
+		if err := c.makeDirs(p.root, dirs); err != nil {
+			return err
+		}
 		return copyAll(ctx, p, files)
 	}
+	made := make(chan error, 1)
+	go func() { made <- c.makeDirs(p.root, dirs) }()
 	proofs, err := p.older.Prove(ctx, files, nil, func(tree.Line, string) bool { return true })
-	if err != nil {
+	if err = errors.Join(<-made, err); err != nil {
 		return err
 	}
 	if len(proofs) < len(files) {
@@ -244,35 +247,55 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 
 // makeDirs makes the folders, and gives them to whom Composer runs as.
 func (c *Composer) makeDirs(root *os.Root, dirs []tree.Line) error {
-	id := c.env.Run.Identity()
-	give := func(name string) error {
-		if id == nil {
-			return nil
+	inside := map[string][]string{} // the names in each folder
+	made := map[string]bool{".": true}
+	var order []string // of the folders that get others, the outer ones first
+	var note func(name string)
+	note = func(name string) {
+		if made[name] {
+			return
 		}
-		return root.Lchown(name, int(id.UID), int(id.GID))
-	}
-	made := map[string]bool{}
-	var mkdir func(name string) error
-	mkdir = func(name string) error {
-		if name == "." || made[name] {
-			return nil
-		}
-		if err := mkdir(path.Dir(name)); err != nil {
-			return err
-		}
+		parent := path.Dir(name)
+		note(parent)
 		made[name] = true
-		err := root.Mkdir(name, 0o755)
-		if errors.Is(err, fs.ErrExist) {
-			return nil
+		if inside[parent] == nil {
+			order = append(order, parent)
 		}
-		return errors.Join(err, give(name))
+		inside[parent] = append(inside[parent], path.Base(name))
 	}
 	for _, line := range dirs {
-		if err := mkdir(line.Path); err != nil {
+		note(line.Path)
+	}
+	note(path.Dir(installedFile))
+	for _, parent := range order {
+		if err := c.makeIn(root, parent, inside[parent]); err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	return mkdir(path.Dir(installedFile))
+	return nil
+}
+
+// makeIn makes folders in one that is there.
+func (c *Composer) makeIn(root *os.Root, parent string, names []string) error {
+	dir, err := root.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	id := c.env.Run.Identity()
+	for _, name := range names {
+		err := dir.Mkdir(name, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil && id != nil {
+			err = dir.Lchown(name, int(id.UID), int(id.GID))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func copyAll(ctx context.Context, p project, files []string) error {
