@@ -23,6 +23,7 @@ type Fleet interface {
 	servers
 	life
 	people
+	notices
 
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)

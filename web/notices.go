@@ -30,7 +30,6 @@ type notices interface {
 	// TestChannel sends a message now. That it could not be delivered is no error.
 	TestChannel(ctx context.Context, id int64) (models.NoticeAttempt, error)
 	ResendMessage(ctx context.Context, id int64) (models.NoticeMessage, error)
-	Clients(ctx context.Context) ([]fleet.ClientRow, error)
 }
 
 // Limits of the pages about notices.
@@ -58,33 +57,10 @@ func (s *server) noticeRoutes() []route {
 	}
 }
 
-// notices gives the use cases about notices, where there are any.
-func (s *server) notices() (notices, error) {
-	n, ok := s.fleet.(notices)
-	if !ok {
-		return nil, errNoPage()
-	}
-	return n, nil
-}
-
-// noticesAt is notices with the number in the address.
-func (s *server) noticesAt(c echo.Context) (notices, int64, error) {
-	n, err := s.notices()
-	if err != nil {
-		return nil, 0, err
-	}
-	id, err := idOf(c)
-	return n, id, err
-}
-
 func channelPath(id int64) string { return fmt.Sprintf("/notices/%d", id) }
 
 func (s *server) channels(c echo.Context) error {
-	n, err := s.notices()
-	if err != nil {
-		return err
-	}
-	rows, err := n.Channels(c.Request().Context())
+	rows, err := s.fleet.Channels(c.Request().Context())
 	if err != nil {
 		return fmt.Errorf("list channels: %w", err)
 	}
@@ -92,29 +68,25 @@ func (s *server) channels(c echo.Context) error {
 }
 
 func (s *server) newChannel(c echo.Context) error {
-	n, err := s.notices()
-	if err != nil {
-		return err
-	}
 	in := models.Channel{Kind: models.ChannelEmail, Causes: models.Causes(), Hour: 7}
-	return s.channelForm(c, http.StatusOK, n, pages.ChannelForm{Channel: in, Once: newOnce()})
+	return s.channelForm(c, http.StatusOK, pages.ChannelForm{Channel: in, Once: newOnce()})
 }
 
 func (s *server) editChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	row, _, err := n.Channel(c.Request().Context(), id, 0)
+	row, _, err := s.fleet.Channel(c.Request().Context(), id, 0)
 	if err != nil {
 		return err
 	}
-	return s.channelForm(c, http.StatusOK, n, pages.ChannelForm{Channel: row.Channel, Stored: row.Channel, Scope: scopeOf(row.Channel)})
+	return s.channelForm(c, http.StatusOK, pages.ChannelForm{Channel: row.Channel, Stored: row.Channel, Scope: scopeOf(row.Channel)})
 }
 
-func (s *server) channelForm(c echo.Context, status int, n notices, view pages.ChannelForm) (err error) {
+func (s *server) channelForm(c echo.Context, status int, view pages.ChannelForm) (err error) {
 	view.First = firstOf(view.Errors, "name", "kind", "target", "url", "scope", "every", "hour")
-	if view.Scopes, err = s.scopes(c.Request().Context(), n, view.Channel); err != nil {
+	if view.Scopes, err = s.scopes(c.Request().Context(), view.Channel); err != nil {
 		return err
 	}
 	view.Page = s.page(c, "notices", "Settings of "+view.Stored.Name)
@@ -125,9 +97,9 @@ func (s *server) channelForm(c echo.Context, status int, n notices, view pages.C
 }
 
 // scopes lists what a channel may be about: all, one distribution, one client.
-func (s *server) scopes(ctx context.Context, n notices, in models.Channel) ([]plugins.Option, error) {
+func (s *server) scopes(ctx context.Context, in models.Channel) ([]plugins.Option, error) {
 	list := []plugins.Option{{Value: "", Label: "all distributions and sites"}}
-	distributions, _, err := s.fleet.Distributions(ctx, fleet.Filter{Limit: shownScopes})
+	distributions, err := s.fleet.DistributionNames(ctx, shownScopes)
 	if err != nil {
 		return nil, fmt.Errorf("list distributions: %w", err)
 	}
@@ -139,7 +111,7 @@ func (s *server) scopes(ctx context.Context, n notices, in models.Channel) ([]pl
 	if !known { // it must stay chosen, also beyond the end of the list
 		list = append(list, plugins.Option{Value: scopeOf(in), Label: fmt.Sprintf("the distribution %d", *in.DistributionID)})
 	}
-	clients, err := n.Clients(ctx)
+	clients, err := s.fleet.ClientNames(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list clients: %w", err)
 	}
@@ -195,56 +167,52 @@ func small(text string) int {
 }
 
 func (s *server) createChannel(c echo.Context) error {
-	n, err := s.notices()
-	if err != nil {
-		return err
-	}
-	return s.saveChannel(c, n, models.Channel{})
+	return s.saveChannel(c, models.Channel{})
 }
 
 func (s *server) updateChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	row, _, err := n.Channel(c.Request().Context(), id, 0)
+	row, _, err := s.fleet.Channel(c.Request().Context(), id, 0)
 	if err != nil {
 		return err
 	}
-	return s.saveChannel(c, n, row.Channel)
+	return s.saveChannel(c, row.Channel)
 }
 
-func (s *server) saveChannel(c echo.Context, n notices, stored models.Channel) error {
+func (s *server) saveChannel(c echo.Context, stored models.Channel) error {
 	in, scope := readChannel(c)
 	if in.ID = stored.ID; in.ID != 0 {
 		in.Kind = stored.Kind
 	}
-	saved, secret, err := n.SaveChannel(c.Request().Context(), in, once(c))
+	saved, secret, err := s.fleet.SaveChannel(c.Request().Context(), in, once(c))
 	if refused(err) {
 		in.URL = ""
 		view := pages.ChannelForm{Channel: in, Stored: stored, Scope: scope, Once: once(c)}
 		view.Error, view.Errors = formErrors(err)
-		return s.channelForm(c, http.StatusUnprocessableEntity, n, view)
+		return s.channelForm(c, http.StatusUnprocessableEntity, view)
 	}
 	if err != nil {
 		return err
 	}
 	if secret != "" {
-		return s.channelPage(c, n, saved.ID, secret)
+		return s.channelPage(c, saved.ID, secret)
 	}
 	return s.acted(c, channelPath(saved.ID), nil, "Saved. Test shows whether messages arrive.")
 }
 
 func (s *server) channel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	return s.channelPage(c, n, id, "")
+	return s.channelPage(c, id, "")
 }
 
-func (s *server) channelPage(c echo.Context, n notices, id int64, secret string) error {
-	row, messages, err := n.Channel(c.Request().Context(), id, shownMessages)
+func (s *server) channelPage(c echo.Context, id int64, secret string) error {
+	row, messages, err := s.fleet.Channel(c.Request().Context(), id, shownMessages)
 	if err != nil {
 		return err
 	}
@@ -253,11 +221,11 @@ func (s *server) channelPage(c echo.Context, n notices, id int64, secret string)
 }
 
 func (s *server) testChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	a, err := n.TestChannel(c.Request().Context(), id)
+	a, err := s.fleet.TestChannel(c.Request().Context(), id)
 	if err == nil && !a.Delivered {
 		s.say(c, "failed", "Not delivered. %s%s", a.Problem, answered(a))
 		return redirect(c, channelPath(id))
@@ -284,19 +252,19 @@ func (s *server) pauseChannel(c echo.Context) error {
 func (s *server) resumeChannel(c echo.Context) error { return s.turnChannel(c, false, "Resumed.") }
 
 func (s *server) turnChannel(c echo.Context, paused bool, done string) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	return s.acted(c, channelPath(id), n.PauseChannel(c.Request().Context(), id, paused), done)
+	return s.acted(c, channelPath(id), s.fleet.PauseChannel(c.Request().Context(), id, paused), done)
 }
 
 func (s *server) rotateChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	secret, err := n.RotateChannelSecret(c.Request().Context(), id, once(c))
+	secret, err := s.fleet.RotateChannelSecret(c.Request().Context(), id, once(c))
 	if err != nil {
 		return s.acted(c, channelPath(id), err, "")
 	}
@@ -304,15 +272,15 @@ func (s *server) rotateChannel(c echo.Context) error {
 		s.say(c, "warning", "This form was sent before, and a secret is shown only once. If you did not note it, make a new one.")
 		return redirect(c, channelPath(id))
 	}
-	return s.channelPage(c, n, id, secret)
+	return s.channelPage(c, id, secret)
 }
 
 func (s *server) askDeleteChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	row, _, err := n.Channel(c.Request().Context(), id, 0)
+	row, _, err := s.fleet.Channel(c.Request().Context(), id, 0)
 	if err != nil {
 		return err
 	}
@@ -324,19 +292,19 @@ func (s *server) askDeleteChannel(c echo.Context) error {
 }
 
 func (s *server) deleteChannel(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	deleted, err := n.DeleteChannel(c.Request().Context(), id)
+	deleted, err := s.fleet.DeleteChannel(c.Request().Context(), id)
 	return s.acted(c, "/notices", err, "Deleted "+deleted.Name+".")
 }
 
 func (s *server) resendMessage(c echo.Context) error {
-	n, id, err := s.noticesAt(c)
+	id, err := idOf(c)
 	if err != nil {
 		return err
 	}
-	m, err := n.ResendMessage(c.Request().Context(), id)
+	m, err := s.fleet.ResendMessage(c.Request().Context(), id)
 	return s.acted(c, channelPath(m.ChannelID), err, "It is sent again within half a minute.")
 }

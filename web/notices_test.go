@@ -22,7 +22,7 @@ type telling struct {
 	sample
 	rows     []fleet.ChannelRow
 	messages map[int64][]fleet.NoticeMessageRow
-	clients  []fleet.ClientRow
+	clients  []models.Client
 	said     []string
 	saved    models.Channel
 	onces    map[string]bool
@@ -32,7 +32,7 @@ type telling struct {
 
 func (f *telling) Channels(context.Context) ([]fleet.ChannelRow, error) { return f.rows, nil }
 
-func (f *telling) Clients(context.Context) ([]fleet.ClientRow, error) { return f.clients, nil }
+func (f *telling) ClientNames(context.Context) ([]models.Client, error) { return f.clients, nil }
 
 func (f *telling) Channel(_ context.Context, id int64, _ int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error) {
 	i := slices.IndexFunc(f.rows, func(r fleet.ChannelRow) bool { return r.ID == id })
@@ -109,7 +109,7 @@ func told(t *testing.T) (*browser, *telling) {
 		Cause: models.CauseBuild, Title: "Agency <base>", Subject: models.LetterSubject{Kind: models.SubjectDistribution, ID: 1}, Since: at,
 	}}}
 	f := &telling{
-		clients: []fleet.ClientRow{{Client: models.Client{ID: 4, Name: "Museums & Co"}}},
+		clients: []models.Client{{ID: 4, Name: "Museums & Co"}},
 		rows: []fleet.ChannelRow{
 			{Channel: models.Channel{ID: 1, Name: "Ops <chat>", Kind: models.ChannelSlack, Target: "https://hooks.example.org/…", Causes: models.Causes(), Reason: "hooks.example.org did not take the message (503)."}, Waiting: 3, Queued: 1},
 			{Channel: models.Channel{ID: 2, Name: "Museums", Kind: models.ChannelEmail, Target: "ada@example.org", ClientID: new(int64(4)), Causes: []models.Cause{models.CauseBroken}, Every: models.Daily, Hour: 7, SentAt: &at}, ClientName: "Museums & Co"},

@@ -198,12 +198,7 @@ func (s *server) takeFlow(c echo.Context, state string) (flow, bool) {
 }
 
 // callback is the address that the provider sends people back to.
-func (s *server) callback(c echo.Context) string {
-	if s.base != "" {
-		return s.base + callbackPath
-	}
-	return c.Scheme() + "://" + c.Request().Host + callbackPath
-}
+func (s *server) callback(c echo.Context) string { return s.baseOf(c) + callbackPath }
 
 // oidcLogin leads to the provider. It is a link and no form: browsers hold redirects
 // of forms against form-action, which allows nothing but Hefring.

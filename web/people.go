@@ -165,7 +165,7 @@ func (s *server) linkUser(c echo.Context) error {
 		return err
 	}
 	view := formOf(u)
-	view.Link = s.address(c) + "/login/link/" + token
+	view.Link = s.baseOf(c) + "/login/link/" + token
 	return s.userForm(c, http.StatusOK, view)
 }
 
@@ -176,14 +176,6 @@ func (s *server) dropSecondFactor(c echo.Context) error {
 	}
 	err = s.fleet.DropSecondFactor(c.Request().Context(), u.ID)
 	return s.acted(c, fmt.Sprintf("/users/%d", u.ID), err, "Removed. The user signs in without a code, and can set up a new one.")
-}
-
-// address is where the person who asks finds Hefring.
-func (s *server) address(c echo.Context) string {
-	if s.base != "" {
-		return s.base
-	}
-	return c.Scheme() + "://" + c.Request().Host
 }
 
 func (s *server) clients(c echo.Context) error {
