@@ -178,7 +178,8 @@ func (l *lane) upgradedSite() *torturedSite {
 func (l *lane) savedSite() *torturedSite {
 	site := l.site()
 	path := fmt.Sprintf("/sites/%d/backup", site.id)
-	l.p.mustSucceed(l.p.submit(path, path, nil).id())
+	l.p.submit(path, path, nil)
+	l.p.mustSucceed(int64(l.j.number(`SELECT MAX(id) FROM tasks WHERE kind = 'backup' AND subject_id = ?`, site.id)))
 	l.p.quiet()
 	return site
 }

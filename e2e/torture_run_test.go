@@ -253,7 +253,7 @@ func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
 // judge fails the test unless the move ended as it may.
 func (l *lane) judge(t *testing.T, v *verdict, site *torturedSite, task int64) {
 	t.Helper()
-	moved := l.j.number(`SELECT s.platform_id = u.to_id AND (u.mode <> 'database' OR s.database = u.new_database) FROM upgrades u JOIN sites s ON s.id = u.site_id WHERE u.task_id = ?`, task) == 1
+	moved := l.j.number(`SELECT s.platform_id = u.to_id AND (u.mode = 'code' OR s.database = u.new_database) FROM upgrades u JOIN sites s ON s.id = u.site_id WHERE u.task_id = ?`, task) == 1
 	state := l.j.text(`SELECT state FROM upgrades WHERE task_id = ?`, task)
 	if state != "succeeded" && state != "recovered" || v.outcome != state {
 		t.Errorf("the upgrade of %s ended %s, its task %s: %s", site.uri, state, v.outcome, l.j.text(`SELECT reason FROM upgrades WHERE task_id = ?`, task))

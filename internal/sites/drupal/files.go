@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 
 	"hefring/internal/run"
@@ -34,6 +35,30 @@ func tempName(path string) (string, error) {
 		return "", errors.Join(fs.ErrExist, err)
 	}
 	return name, nil
+}
+
+// leftover is how tempName calls a file.
+var leftover = regexp.MustCompile(`^\.(.+-)?[A-Z2-7]{26}$`)
+
+// sweep removes what a kill left of files that were being written. One task at a
+// time works on a site.
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.IsDir() || !leftover.MatchString(entry.Name()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeTemp writes a complete file beside path, on the disk and readable by the

@@ -130,6 +130,9 @@ func (d *Drupal) releaseFolder(ctx context.Context, r Release) error {
 		return err
 	}
 	dir := r.dir(d.layout)
+	if err := sweep(dir); err != nil {
+		return err
+	}
 	if err := d.replace(filepath.Join(dir, "settings.php"), r, text, 0o440); err != nil {
 		return err
 	}

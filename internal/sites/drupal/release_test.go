@@ -321,6 +321,30 @@ func TestDrupal_WriteRelease_Repeated(t *testing.T) {
 	}
 }
 
+// A kill leaves a file that was being written, with the site's credentials in it.
+func TestDrupal_WriteRelease_SweepsLeftovers(t *testing.T) {
+	b := newBench(t)
+	r := b.simple()
+	b.write(r)
+	dir := r.dir(b.layout)
+	for name, again := range map[string]func() error{
+		"WriteRelease": func() error { return b.drupal.WriteRelease(t.Context(), r) },
+		"Unstage":      func() error { return b.drupal.Unstage(r) },
+	} {
+		temp, err := b.drupal.writeTemp(filepath.Join(dir, "settings.php"), r, "half", 0o440)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := filepath.Join(dir, ".not-Hefring's")
+		if err := os.WriteFile(own, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := again(); err != nil || there(temp) || !there(own) || !there(filepath.Join(dir, "settings.php")) {
+			t.Errorf("%s: %v; left: %t, kept: %t", name, err, there(temp), there(own))
+		}
+	}
+}
+
 func TestDrupal_WriteRelease_OneSaltForAll(t *testing.T) {
 	b := newBench(t)
 	r := b.simple()

@@ -63,9 +63,14 @@ func (d *Drupal) UseStaged(next Release) error {
 	return tree.SyncDir(dir)
 }
 
-// Unstage removes what was staged. What is not there is no error.
+// Unstage removes what was staged, also what is half of it. What is not there is
+// no error.
 func (d *Drupal) Unstage(next Release) error {
-	if err := os.Remove(next.staged(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(next.staged(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, sweep(next.dir(d.layout))); err != nil {
 		return fmt.Errorf("remove staged settings: %w", err)
 	}
 	return nil

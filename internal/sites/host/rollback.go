@@ -97,9 +97,11 @@ func (m *mover) unstage(ctx context.Context) error {
 	if err := m.dropNext(); err != nil {
 		return err
 	}
+	if err := m.host.Drupal.Unstage(m.next(m.move.Upgrade.NewDatabase)); err != nil {
+		return err
+	}
 	if m.samePlatform() {
-		next := m.next(m.move.Upgrade.NewDatabase)
-		return errors.Join(m.host.Drupal.Unstage(next), m.host.Drupal.RemoveRelease(ctx, m.onTarget()))
+		return m.host.Drupal.RemoveRelease(ctx, m.onTarget())
 	}
 	c, err := m.content()
 	if err != nil || c == nil || !c.record.Fresh || m.move.Upgrade.Kind == models.KindRollback {

@@ -467,10 +467,12 @@ func (m *mover) withdraw(ctx context.Context) error {
 	if err := m.dropNext(); err != nil {
 		return err
 	}
-	if m.move.Upgrade.Kind != models.KindRollback {
-		if err := m.host.Drupal.RemoveRelease(ctx, m.next(models.Database{})); err != nil {
-			return err
-		}
+	remove := m.host.Drupal.RemoveRelease
+	if m.move.Upgrade.Kind == models.KindRollback {
+		remove = func(_ context.Context, r drupal.Release) error { return m.host.Drupal.Unstage(r) }
+	}
+	if err := remove(ctx, m.next(models.Database{})); err != nil {
+		return err
 	}
 	return m.dropCopy(ctx)
 }
