@@ -43,13 +43,13 @@ type DatabaseServer struct {
 	Prefix  string // begins the name of every database and user that Hefring makes there
 	Default bool   // new sites go there unless somebody says otherwise
 
-	Version   string // what it said when it was last tested
-	Reason    string // why it cannot be used, and what to do; "" when it can
-	TestedAt  *time.Time
+	Version   string     `audit:"-"` // what it said when it was last tested
+	Reason    string     `audit:"-"` // why it cannot be used, and what to do; "" when it can
+	TestedAt  *time.Time `audit:"-"`
 	CreatedAt time.Time
 	UpdatedAt time.Time
 
-	Password string `gorm:"-"` // open, only on its way to and from the server
+	Password string `gorm:"-" audit:"secret"` // open, only on its way to and from the server
 }
 
 // TLSMode says how a connection to a database server is protected.

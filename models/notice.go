@@ -67,23 +67,23 @@ type Channel struct {
 	Hour   int           // UTC, of a digest that comes once a day
 	Paused bool
 
-	Reason    string     // why the last message could not be delivered; "" when it was
-	SentAt    *time.Time // when a message was last delivered
-	LookAt    time.Time  // when it is next compared with what waits
-	DigestAt  *time.Time // when the next digest is due; nil: at once
+	Reason    string     `audit:"-"` // why the last message could not be delivered; "" when it was
+	SentAt    *time.Time `audit:"-"` // when a message was last delivered
+	LookAt    time.Time  `audit:"-"` // when it is next compared with what waits
+	DigestAt  *time.Time `audit:"-"` // when the next digest is due; nil: at once
 	CreatedAt time.Time
 	UpdatedAt time.Time
 
-	URL string `gorm:"-"` // as typed; "" keeps the stored one
+	URL string `gorm:"-" audit:"secret"` // as typed; "" keeps the stored one
 }
 
 // Outlet is where a message goes, opened for the moment of sending.
 type Outlet struct {
 	ChannelID int64       `json:"-"`
 	Kind      ChannelKind `json:"-"`
-	Addresses []string    `json:"-"`              // of ChannelEmail
-	URL       string      `json:"url"`            // of the others
-	Keys      []string    `json:"keys,omitempty"` // that sign, newest first: whsec_ and base64
+	Addresses []string    `json:"-"`                             // of ChannelEmail
+	URL       string      `json:"url" audit:"secret"`            // of the others
+	Keys      []string    `json:"keys,omitempty" audit:"secret"` // that sign, newest first: whsec_ and base64
 	// Until is how long all keys but the first sign, while the receiver changes over.
 	Until time.Time `json:"until,omitzero"`
 }

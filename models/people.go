@@ -50,7 +50,7 @@ type Client struct {
 type User struct {
 	ID           int64
 	Name         string
-	PasswordHash string     // argon2id; "" allows login links only
+	PasswordHash string     `audit:"secret"`    // argon2id; "" allows login links only
 	Role         Role       `gorm:"default:''"` // "" may do nothing
 	ClientID     *int64     // whose sites are all that the user sees; nil: every site
 	DisabledAt   *time.Time // may not sign in since then
@@ -69,13 +69,33 @@ func (u User) Actor() Actor {
 	return a
 }
 
+// narrow has a program whose token is narrowed do no more than that: "" and nil do not
+// narrow. Sites of a client that are not there for the user are not there either.
+func (a Actor) narrow(role Role, client *int64) Actor {
+	a.Narrowed = role != "" || client != nil
+	if role != "" && a.Role.AtLeast(role) {
+		a.Role = role
+	}
+	if client == nil {
+		return a
+	}
+	if a.Bound() && a.ClientID != *client {
+		a.Role = ""
+	}
+	a.ClientID = *client
+	return a
+}
+
 // Actor is who wants something: a person, a program with a person's token, or
 // somebody at the machine itself.
 type Actor struct {
 	Name     string
 	UserID   int64 // 0: nobody who can sign in
 	Role     Role
-	ClientID int64 // whose sites are all that there is for the actor; 0: every site
+	ClientID int64    // whose sites are all that there is for the actor; 0: every site
+	Entrance Entrance // where the actor comes from
+	Token    string   // name of the token that a program came with; "" is a person
+	Narrowed bool     // the token allows less than its user may
 }
 
 // Bound tells whether the actor sees the sites of one client only.

@@ -12,7 +12,7 @@ const (
 // SignIn is a browser's session in which somebody is signed in. It ends with the
 // session.
 type SignIn struct {
-	Token     string    `gorm:"primaryKey"` // hash of the browser's token; it lets nobody in
+	Token     string    `gorm:"primaryKey" audit:"secret"` // hash of the browser's token; it lets nobody in
 	UserID    int64     // who
 	CreatedAt time.Time // when the person signed in
 	SeenAt    time.Time // when the person last did something, see SessionSeen
@@ -34,7 +34,7 @@ type SecondFactor struct {
 // kept.
 type RecoveryCode struct {
 	UserID int64  `gorm:"primaryKey"`
-	Hash   string `gorm:"primaryKey"` // SHA-256 in hex
+	Hash   string `gorm:"primaryKey" audit:"secret"` // SHA-256 in hex
 }
 
 // Identity is a user as an OpenID Connect provider knows it.

@@ -32,12 +32,12 @@ type Site struct {
 	Probes     []string      `gorm:"serializer:json"`
 	ProbeText  string        `gorm:"default:''"`
 	CronEvery  time.Duration `gorm:"default:0"` // 0: Hefring does not run it
-	CronNextAt *time.Time    // when it is due; nil: at once
+	CronNextAt *time.Time    `audit:"-"`        // when it is due; nil: at once
 	// BackupEvery is the schedule, 0 for none; BackupKeep how many scheduled
 	// backups stay.
 	BackupEvery  time.Duration `gorm:"default:0"`
 	BackupKeep   int           `gorm:"default:0"`
-	BackupNextAt *time.Time    // when it is due; nil: at once
+	BackupNextAt *time.Time    `audit:"-"` // when it is due; nil: at once
 	State        SiteState
 	Held         bool
 	HeldReason   string

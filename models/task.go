@@ -93,19 +93,9 @@ const (
 	LevelError Level = "error" // it failed
 )
 
-// Event is one line of the append-only record of changes.
-type Event struct {
-	ID      int64
-	At      time.Time
-	Actor   string
-	Verb    string // create promote lock upgrade pause …, or a state
-	Subject `gorm:"embedded"`
-	Text    string // what changed, in one sentence
-}
-
 // LoginLink is a one-time way in for a user. Only the hash of its token is kept.
 type LoginLink struct {
-	TokenHash string `gorm:"primaryKey"`
+	TokenHash string `gorm:"primaryKey" audit:"secret"`
 	UserID    int64
 	ExpiresAt time.Time
 	UsedAt    *time.Time
@@ -116,8 +106,34 @@ type Token struct {
 	ID        int64
 	UserID    int64
 	Name      string // what it is for
-	Hash      string // SHA-256 in hex
+	Hash      string `audit:"secret"` // SHA-256 in hex
 	ExpiresAt time.Time
 	UsedAt    *time.Time // to the hour
 	CreatedAt time.Time
+	Role      Role   `gorm:"default:''"` // what programs may do with it at most; "" is what the user may
+	ClientID  *int64 // whose sites are all that there is for them; nil: as for the user
+
+	Client string `gorm:"-"` // the client's name
+}
+
+// Actor gives what a program with the token may do: the smaller of what its user may
+// and of what it is narrowed to.
+func (t Token) Actor(u User) Actor {
+	a := u.Actor().narrow(t.Role, t.ClientID)
+	a.Token = t.Name
+	return a
+}
+
+// KeepReplies is how long the answer to a request with an idempotency key is kept.
+const KeepReplies = 24 * time.Hour
+
+// Reply is what a request with an idempotency key was answered.
+type Reply struct {
+	ID         string `gorm:"primaryKey"` // hash of the token and the key
+	TokenID    int64
+	Request    string     // hash of the request
+	Sealed     []byte     // what nobody can open who has not the token and the key
+	ClaimedAt  time.Time  // when somebody began to do it
+	AnsweredAt *time.Time // nil: it is being done
+	CreatedAt  time.Time
 }

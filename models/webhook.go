@@ -38,11 +38,11 @@ func (p Provider) Known() bool { return slices.Contains(Providers(), p) }
 type Webhook struct {
 	ID             int64
 	DistributionID int64
-	Address        string // the random part of its path: 128 bits in hex
+	Address        string `audit:"secret"` // the random part of its path: 128 bits in hex
 	Provider       Provider
 	Branch         string // what is said of other branches and of tags counts for nothing; "" listens to all
 
-	HookAt    *time.Time // when the last delivery came that proved where it is from
+	HookAt    *time.Time `audit:"-"` // when the last delivery came that proved where it is from
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

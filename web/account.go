@@ -46,7 +46,7 @@ type accounts interface {
 
 // tokens are those of one user, by name: one's own, or another's for those who may.
 type tokens interface {
-	CreateToken(ctx context.Context, user, name string, life time.Duration) (string, error)
+	CreateToken(ctx context.Context, in fleet.NewToken) (string, error)
 	Tokens(ctx context.Context, user string) ([]models.Token, error)
 	RevokeToken(ctx context.Context, user, name string) error
 }
@@ -109,6 +109,11 @@ func (s *server) accountPage(c echo.Context, status int, view pages.Account) err
 	}
 	if view.Tokens, err = s.fleet.Tokens(ctx, user.Name); err != nil {
 		return err
+	}
+	if s.actor.May(models.MaySeeFleet) {
+		if view.Clients, err = s.fleet.ClientNames(ctx); err != nil {
+			return err
+		}
 	}
 	view.User, view.HasPassword, view.Own, view.Provider = user, user.PasswordHash != "", s.ownSession(c), s.oidc.name()
 	view.User.PasswordHash = ""
@@ -252,8 +257,10 @@ func tokenLife(days string) time.Duration {
 }
 
 func (s *server) createToken(c echo.Context) error {
-	view := pages.Account{Part: "token", TokenName: strings.TrimSpace(c.FormValue("name")), TokenLife: c.FormValue("life")}
-	token, err := s.fleet.CreateToken(c.Request().Context(), s.actor.Name, view.TokenName, tokenLife(view.TokenLife))
+	view := pages.Account{Part: "token", TokenName: strings.TrimSpace(c.FormValue("name")), TokenLife: c.FormValue("life"), TokenRole: c.FormValue("role"), TokenClient: c.FormValue("client")}
+	token, err := s.fleet.CreateToken(c.Request().Context(), fleet.NewToken{
+		User: s.actor.Name, Name: view.TokenName, Life: tokenLife(view.TokenLife), Role: models.Role(view.TokenRole), ClientID: number(view.TokenClient),
+	})
 	if err != nil {
 		return s.accountRefused(c, err, view)
 	}

@@ -24,6 +24,7 @@ type Fleet interface {
 	life
 	people
 	notices
+	audit
 
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)

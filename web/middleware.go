@@ -112,6 +112,7 @@ func (s *server) user(c echo.Context) string {
 // serve has a route's handler answer for the person who asks.
 func (s *server) serve(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		s := s.entered(c)
 		if r.needs == open {
 			return r.handler(s, c)
 		}
@@ -127,6 +128,21 @@ func (s *server) serve(r route) echo.HandlerFunc {
 		}
 		return r.handler(bound, c)
 	}
+}
+
+// entrance is where a request comes from.
+func entrance(c echo.Context) models.Entrance {
+	return models.Entrance{Door: models.DoorPage, Address: c.RealIP()}
+}
+
+// entered gives the server as it is for requests from there.
+func (s *server) entered(c echo.Context) *server {
+	if s.through == nil {
+		return s
+	}
+	here := *s
+	here.front = s.through(entrance(c))
+	return &here
 }
 
 // bound gives the server as the person has it who is signed in. What that person may
@@ -145,6 +161,7 @@ func (s *server) bound(c echo.Context) (*server, error) {
 	}
 	bound := *s
 	bound.actor = user.Actor()
+	bound.actor.Entrance = entrance(c)
 	bound.fleet = s.as(bound.actor)
 	return &bound, nil
 }

@@ -39,6 +39,7 @@ type requestKey struct{}
 // it fills it in; it is never told its path, which may hold a secret.
 type request struct {
 	id, route, user string
+	token           string // name of the one that a program came with
 }
 
 // RequestID is the id of the request that a context is of; "" for other contexts.
@@ -80,8 +81,14 @@ func (s *server) answered(r *http.Request, about *request, status int, took time
 	if about.route == healthPath || about.route == readyPath || about.route == static.Prefix+"*" {
 		level = slog.LevelDebug // there are too many of them
 	}
-	s.logger.LogAttrs(r.Context(), level, "request", slog.String("method", methodOf(r)), slog.String("route", about.route),
-		slog.Int("status", status), slog.Duration("took", took), slog.String("user", about.user))
+	line := []slog.Attr{
+		slog.String("method", methodOf(r)), slog.String("route", about.route),
+		slog.Int("status", status), slog.Duration("took", took), slog.String("user", about.user),
+	}
+	if about.token != "" {
+		line = append(line, slog.String("token", about.token))
+	}
+	s.logger.LogAttrs(r.Context(), level, "request", line...)
 	if s.observer == nil {
 		return
 	}
@@ -144,13 +151,13 @@ func NoteUsers(front api.Front) api.Front { return userNoting{front} }
 
 type userNoting struct{ api.Front }
 
-// UseToken finds the user of a token.
-func (n userNoting) UseToken(ctx context.Context, token string) (models.User, error) {
-	user, err := n.Front.UseToken(ctx, token)
+// UseToken finds who comes with a token.
+func (n userNoting) UseToken(ctx context.Context, token string) (models.Actor, error) {
+	by, err := n.Front.UseToken(ctx, token)
 	if about := requestOf(ctx); about != nil && err == nil {
-		about.user = user.Name
+		about.user, about.token = by.Name, by.Token
 	}
-	return user, err
+	return by, err
 }
 
 // noting remembers the status of an answer.

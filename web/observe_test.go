@@ -119,12 +119,20 @@ func (f *watchFront) UseLoginLink(_ context.Context, token string) (models.User,
 	return ada(), nil
 }
 
-func (f *watchFront) UseToken(_ context.Context, token string) (models.User, error) {
+func (f *watchFront) UseToken(_ context.Context, token string) (models.Actor, error) {
 	if token != goodToken {
-		return models.User{}, models.Errorf(models.Forbidden, "This token is not known.")
+		return models.Actor{}, models.Errorf(models.Forbidden, "This token is not known.")
 	}
-	return ada(), nil
+	return models.Token{Name: "Deployment"}.Actor(ada()), nil
 }
+
+func (f *watchFront) Recall(context.Context, fleet.Keyed) ([]byte, bool, error) {
+	return nil, true, nil
+}
+
+func (f *watchFront) Remember(context.Context, fleet.Keyed, []byte) error { return nil }
+
+func (f *watchFront) Forget(context.Context, fleet.Keyed) error { return nil }
 
 func (f *watchFront) WebhookAt(context.Context, string) (models.Webhook, error) {
 	f.hooks.Add(1)
@@ -153,7 +161,10 @@ func (watchFleet) Task(context.Context, int64) (models.Task, error) {
 }
 
 // watchAPI is an API with one operation.
-type watchAPI struct{ api.Fleet }
+type watchAPI struct{ programs }
+
+// programs has a name that is not one of its methods.
+type programs = api.Fleet
 
 func (watchAPI) SiteNamed(_ context.Context, uri string) (models.Site, error) {
 	return models.Site{}, models.Errorf(models.NotFound, "There is no site %s.", uri)
@@ -163,10 +174,10 @@ func observedServer(t *testing.T, checks ...Check) *watch {
 	t.Helper()
 	w := &watch{T: t, logs: &lockedBuffer{}, seen: &counts{of: map[string]int{}, timed: map[string]bool{}}, front: &watchFront{}}
 	logger := slog.New(names{slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})})
-	programs := api.New(NoteUsers(w.front), func(models.Actor) api.Fleet { return watchAPI{} }, logger, "test")
+	handler := api.New(NoteUsers(w.front), func(models.Actor) api.Fleet { return watchAPI{} }, logger, "test")
 	srv := httptest.NewServer(New(Config{
 		Front: w.front, As: func(models.Actor) Fleet { return watchFleet{} }, SessionStore: memstore.NewWithCleanupInterval(0),
-		Logger: logger, Version: "test", API: programs, Health: NewHealth(checks, logger), Observer: w.seen,
+		Logger: logger, Version: "test", API: handler, Health: NewHealth(checks, logger), Observer: w.seen,
 	}))
 	t.Cleanup(srv.Close)
 	jar, err := cookiejar.New(nil)
@@ -368,6 +379,9 @@ func TestObserved_Routes_ArePatterns(t *testing.T) {
 	for _, line := range w.lines("request") {
 		if line["route"] == "/api/v1/sites/{site}" {
 			users[line["user"]]++
+			if line["user"] == "ada" && line["token"] != "Deployment" {
+				t.Errorf("the line does not name the token: %v", line)
+			}
 		}
 	}
 	if users["ada"] != 1 || users[""] != 1 {

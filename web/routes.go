@@ -59,7 +59,7 @@ func shared(h echo.HandlerFunc) func(*server, echo.Context) error {
 }
 
 func (s *server) routes() []route {
-	return slices.Concat(s.accountRoutes(), s.mainRoutes(), s.lifeRoutes(), s.workRoutes(), s.peopleRoutes(), s.noticeRoutes())
+	return slices.Concat(s.accountRoutes(), s.mainRoutes(), s.lifeRoutes(), s.workRoutes(), s.peopleRoutes(), s.noticeRoutes(), s.auditRoutes())
 }
 
 func (s *server) mainRoutes() []route {
@@ -67,6 +67,7 @@ func (s *server) mainRoutes() []route {
 	return []route{
 		{get, static.Prefix + "*", shared(echo.WrapHandler(static.Handler())), open},
 		{post, "/theme", (*server).theme, open},
+		{get, "/api/docs", (*server).apiDocs, anybody},
 
 		{get, "/", (*server).dashboard, models.MaySeeSites},
 

@@ -21,6 +21,9 @@ import (
 // Config is what the pages work with.
 type Config struct {
 	Front Front
+	// Through gives the front to somebody who comes by that way, which the record of
+	// changes then says; nil: Front is for everybody.
+	Through func(models.Entrance) Front
 	// As gives the fleet as somebody has it.
 	As           func(models.Actor) Fleet
 	SessionStore scs.Store
@@ -60,6 +63,7 @@ const (
 // has who asks; see bound.
 type server struct {
 	as       func(models.Actor) Fleet
+	through  func(models.Entrance) Front
 	front    Front
 	actor    models.Actor // zero: nobody is signed in
 	fleet    Fleet        // as the actor has it; nil: nobody is signed in
@@ -99,6 +103,8 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		if s.api != nil && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
+			r = r.WithContext(r.Context())
+			r.RemoteAddr = s.realIP(r)                     // as the record of changes says it
 			routed(api.Prefix+"/*", s.api).ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
 			return
 		}
@@ -112,7 +118,7 @@ func (s *server) handler() http.Handler {
 
 func newServer(cfg Config) *server {
 	s := &server{
-		as: cfg.As, front: cfg.Front, api: cfg.API, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
+		as: cfg.As, through: cfg.Through, front: cfg.Front, api: cfg.API, sessions: newSessions(cfg), logger: cfg.Logger, secure: cfg.SecureCookies, version: cfg.Version,
 		floods: newLimiter(floodLimit, floodWindow), oidc: newProvider(cfg.OIDC), realIP: realIP(cfg.Proxies), poll: streamPoll, beat: streamBeat,
 	}
 	if base, err := url.Parse(cfg.BaseURL); err == nil && base.Host != "" {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,11 +27,14 @@ const (
 )
 
 // act is what every command that does something has in common. It works on the
-// data folder; the program that serves takes up what it queues.
+// data folder, where the program that serves takes up what it queues; with a token
+// it works on the Hefring at --url.
 type act struct {
 	config.Config
 	JSON bool   `name:"json" help:"Print JSON."`
 	As   string `placeholder:"USER" help:"Act as this user, with what that user may do."`
+
+	TokenFile string `name:"token-file" placeholder:"FILE" env:"HEFRING_TOKEN_FILE" type:"path" help:"Work on the Hefring at --url, with the token in this file or in the variable HEFRING_TOKEN, instead of on the data folder here."`
 
 	open func(ctx context.Context, cfg *config.Config, use func(*app) error) error // nil: withApp
 }
@@ -42,7 +47,18 @@ type waiting struct {
 
 // queue asks for a task, and waits for its end if that is wished. A task that
 // works on the same thing already is no success: it may do something else.
-func (w *waiting) queue(ctx context.Context, ask func(f *fleet.Desk) (models.Task, error)) error {
+func (w *waiting) queue(ctx context.Context, ask func(f door) (models.Task, error)) error {
+	return w.reach(ctx, func(f door) error {
+		task, err := ask(f)
+		if err != nil {
+			return err
+		}
+		return w.follow(ctx, f, task)
+	})
+}
+
+// onDesk is queue for what is asked of the data folder alone.
+func (w *waiting) onDesk(ctx context.Context, ask func(f *fleet.Desk) (models.Task, error)) error {
 	return w.do(ctx, func(f *fleet.Desk) error {
 		task, err := ask(f)
 		if err != nil {
@@ -53,8 +69,8 @@ func (w *waiting) queue(ctx context.Context, ask func(f *fleet.Desk) (models.Tas
 }
 
 // onSite is queue for a site by its address.
-func (w *waiting) onSite(ctx context.Context, uri string, ask func(f *fleet.Desk, site models.Site) (models.Task, error)) error {
-	return w.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+func (w *waiting) onSite(ctx context.Context, uri string, ask func(f door, site models.Site) (models.Task, error)) error {
+	return w.queue(ctx, func(f door) (models.Task, error) {
 		site, err := f.SiteNamed(ctx, uri)
 		if err != nil {
 			return models.Task{}, err
@@ -64,8 +80,8 @@ func (w *waiting) onSite(ctx context.Context, uri string, ask func(f *fleet.Desk
 }
 
 // onPlatform is queue for a platform by its name.
-func (w *waiting) onPlatform(ctx context.Context, name string, ask func(f *fleet.Desk, p models.Platform) (models.Task, error)) error {
-	return w.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+func (w *waiting) onPlatform(ctx context.Context, name string, ask func(f door, p models.Platform) (models.Task, error)) error {
+	return w.queue(ctx, func(f door) (models.Task, error) {
 		p, err := f.PlatformNamed(ctx, name)
 		if err != nil {
 			return models.Task{}, err
@@ -74,8 +90,31 @@ func (w *waiting) onPlatform(ctx context.Context, name string, ask func(f *fleet
 	})
 }
 
-// do is for what needs no task.
+// reach is for what can be done here, and with a token elsewhere.
+func (c *act) reach(ctx context.Context, work func(f door) error) error {
+	token, err := c.remoteToken()
+	if err != nil {
+		return commandError(err)
+	}
+	if token == "" {
+		return c.do(ctx, func(f *fleet.Desk) error { return work(f) })
+	}
+	if c.As != "" {
+		return &exitError{exitSettings, "A token acts for its user; --as is for the data folder. Leave one of them out."}
+	}
+	r, err := newRemote(c.URL, token, c.CAFile)
+	if err != nil {
+		return commandError(err)
+	}
+	defer r.client.CloseIdleConnections()
+	return commandError(work(r))
+}
+
+// do is for what is done on the data folder alone.
 func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
+	if token, err := c.remoteToken(); err != nil || token != "" {
+		return &exitError{exitSettings, "This cannot be done from elsewhere. Run the command on the server, without --token-file and HEFRING_TOKEN."}
+	}
 	open := withApp
 	if c.open != nil {
 		open = c.open
@@ -91,11 +130,14 @@ func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
 
 // actor is who acts. Whoever can read the data folder may do everything.
 func (c *act) actor(ctx context.Context, a *app) (models.Actor, error) {
+	typed := models.Entrance{Door: models.DoorCommand}
 	if c.As == "" {
-		return models.Actor{Name: actor(), Role: models.RoleAdministrator}, nil
+		return models.Actor{Name: actor(), Role: models.RoleAdministrator, Entrance: typed}, nil
 	}
 	u, err := a.fleet.UserNamed(ctx, c.As)
-	return u.Actor(), err
+	by := u.Actor()
+	by.Entrance = typed
+	return by, err
 }
 
 // actor is how the record of changes names who typed the command.
@@ -127,8 +169,8 @@ func commandError(err error) error {
 	lines := []string{err.Error()}
 	if e, ok := errors.AsType[*models.Error](err); ok {
 		lines = []string{e.Message}
-		for field, why := range e.Fields {
-			lines = append(lines, "  "+field+": "+why)
+		for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
+			lines = append(lines, "  "+field+": "+e.Fields[field])
 		}
 	}
 	return &exitError{code, strings.Join(lines, "\n")}
@@ -146,7 +188,7 @@ type taskJSON struct {
 func asJSON(t models.Task) taskJSON { return taskJSON{t.ID, t.Kind, t.Title, t.State, t.Message} }
 
 // follow prints a task's log as it grows. Without --wait it only names the task.
-func (w *waiting) follow(ctx context.Context, f *fleet.Desk, t models.Task) error {
+func (w *waiting) follow(ctx context.Context, f door, t models.Task) error {
 	if !w.Wait {
 		if w.JSON {
 			return printJSON(os.Stdout, asJSON(t))
@@ -189,37 +231,36 @@ const (
 	// another process.
 	tailEvery = 300 * time.Millisecond
 	tailLines = 500
+	// farEvery is how often a Hefring elsewhere is asked, and farPatience how long
+	// it may be silent meanwhile: it may be started anew, or the network be gone.
+	farEvery    = time.Second
+	farPatience = 2 * time.Minute
 	// idleHint is after how long a task that nobody takes up is wondered at.
 	idleHint = 10 * time.Second
 )
 
 // tail prints the lines of a task until it has ended.
-func tail(ctx context.Context, f *fleet.Desk, id int64, out io.Writer) (models.Task, error) {
-	tick := time.NewTicker(tailEvery)
+func tail(ctx context.Context, f door, id int64, out io.Writer) (models.Task, error) {
+	every := tailEvery
+	if _, far := f.(*remote); far {
+		every = farEvery
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var after int64
+	log := &tailed{task: id, out: out}
 	begun, hinted := time.Now(), false
+	heard := begun
 	for {
-		t, err := f.Task(ctx, id)
-		if err != nil {
+		t, err := log.look(ctx, f)
+		if err != nil && (models.CodeOf(err) != models.Unavailable || time.Since(heard) > farPatience) {
 			return t, err
 		}
-		for {
-			lines, err := f.Lines(ctx, id, after, tailLines)
-			if err != nil {
-				return t, err
+		if err == nil {
+			heard = time.Now()
+			if t.State.Over() {
+				printTo(out, "%s: %s", t.State, t.Message)
+				return t, nil
 			}
-			for _, line := range lines {
-				printTo(out, "%s", line.Text)
-				after = line.ID
-			}
-			if len(lines) < tailLines {
-				break
-			}
-		}
-		if t.State.Over() {
-			printTo(out, "%s: %s", t.State, t.Message)
-			return t, nil
 		}
 		if t.State == models.TaskQueued && !hinted && time.Since(begun) > idleHint {
 			printTo(os.Stderr, "nobody has taken this task up yet; is hefring serve running?")
@@ -229,6 +270,34 @@ func tail(ctx context.Context, f *fleet.Desk, id int64, out io.Writer) (models.T
 		case <-ctx.Done():
 			return t, context.Cause(ctx)
 		case <-tick.C:
+		}
+	}
+}
+
+// tailed is how far a log was printed.
+type tailed struct {
+	task, after int64
+	out         io.Writer
+}
+
+// look prints what is new. The task is asked for before its log, so that nothing of
+// one that is over is missing.
+func (l *tailed) look(ctx context.Context, f door) (models.Task, error) {
+	t, err := f.Task(ctx, l.task)
+	if err != nil {
+		return models.Task{}, err
+	}
+	for {
+		lines, err := f.Lines(ctx, l.task, l.after, tailLines)
+		if err != nil {
+			return models.Task{}, err
+		}
+		for _, line := range lines {
+			printTo(l.out, "%s", line.Text)
+			l.after = line.ID
+		}
+		if len(lines) < tailLines {
+			return t, nil
 		}
 	}
 }

@@ -159,7 +159,7 @@ func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 		return nil, err
 	}
 	a.store.SetEnqueuer(runner)
-	runner.HandleAll(a.fleet.Handlers())
+	runner.HandleAll(a.fleet.Through(models.Entrance{Door: models.DoorTask}).Handlers())
 	return runner, nil
 }
 
@@ -203,10 +203,11 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.tasks.Start(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	onTime := a.fleet.Through(models.Entrance{Door: models.DoorSchedule})
 	scheduler, err := tasks.NewScheduler(a.logger,
-		tasks.Timed{Name: "due checks", Every: tickEvery, Run: a.fleet.DispatchChecks},
-		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: a.fleet.DispatchSites},
-		tasks.Timed{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return a.fleet.DispatchNotices(ctx, a.notifier) }},
+		tasks.Timed{Name: "due checks", Every: tickEvery, Run: onTime.DispatchChecks},
+		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: onTime.DispatchSites},
+		tasks.Timed{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return onTime.DispatchNotices(ctx, a.notifier) }},
 		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
 		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
 	if err != nil {
@@ -230,14 +231,15 @@ func (a *app) mend(ctx context.Context) error {
 
 func (a *app) tidy(ctx context.Context) error {
 	// Certificates that were renewed are taken up by reloading.
-	return errors.Join(a.fleet.Tidy(ctx), a.fleet.DispatchRebuilds(ctx), a.store.Prune(ctx, time.Now()), a.web.Reload(ctx))
+	onTime := a.fleet.Through(models.Entrance{Door: models.DoorSchedule})
+	return errors.Join(onTime.Tidy(ctx), onTime.DispatchRebuilds(ctx), a.store.Prune(ctx, time.Now()), a.web.Reload(ctx))
 }
 
 // serveHTTP answers until ctx ends; then requests get a moment to finish.
 func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: web.New(web.Config{
-			Front: a.fleet, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
+			Front: a.fleet, Through: func(from models.Entrance) web.Front { return a.fleet.Through(from) }, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			OIDC: a.provider(), Proxies: a.proxies(), SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
 			Health: a.health, Observer: a.metrics,
 			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
@@ -287,7 +289,7 @@ func hostOf(address string) string {
 
 // loginLink makes the address that signs a user in once.
 func (a *app) loginLink(ctx context.Context, name string) (string, error) {
-	token, err := a.fleet.LoginLink(ctx, name)
+	token, err := a.fleet.Through(models.Entrance{Door: models.DoorCommand}).LoginLink(ctx, actor(), name)
 	if err != nil {
 		return "", err
 	}

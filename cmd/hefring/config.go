@@ -55,10 +55,10 @@ func (c *configCheckCmd) Run(report *config.Report) error {
 	return err
 }
 
-// newParser makes the command line, with settings from the environment and from
+// newParser makes the command line of a *cli or a part of it, with settings from the environment and from
 // the file in it.
-func newParser(ctx context.Context, c *cli, loader *config.Loader) (*kong.Kong, error) {
-	return kong.New(c,
+func newParser(ctx context.Context, commands any, loader *config.Loader) (*kong.Kong, error) {
+	return kong.New(commands,
 		kong.Name("hefring"),
 		kong.Description("Hefring keeps a fleet of Drupal sites up to date."),
 		kong.UsageOnError(),

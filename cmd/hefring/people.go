@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"strings"
-	"time"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -15,6 +13,7 @@ type userCmd struct {
 	List     userListCmd     `cmd:"" help:"List users with their roles."`
 	Change   userChangeCmd   `cmd:"" help:"Change a user's role or client, or whether the user may sign in. What is not named stays."`
 	Password userPasswordCmd `cmd:"" help:"Set a user's password, read from standard input."`
+	Second   userSecondCmd   `cmd:"" name:"drop-second-factor" help:"Take the second factor away of a user who lost it."`
 }
 
 type userAddCmd struct {
@@ -26,7 +25,7 @@ type userAddCmd struct {
 
 // Run adds the user.
 func (c *userAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageUsers); err != nil {
 			return err // before anything is read
 		}
@@ -55,34 +54,12 @@ type userJSON struct {
 }
 
 // clientNamed finds a client; "" is none.
-func clientNamed(ctx context.Context, f *fleet.Desk, name string) (int64, error) {
+func clientNamed(ctx context.Context, f door, name string) (int64, error) {
 	if name == "" {
 		return 0, nil
 	}
-	rows, err := f.Clients(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row.ID, nil
-		}
-	}
-	return 0, models.Errorf(models.NotFound, "There is no client %s.", name)
-}
-
-// userNamed finds a user with everything about it.
-func userNamed(ctx context.Context, f *fleet.Desk, name string) (fleet.UserRow, error) {
-	rows, _, err := f.UserRows(ctx, fleet.Filter{Query: name, Limit: 1000})
-	if err != nil {
-		return fleet.UserRow{}, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row, nil
-		}
-	}
-	return fleet.UserRow{}, models.Errorf(models.NotFound, "There is no user %s.", name)
+	client, err := f.ClientNamed(ctx, name)
+	return client.ID, err
 }
 
 type userListCmd struct {
@@ -93,7 +70,7 @@ type userListCmd struct {
 
 // Run prints the list.
 func (c *userListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, _, err := f.UserRows(ctx, fleet.Filter{Query: c.Query, Limit: c.Limit})
 		if err != nil {
 			return err
@@ -120,8 +97,8 @@ type userChangeCmd struct {
 
 // Run changes the user.
 func (c *userChangeCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		u, err := userNamed(ctx, f, c.Name)
+	return c.reach(ctx, func(f door) error {
+		u, err := f.UserNamed(ctx, c.Name)
 		if err != nil {
 			return err
 		}
@@ -151,7 +128,7 @@ type userPasswordCmd struct {
 
 // Run sets the password.
 func (c *userPasswordCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageUsers); err != nil {
 			return err // before anything is read
 		}
@@ -163,9 +140,26 @@ func (c *userPasswordCmd) Run(ctx context.Context) error {
 	})
 }
 
+type userSecondCmd struct {
+	act
+	Name string `arg:"" help:"The user's name."`
+}
+
+// Run takes it away.
+func (c *userSecondCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		u, err := f.UserNamed(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		return f.DropSecondFactor(ctx, u.ID)
+	})
+}
+
 type clientCmd struct {
 	List   clientListCmd   `cmd:"" help:"List clients."`
 	Add    clientAddCmd    `cmd:"" help:"Add a client: a customer, a department, for whom sites are kept."`
+	Change clientChangeCmd `cmd:"" help:"Change a client's name or note. What is not named stays."`
 	Delete clientDeleteCmd `cmd:"" help:"Delete a client that has neither sites nor users."`
 }
 
@@ -173,14 +167,14 @@ type clientListCmd struct{ act }
 
 // Run prints the list.
 func (c *clientListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, err := f.Clients(ctx)
 		if err != nil {
 			return err
 		}
 		return c.table(rows, []string{"CLIENT", "SITES", "USERS", "SINCE"}, func(line func(...any)) {
 			for _, row := range rows {
-				line(row.Name, row.Sites, row.Users, row.CreatedAt.Format(time.DateOnly))
+				line(row.Name, row.Sites, row.Users, day(row.CreatedAt))
 			}
 		})
 	})
@@ -194,8 +188,36 @@ type clientAddCmd struct {
 
 // Run adds the client.
 func (c *clientAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		_, err := f.SaveClient(ctx, models.Client{Name: c.Name, Note: c.Note})
+		return err
+	})
+}
+
+type clientChangeCmd struct {
+	act
+	Name   string  `arg:"" help:"The client's name."`
+	Rename *string `help:"Its name from now on."`
+	Note   *string `help:"For yourselves: a contact, a contract."`
+}
+
+// Run changes the client.
+func (c *clientChangeCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageClients); err != nil {
+			return err
+		}
+		id, err := clientNamed(ctx, f, c.Name)
+		if err != nil {
+			return err
+		}
+		client, err := f.Client(ctx, id)
+		if err != nil {
+			return err
+		}
+		replace(&client.Name, c.Rename)
+		replace(&client.Note, c.Note)
+		_, err = f.SaveClient(ctx, client)
 		return err
 	})
 }
@@ -207,7 +229,7 @@ type clientDeleteCmd struct {
 
 // Run deletes the client.
 func (c *clientDeleteCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageClients); err != nil {
 			return err
 		}
@@ -227,7 +249,7 @@ type siteGiveCmd struct {
 
 // Run says whose the site is.
 func (c *siteGiveCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageClients); err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 
 type platformCmd struct {
 	List    platformListCmd    `cmd:"" help:"List platforms."`
+	Show    platformShowCmd    `cmd:"" help:"Print what is known of a platform."`
+	Plan    platformPlanCmd    `cmd:"" help:"Say what upgrading every site of a platform would change."`
 	Verify  platformVerifyCmd  `cmd:"" help:"Compare a platform's files with those that were built."`
 	Lock    platformLockCmd    `cmd:"" help:"Bar a platform from new sites."`
 	Unlock  platformUnlockCmd  `cmd:"" help:"Let a platform take new sites."`
@@ -32,7 +34,7 @@ type platformListCmd struct {
 
 // Run prints the list.
 func (c *platformListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, _, err := f.Platforms(ctx, fleet.Filter{Query: c.Query, State: c.State, Limit: c.Limit})
 		if err != nil {
 			return err
@@ -77,14 +79,14 @@ type platformVerifyCmd struct {
 
 // Run queues the comparison.
 func (c *platformVerifyCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+	return c.onPlatform(ctx, c.Name, func(f door, p models.Platform) (models.Task, error) {
 		return f.VerifyPlatform(ctx, p.ID)
 	})
 }
 
 // at does something with a platform that needs no task.
-func (c *act) at(ctx context.Context, name string, work func(f *fleet.Desk, id int64) error) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+func (c *act) at(ctx context.Context, name string, work func(f door, id int64) error) error {
+	return c.reach(ctx, func(f door) error {
 		p, err := f.PlatformNamed(ctx, name)
 		if err != nil {
 			return err
@@ -100,7 +102,7 @@ type platformLockCmd struct {
 
 // Run locks it.
 func (c *platformLockCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.LockPlatform(ctx, id) })
+	return c.at(ctx, c.Name, func(f door, id int64) error { return f.LockPlatform(ctx, id) })
 }
 
 type platformUnlockCmd struct {
@@ -110,7 +112,7 @@ type platformUnlockCmd struct {
 
 // Run unlocks it.
 func (c *platformUnlockCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.UnlockPlatform(ctx, id) })
+	return c.at(ctx, c.Name, func(f door, id int64) error { return f.UnlockPlatform(ctx, id) })
 }
 
 type platformTargetCmd struct {
@@ -120,17 +122,31 @@ type platformTargetCmd struct {
 
 // Run makes it the target.
 func (c *platformTargetCmd) Run(ctx context.Context) error {
-	return c.at(ctx, c.Name, func(f *fleet.Desk, id int64) error { return f.SetTarget(ctx, id) })
+	return c.at(ctx, c.Name, func(f door, id int64) error { return f.SetTarget(ctx, id) })
 }
 
 type platformUpgradeCmd struct {
 	waiting
 	platformArg
+	To string `placeholder:"PLATFORM" help:"Move them to this platform of the same distribution, not to the upgrade target."`
 }
 
 // Run queues the upgrades.
 func (c *platformUpgradeCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+	if c.To != "" {
+		return c.onDesk(ctx, func(f *fleet.Desk) (models.Task, error) {
+			from, err := f.PlatformNamed(ctx, c.Name)
+			if err != nil {
+				return models.Task{}, err
+			}
+			to, err := f.PlatformNamed(ctx, c.To)
+			if err != nil {
+				return models.Task{}, err
+			}
+			return f.UpgradePlatform(ctx, from.ID, to.ID)
+		})
+	}
+	return c.onPlatform(ctx, c.Name, func(f door, p models.Platform) (models.Task, error) {
 		return f.UpgradePlatformToTarget(ctx, p.ID)
 	})
 }
@@ -199,7 +215,7 @@ type platformBuildCmd struct {
 
 // Run queues the build.
 func (c *platformBuildCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+	return c.onPlatform(ctx, c.Name, func(f door, p models.Platform) (models.Task, error) {
 		return f.RetryBuild(ctx, p.ID)
 	})
 }
@@ -211,13 +227,14 @@ type platformDeleteCmd struct {
 
 // Run queues the deletion.
 func (c *platformDeleteCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+	return c.onPlatform(ctx, c.Name, func(f door, p models.Platform) (models.Task, error) {
 		return f.DeletePlatform(ctx, p.ID)
 	})
 }
 
 type databaseCmd struct {
 	List   databaseListCmd   `cmd:"" help:"List the database servers for sites."`
+	Show   databaseShowCmd   `cmd:"" help:"Print what is known of a database server."`
 	Add    databaseAddCmd    `cmd:"" help:"Register a database server, once it has shown that it can do what is asked of it. Its password is read from standard input."`
 	Test   databaseTestCmd   `cmd:"" help:"Ask a server again to connect, create, grant and drop."`
 	Delete databaseDeleteCmd `cmd:"" help:"Forget a server that no site uses. Nothing on it is changed."`
@@ -282,7 +299,7 @@ type databaseTestCmd struct {
 
 // Run tests the server.
 func (c *databaseTestCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		id, err := f.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
@@ -298,7 +315,7 @@ type databaseDeleteCmd struct {
 
 // Run forgets the server.
 func (c *databaseDeleteCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		id, err := f.DatabaseServerNamed(ctx, c.Name)
 		if err != nil {
 			return err
@@ -309,6 +326,7 @@ func (c *databaseDeleteCmd) Run(ctx context.Context) error {
 
 type taskCmd struct {
 	List   taskListCmd   `cmd:"" help:"List tasks."`
+	Show   taskShowCmd   `cmd:"" help:"Print what is known of a task, with its steps and the tasks that it started."`
 	Log    taskLogCmd    `cmd:"" help:"Print a task's log, and follow it until it ends."`
 	Cancel taskCancelCmd `cmd:"" help:"Cancel a task."`
 	Retry  taskRetryCmd  `cmd:"" help:"Do the same work once more."`
@@ -322,7 +340,7 @@ type taskListCmd struct {
 
 // Run prints the list.
 func (c *taskListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		list, _, err := f.Tasks(ctx, fleet.Filter{State: c.State, Limit: c.Limit})
 		if err != nil {
 			return err
@@ -352,7 +370,7 @@ type taskLogCmd struct {
 // Run follows the log; the exit code is that of --wait.
 func (c *taskLogCmd) Run(ctx context.Context) error {
 	c.Wait = true
-	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) { return f.Task(ctx, c.ID) })
+	return c.queue(ctx, func(f door) (models.Task, error) { return f.Task(ctx, c.ID) })
 }
 
 type taskCancelCmd struct {
@@ -362,7 +380,7 @@ type taskCancelCmd struct {
 
 // Run cancels it.
 func (c *taskCancelCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error { return f.CancelTask(ctx, c.ID) })
+	return c.reach(ctx, func(f door) error { return f.CancelTask(ctx, c.ID) })
 }
 
 type taskRetryCmd struct {
@@ -372,5 +390,5 @@ type taskRetryCmd struct {
 
 // Run queues it.
 func (c *taskRetryCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) { return f.RetryTask(ctx, c.ID) })
+	return c.queue(ctx, func(f door) (models.Task, error) { return f.RetryTask(ctx, c.ID) })
 }

@@ -58,28 +58,40 @@ func staffed(t *testing.T) (*app, []models.User) {
 
 // operations is what each operation of the API takes.
 var operations = map[models.Permission][]string{
-	models.MaySeeSites:         {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log"},
-	models.MaySeeFleet:         {"list-platforms", "get-platform", "diff-platforms", "list-databases"},
-	models.MayUpgrade:          {"upgrade-site", "rollback-site"},
-	models.MayOperateSites:     {"verify-site", "run-cron", "hold-site", "release-site"},
-	models.MaySignInToSites:    {"login-to-site"},
-	models.MayBackUp:           {"backup-site"},
-	models.MayRestore:          {"restore-site"},
-	models.MayConfigureSites:   {"disable-site", "enable-site", "configure-site", "keep-backup", "delete-backup"},
-	models.MayDeleteSites:      {"delete-site"},
-	models.MayCreateSites:      {"install-site", "clone-site", "find-sites", "found-sites"},
-	models.MayBuild:            {"build-platform"},
-	models.MayVerifyPlatforms:  {"verify-platform"},
-	models.MayUpgradePlatforms: {"upgrade-platform"},
-	models.MayManagePlatforms:  {"delete-platform", "lock-platform", "unlock-platform", "set-target"},
-	models.MayManageServers:    {"add-database", "test-database", "delete-database"},
-	models.MayCancelTasks:      {"cancel-task", "retry-task"},
+	models.MaySeeAudit:            {"list-audit"},
+	models.MaySeeSites:            {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log", "quote-upgrade", "list-upgrades", "get-upgrade", "get-fleet", "list-decisions"},
+	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients"},
+	models.MayUpgrade:             {"upgrade-site", "rollback-site", "compare-site"},
+	models.MayOperateSites:        {"verify-site", "run-cron", "hold-site", "release-site", "retry-install"},
+	models.MaySignInToSites:       {"login-to-site"},
+	models.MayBackUp:              {"backup-site"},
+	models.MayRestore:             {"restore-site"},
+	models.MayConfigureSites:      {"disable-site", "enable-site", "configure-site", "keep-backup", "delete-backup"},
+	models.MayDeleteSites:         {"delete-site"},
+	models.MayCreateSites:         {"install-site", "clone-site", "find-sites", "found-sites"},
+	models.MayBuild:               {"build-platform", "approve-version"},
+	models.MayVerifyPlatforms:     {"verify-platform"},
+	models.MayUpgradePlatforms:    {"upgrade-platform"},
+	models.MayManagePlatforms:     {"delete-platform", "lock-platform", "unlock-platform", "set-target"},
+	models.MayManageServers:       {"add-database", "test-database", "delete-database"},
+	models.MayCancelTasks:         {"cancel-task", "retry-task"},
+	models.MayCheck:               {"check-distribution", "retry-distribution"},
+	models.MayManageDistributions: {"add-distribution", "change-distribution", "register-platform", "list-webhooks", "get-webhook", "add-webhook", "rotate-webhook", "retire-webhook-secret", "delete-webhook"},
+	models.MayRunQueues:           {"run-queue", "pause-queue", "resume-queue"},
+	models.MayChangeSettings:      {"set-queue", "set-host", "list-channels", "get-channel", "add-channel", "change-channel", "pause-channel", "resume-channel", "test-channel", "rotate-channel", "delete-channel", "list-messages", "resend-message"},
+	models.MayManageClients:       {"add-client", "change-client", "delete-client", "give-site"},
+	models.MayManageUsers:         {"list-users", "get-user", "add-user", "change-user", "set-password", "drop-second-factor", "list-tokens", "add-token", "revoke-token"},
 }
 
 // bodies are what operations need so that they come as far as the use case.
 var bodies = map[string]string{
 	"install-site": `{"uri":"x.example.org","platform":"thunder-1"}`, "clone-site": `{"uri":"x.example.org"}`, "rollback-site": `{"upgrade":1}`,
 	"hold-site": `{"reason":"x"}`, "configure-site": `{}`, "backup-site": `{}`, "restore-site": `{"platform":"thunder-1"}`, "keep-backup": `{"keep":true}`,
+	"add-distribution": `{"name":"","type":"manual","settings":{}}`, "change-distribution": `{"name":"","settings":{}}`, "approve-version": `{"revision":"x"}`,
+	"register-platform": `{"folder":"/nowhere"}`, "add-webhook": `{"provider":"github"}`, "set-queue": `{"every_seconds":60,"at_once":1}`,
+	"set-host": `{"at_once":1,"per_minute":1}`, "add-channel": `{"name":"","kind":"email"}`, "change-channel": `{"name":""}`,
+	"add-client": `{"name":""}`, "change-client": `{"name":""}`, "give-site": `{}`, "add-user": `{"name":"","role":"viewer"}`, "change-user": `{"role":"viewer"}`,
+	"set-password": `{"password":"x"}`, "add-token": `{"name":""}`,
 	"find-sites": `{"root":"/nowhere"}`, "add-database": `{"name":"x","engine":"mysql","host":"127.0.0.1","user":"x"}`,
 }
 
@@ -97,7 +109,7 @@ func TestAPI_EveryRole_GetsWhatTheTableSays(t *testing.T) {
 	}
 	asked := 0
 	for _, u := range users {
-		token, err := a.fleet.CreateToken(t.Context(), u.Name, "walk", time.Hour)
+		token, err := a.fleet.CreateToken(t.Context(), u.Name, fleet.NewToken{User: u.Name, Name: "walk", Life: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +121,9 @@ func TestAPI_EveryRole_GetsWhatTheTableSays(t *testing.T) {
 					continue
 				}
 				asked++
-				names := strings.NewReplacer("{site}", site, "{platform}", "thunder-1", "{other}", "thunder-1", "{database}", "main", "{backup}", "99", "{task}", "99")
+				names := strings.NewReplacer("{site}", site, "{platform}", "thunder-1", "{other}", "thunder-1", "{database}", "main", "{backup}", "99", "{task}", "99", "{distribution}", "thunder",
+					"{queue}", "git", "{host}", "example.org", "{webhook}", "99", "{secret}", "99", "{channel}", "all", "{message}", "99",
+					"{user}", "nobody", "{client}", "Museum", "{token}", "none", "{event}", "99")
 				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?confirm=x", strings.NewReader(bodies[o.ID]))
 				r.Header.Set("Authorization", "Bearer "+token)
 				r.Header.Set("Content-Type", "application/json")
@@ -174,24 +188,38 @@ func description(t *testing.T, handler http.Handler) document {
 // commands is what each command takes. The others work on the machine itself and
 // have no user.
 var commands = map[models.Permission][]string{
-	models.MaySeeSites:         {"site list", "site backups", "task list", "task log"},
-	models.MaySeeFleet:         {"platform list", "platform diff", "database list", "client list"},
-	models.MayUpgrade:          {"site upgrade", "site rollback"},
-	models.MayOperateSites:     {"site verify", "site hold", "site release", "site cron"},
+	models.MaySeeSites: {"overview", "site list", "site show", "site plan", "site moves", "site backups", "task list", "task show", "task log"},
+	models.MaySeeFleet: {
+		"platform list", "platform show", "platform plan", "platform diff", "database list", "database show", "client list",
+		"distribution list", "distribution show", "distribution checks", "distribution types", "queue list", "queue hosts",
+	},
+	models.MayUpgrade:          {"site upgrade", "site rollback", "site compare"},
+	models.MayOperateSites:     {"site verify", "site retry", "site hold", "site release", "site cron"},
 	models.MaySignInToSites:    {"site login"},
 	models.MayBackUp:           {"site backup"},
 	models.MayRestore:          {"site restore"},
-	models.MayConfigureSites:   {"site disable", "site enable", "site configure"},
+	models.MayConfigureSites:   {"site disable", "site enable", "site configure", "site keep", "site drop"},
 	models.MayDeleteSites:      {"site delete"},
 	models.MayCreateSites:      {"site install", "site clone", "site find", "site adopt"},
-	models.MayBuild:            {"platform build"},
+	models.MayBuild:            {"platform build", "distribution approve"},
+	models.MayCheck:            {"distribution check", "distribution retry"},
+	models.MayRunQueues:        {"queue run", "queue pause", "queue resume"},
 	models.MayVerifyPlatforms:  {"platform verify"},
 	models.MayUpgradePlatforms: {"platform upgrade"},
 	models.MayManagePlatforms:  {"platform lock", "platform unlock", "platform target", "platform delete"},
-	models.MayManageServers:    {"database add", "database test", "database delete"},
-	models.MayCancelTasks:      {"task cancel", "task retry"},
-	models.MayManageClients:    {"client add", "client delete", "site give"},
-	models.MayManageUsers:      {"user add", "user list", "user change", "user password", "token add", "token list", "token revoke"},
+	models.MayManageDistributions: {
+		"distribution add", "distribution change", "distribution register",
+		"webhook list", "webhook show", "webhook add", "webhook rotate", "webhook retire", "webhook delete",
+	},
+	models.MayChangeSettings: {
+		"queue set", "queue set-host", "notice list", "notice show", "notice add", "notice change", "notice pause", "notice resume", "notice test",
+		"notice rotate", "notice resend", "notice delete",
+	},
+	models.MaySeeAudit:      {"audit"},
+	models.MayManageServers: {"database add", "database test", "database delete"},
+	models.MayCancelTasks:   {"task cancel", "task retry"},
+	models.MayManageClients: {"client add", "client change", "client delete", "site give"},
+	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "token add", "token list", "token revoke"},
 }
 
 // Every command answers every role as the table of permissions says.

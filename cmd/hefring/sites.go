@@ -16,11 +16,18 @@ import (
 type siteCmd struct {
 	List      siteListCmd      `cmd:"" help:"List sites."`
 	Install   siteInstallCmd   `cmd:"" help:"Install a new site."`
+	Show      siteShowCmd      `cmd:"" help:"Print what is known of a site."`
+	Plan      sitePlanCmd      `cmd:"" help:"Say what an upgrade of a site would change."`
+	Compare   siteCompareCmd   `cmd:"" help:"Ask Drush, on a copy of the site's database, what an upgrade would do."`
 	Upgrade   siteUpgradeCmd   `cmd:"" help:"Move a site to its distribution's upgrade target."`
+	Moves     siteMovesCmd     `cmd:"" help:"List a site's upgrades, rollbacks and restores."`
+	Retry     siteRetryCmd     `cmd:"" help:"Try an installation again that failed."`
 	Rollback  siteRollbackCmd  `cmd:"" help:"Take a site's last move back. Without --yes, say what that would lose."`
 	Verify    siteVerifyCmd    `cmd:"" help:"Look whether a site is sound."`
 	Backup    siteBackupCmd    `cmd:"" help:"Back a site up."`
 	Backups   siteBackupsCmd   `cmd:"" help:"List a site's backups."`
+	Keep      siteKeepCmd      `cmd:"" help:"Keep a backup until somebody deletes it, or no longer."`
+	Drop      siteDropCmd      `cmd:"" help:"Delete a backup."`
 	Restore   siteRestoreCmd   `cmd:"" help:"Bring a site's content back from one of its backups."`
 	Clone     siteCloneCmd     `cmd:"" help:"Make a site from another one, or from a backup."`
 	Disable   siteDisableCmd   `cmd:"" help:"Take a site off the web."`
@@ -46,7 +53,7 @@ type siteListCmd struct {
 
 // Run prints the list.
 func (c *siteListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, _, err := f.Sites(ctx, fleet.Filter{Query: c.Query, State: c.State, Behind: c.Behind, Limit: c.Limit})
 		if err != nil {
 			return err
@@ -87,7 +94,7 @@ type siteInstallCmd struct {
 
 // Run queues the installation.
 func (c *siteInstallCmd) Run(ctx context.Context) error {
-	return c.onPlatform(ctx, c.Platform, func(f *fleet.Desk, p models.Platform) (models.Task, error) {
+	return c.onPlatform(ctx, c.Platform, func(f door, p models.Platform) (models.Task, error) {
 		server, err := f.DatabaseServerNamed(ctx, c.Database)
 		if err != nil {
 			return models.Task{}, err
@@ -100,13 +107,18 @@ func (c *siteInstallCmd) Run(ctx context.Context) error {
 }
 
 // taskOf gives the task that makes a new site.
-func taskOf(ctx context.Context, f *fleet.Desk, site models.Site, err error) (models.Task, error) {
+func taskOf(ctx context.Context, f door, site models.Site, err error) (models.Task, error) {
 	if err != nil {
 		return models.Task{}, err
 	}
-	list, err := f.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	return newestTask(ctx, f, models.Subject{Kind: models.SubjectSite, ID: site.ID})
+}
+
+// newestTask is the task that was just made for something.
+func newestTask(ctx context.Context, f door, subject models.Subject) (models.Task, error) {
+	list, err := f.SubjectTasks(ctx, []models.Subject{subject}, 1)
 	if err != nil || len(list) == 0 {
-		return models.Task{}, errors.Join(err, errors.New("the new site has no task"))
+		return models.Task{}, errors.Join(err, errors.New("it has no task; see hefring task list"))
 	}
 	return list[0], nil
 }
@@ -119,11 +131,25 @@ type siteArg struct {
 type siteUpgradeCmd struct {
 	waiting
 	siteArg
+	To string `placeholder:"PLATFORM" help:"Move it to this platform of its distribution, not to the upgrade target."`
 }
 
 // Run queues the upgrade.
 func (c *siteUpgradeCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+	if c.To != "" {
+		return c.onDesk(ctx, func(f *fleet.Desk) (models.Task, error) {
+			site, err := f.SiteNamed(ctx, c.URI)
+			if err != nil {
+				return models.Task{}, err
+			}
+			to, err := f.PlatformNamed(ctx, c.To)
+			if err != nil {
+				return models.Task{}, err
+			}
+			return f.UpgradeSite(ctx, site.ID, to.ID)
+		})
+	}
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 		return f.UpgradeToTarget(ctx, s.ID)
 	})
 }
@@ -137,7 +163,7 @@ type siteRollbackCmd struct {
 // Run says what would be lost, or queues the rollback.
 func (c *siteRollbackCmd) Run(ctx context.Context) error {
 	if c.Yes {
-		return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+		return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 			if err := f.Actor().Needs(models.MayUpgrade); err != nil {
 				return models.Task{}, err
 			}
@@ -148,7 +174,7 @@ func (c *siteRollbackCmd) Run(ctx context.Context) error {
 			return f.RollbackSite(ctx, s.ID, plan.Upgrade.ID)
 		})
 	}
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
@@ -190,7 +216,7 @@ type siteVerifyCmd struct {
 
 // Run queues the look.
 func (c *siteVerifyCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.VerifySite(ctx, s.ID) })
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) { return f.VerifySite(ctx, s.ID) })
 }
 
 type siteBackupCmd struct {
@@ -202,7 +228,7 @@ type siteBackupCmd struct {
 
 // Run queues the backup.
 func (c *siteBackupCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 		return f.BackupSite(ctx, s.ID, c.Note, c.Keep)
 	})
 }
@@ -215,7 +241,7 @@ type siteBackupsCmd struct {
 
 // Run prints the list.
 func (c *siteBackupsCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
@@ -241,7 +267,7 @@ type siteRestoreCmd struct {
 
 // Run queues the restoring.
 func (c *siteRestoreCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 		if err := f.Actor().Needs(models.MayRestore); err != nil {
 			return models.Task{}, err
 		}
@@ -271,7 +297,7 @@ type siteCloneCmd struct {
 
 // Run queues the copying.
 func (c *siteCloneCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+	return c.queue(ctx, func(f door) (models.Task, error) {
 		in := fleet.NewClone{URI: c.URI, Title: c.Title}
 		if id, err := strconv.ParseInt(c.From, 10, 64); err == nil {
 			in.FromBackup = id
@@ -286,7 +312,7 @@ func (c *siteCloneCmd) Run(ctx context.Context) error {
 	})
 }
 
-func clone(ctx context.Context, f *fleet.Desk, in fleet.NewClone, platform, database string) (models.Task, error) {
+func clone(ctx context.Context, f door, in fleet.NewClone, platform, database string) (models.Task, error) {
 	if platform != "" {
 		p, err := f.PlatformNamed(ctx, platform)
 		if err != nil {
@@ -310,7 +336,7 @@ type siteDisableCmd struct {
 
 // Run queues it.
 func (c *siteDisableCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.DisableSite(ctx, s.ID) })
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) { return f.DisableSite(ctx, s.ID) })
 }
 
 type siteEnableCmd struct {
@@ -320,7 +346,7 @@ type siteEnableCmd struct {
 
 // Run queues it.
 func (c *siteEnableCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.EnableSite(ctx, s.ID) })
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) { return f.EnableSite(ctx, s.ID) })
 }
 
 type siteHoldCmd struct {
@@ -332,7 +358,7 @@ type siteHoldCmd struct {
 
 // Run holds the site.
 func (c *siteHoldCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
@@ -352,7 +378,7 @@ type siteReleaseCmd struct {
 
 // Run ends the hold.
 func (c *siteReleaseCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
@@ -368,7 +394,7 @@ type siteCronCmd struct {
 
 // Run queues it.
 func (c *siteCronCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) { return f.RunCron(ctx, s.ID) })
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) { return f.RunCron(ctx, s.ID) })
 }
 
 type siteLoginCmd struct {
@@ -378,7 +404,7 @@ type siteLoginCmd struct {
 
 // Run prints the link.
 func (c *siteLoginCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		site, err := f.SiteNamed(ctx, c.URI)
 		if err != nil {
 			return err
@@ -409,7 +435,7 @@ type siteConfigureCmd struct {
 
 // Run stores the settings and queues the web server's change.
 func (c *siteConfigureCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 		return f.ConfigureSite(ctx, s.ID, c.settings(s))
 	})
 }
@@ -455,7 +481,7 @@ type siteDeleteCmd struct {
 
 // Run queues the deletion.
 func (c *siteDeleteCmd) Run(ctx context.Context) error {
-	return c.onSite(ctx, c.URI, func(f *fleet.Desk, s models.Site) (models.Task, error) {
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
 		return f.DeleteSite(ctx, s.ID, c.Confirm, c.Backup)
 	})
 }
@@ -468,14 +494,14 @@ type siteFindCmd struct {
 // Run queues the search; with --wait it prints what was found.
 func (c *siteFindCmd) Run(ctx context.Context) error {
 	var task models.Task
-	err := c.queue(ctx, func(f *fleet.Desk) (t models.Task, err error) {
+	err := c.queue(ctx, func(f door) (t models.Task, err error) {
 		task, err = f.FindSites(ctx, c.Root)
 		return task, err
 	})
 	if err != nil || !c.Wait {
 		return err
 	}
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		found, err := f.FoundSites(ctx, task.ID)
 		if err != nil {
 			return err
@@ -500,7 +526,7 @@ type siteAdoptCmd struct {
 
 // Run queues the copying.
 func (c *siteAdoptCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(f *fleet.Desk) (models.Task, error) {
+	return c.queue(ctx, func(f door) (models.Task, error) {
 		return clone(ctx, f, fleet.NewClone{FromFound: c.Task, Folder: c.Folder, URI: c.URI, Title: c.Title}, c.Platform, c.Database)
 	})
 }

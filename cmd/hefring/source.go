@@ -122,21 +122,33 @@ func (f *sourceFlags) request(types *plugins.Registry) (oneshot.Request, error) 
 	if err != nil {
 		return oneshot.Request{}, err
 	}
+	settings, err := readSettings(plugin, f.Set)
+	if err != nil {
+		return oneshot.Request{}, err
+	}
+	return oneshot.Request{Type: f.Type, Settings: settings, Folder: f.Folder}, nil
+}
+
+// readSettings reads settings of an update type, each KEY=VALUE in the ways that
+// --set names.
+func readSettings(plugin plugins.Plugin, set []string) (models.Settings, error) {
 	settings, wrong := models.Settings{}, map[string]string{}
-	for _, text := range f.Set {
+	for _, text := range set {
 		name, value, found := strings.Cut(text, "=")
 		if !found {
 			wrong[name] = "Write --set " + name + "=VALUE."
 			continue
 		}
-		if settings[name], err = settingValue(fieldOf(plugin, name), value); err != nil {
+		read, err := settingValue(fieldOf(plugin, name), value)
+		if err != nil {
 			wrong[name] = err.Error()
 		}
+		settings[name] = read
 	}
 	if len(wrong) > 0 {
-		return oneshot.Request{}, &models.Error{Code: models.Invalid, Message: "Please correct the settings.", Fields: wrong}
+		return nil, &models.Error{Code: models.Invalid, Message: "Please correct the settings.", Fields: wrong}
 	}
-	return oneshot.Request{Type: f.Type, Settings: settings, Folder: f.Folder}, nil
+	return settings, nil
 }
 
 // fieldOf finds a field; a name that is none is refused by the update type.

@@ -2,16 +2,19 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
 
 	"hefring/internal/config"
 	"hefring/internal/fleet"
+	"hefring/models"
 )
 
 type loginLinkCmd struct {
@@ -31,10 +34,14 @@ func (c *loginLinkCmd) Run(ctx context.Context) error {
 	})
 }
 
-// withApp runs one use case beside a dashboard that may be running.
+// withApp runs one use case beside a dashboard that may be running. A data folder
+// that is none is left alone: it is mostly one that was mistyped.
 func withApp(ctx context.Context, cfg *config.Config, use func(*app) error) error {
 	if err := cfg.Validate(); err != nil {
 		return err
+	}
+	if err := settled(cfg); err != nil {
+		return commandError(err)
 	}
 	a, err := newApp(ctx, *cfg)
 	if err != nil {
@@ -42,6 +49,22 @@ func withApp(ctx context.Context, cfg *config.Config, use func(*app) error) erro
 	}
 	defer a.close()
 	return use(a)
+}
+
+// settled fails unless Hefring was started with this data folder before.
+func settled(cfg *config.Config) error {
+	place := layout(cfg.Data).control
+	if file, is := strings.CutPrefix(cfg.Database, "sqlite:"); is {
+		place = file
+	}
+	switch _, err := os.Stat(place); {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return models.Errorf(models.Invalid, "There is no Hefring in %s: %s is missing. Name its data folder with --data, start a new one there with hefring serve, or reach one elsewhere with --url and --token-file.", cfg.Data, place)
+	default:
+		return models.Wrapf(models.Invalid, err, "The data folder %s cannot be looked into: %v. Run this as the user that Hefring runs as.", cfg.Data, err)
+	}
 }
 
 // readPassword reads one line; secrets never stand in arguments.
@@ -61,15 +84,21 @@ type tokenCmd struct {
 
 type tokenAddCmd struct {
 	act
-	User string        `arg:"" help:"The user for whom programs act."`
-	Name string        `arg:"" help:"What it is for."`
-	Life time.Duration `default:"2160h" help:"How long it stays good, a year at most."`
+	User   string        `arg:"" help:"The user for whom programs act."`
+	Name   string        `arg:"" help:"What it is for."`
+	Life   time.Duration `default:"2160h" help:"How long it stays good, a year at most."`
+	Role   string        `enum:",viewer,operator,manager,administrator" default:"" help:"What programs may do with it at most (default: what the user may)."`
+	Client string        `help:"Name of the client whose sites are all that they see (default: what the user sees)."`
 }
 
 // Run prints the token.
 func (c *tokenAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		token, err := f.CreateToken(ctx, c.User, c.Name, c.Life)
+	return c.reach(ctx, func(f door) error {
+		client, err := clientNamed(ctx, f, c.Client)
+		if err != nil {
+			return err
+		}
+		token, err := f.CreateToken(ctx, fleet.NewToken{User: c.User, Name: c.Name, Life: c.Life, Role: models.Role(c.Role), ClientID: client})
 		if err != nil {
 			return err
 		}
@@ -85,7 +114,7 @@ type tokenListCmd struct {
 
 // Run prints the list, without the tokens themselves.
 func (c *tokenListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		list, err := f.Tokens(ctx, c.User)
 		if err != nil {
 			return err
@@ -93,13 +122,13 @@ func (c *tokenListCmd) Run(ctx context.Context) error {
 		for i := range list {
 			list[i].Hash = ""
 		}
-		return c.table(list, []string{"TOKEN", "GOOD UNTIL", "LAST USED"}, func(line func(...any)) {
+		return c.table(list, []string{"TOKEN", "MAY", "SITES", "GOOD UNTIL", "LAST USED"}, func(line func(...any)) {
 			for _, t := range list {
 				used := "never"
 				if t.UsedAt != nil {
 					used = t.UsedAt.Format(time.DateTime)
 				}
-				line(t.Name, t.ExpiresAt.Format(time.DateTime), used)
+				line(t.Name, cmp.Or(string(t.Role), "what the user may"), cmp.Or(t.Client, "the user's"), t.ExpiresAt.Format(time.DateTime), used)
 			}
 		})
 	})
@@ -113,5 +142,5 @@ type tokenRevokeCmd struct {
 
 // Run ends the token.
 func (c *tokenRevokeCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error { return f.RevokeToken(ctx, c.User, c.Name) })
+	return c.reach(ctx, func(f door) error { return f.RevokeToken(ctx, c.User, c.Name) })
 }

@@ -18,7 +18,7 @@ type Desk struct {
 }
 
 // For gives the fleet as an actor has it.
-func (f *Fleet) For(by models.Actor) *Desk { return &Desk{f, by} }
+func (f *Fleet) For(by models.Actor) *Desk { return &Desk{f.Through(by.Entrance), by} }
 
 // Actor is whose desk it is.
 func (d *Desk) Actor() models.Actor { return d.by }
@@ -185,6 +185,14 @@ func (d *Desk) Backups(ctx context.Context, siteID int64, limit int) ([]models.B
 	return seen(ctx, d, siteID, func() ([]models.Backup, error) { return d.fleet.Backups(ctx, siteID, limit) })
 }
 
+// BackupRows lists a site's backups, newest first, in parts.
+func (d *Desk) BackupRows(ctx context.Context, siteID int64, f Filter) ([]models.Backup, int, error) {
+	if err := d.onSite(ctx, siteID, models.MaySeeSites); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.BackupRows(ctx, siteID, f)
+}
+
 // Backup loads one.
 func (d *Desk) Backup(ctx context.Context, id int64) (models.Backup, error) {
 	if err := d.onBackup(ctx, id, models.MaySeeSites); err != nil {
@@ -328,6 +336,11 @@ func (d *Desk) Distributions(ctx context.Context, f Filter) ([]DistributionRow, 
 // DistributionNames lists distributions by name, to choose from.
 func (d *Desk) DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]models.Distribution, error) { return d.fleet.DistributionNames(ctx, limit) })
+}
+
+// DistributionNamed finds one by its short name.
+func (d *Desk) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
+	return guarded(d, models.MaySeeFleet, func() (models.Distribution, error) { return d.fleet.store.DistributionNamed(ctx, slug) })
 }
 
 // DistributionPlatforms lists a distribution's platforms, newest first.

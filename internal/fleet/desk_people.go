@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"time"
 
 	"hefring/models"
 )
@@ -18,6 +17,11 @@ func (d *Desk) UserRows(ctx context.Context, f Filter) ([]UserRow, int, error) {
 // User loads one.
 func (d *Desk) User(ctx context.Context, id int64) (models.User, error) {
 	return guarded(d, models.MayManageUsers, func() (models.User, error) { return d.fleet.User(ctx, id) })
+}
+
+// UserNamed finds one by its name.
+func (d *Desk) UserNamed(ctx context.Context, name string) (models.User, error) {
+	return guarded(d, models.MayManageUsers, func() (models.User, error) { return d.fleet.UserNamed(ctx, name) })
 }
 
 // AddUser is Fleet.AddUser for those who may.
@@ -38,12 +42,12 @@ func (d *Desk) SetPassword(ctx context.Context, name, password string) error {
 	if err := d.may(models.MayManageUsers); err != nil {
 		return err
 	}
-	return d.fleet.SetPassword(ctx, name, password)
+	return d.fleet.SetPassword(ctx, d.by.Name, name, password)
 }
 
 // LoginLink makes a one-time way in for a user.
 func (d *Desk) LoginLink(ctx context.Context, name string) (string, error) {
-	return guarded(d, models.MayManageUsers, func() (string, error) { return d.fleet.LoginLink(ctx, name) })
+	return guarded(d, models.MayManageUsers, func() (string, error) { return d.fleet.LoginLink(ctx, d.by.Name, name) })
 }
 
 // DropSecondFactor takes a user's second factor away, for one who lost it.
@@ -55,11 +59,11 @@ func (d *Desk) DropSecondFactor(ctx context.Context, userID int64) error {
 }
 
 // CreateToken makes a token for the actor, or for another one by those who may.
-func (d *Desk) CreateToken(ctx context.Context, user, name string, life time.Duration) (string, error) {
-	if err := d.onUser(user); err != nil {
+func (d *Desk) CreateToken(ctx context.Context, in NewToken) (string, error) {
+	if err := d.onUser(in.User); err != nil {
 		return "", err
 	}
-	return d.fleet.CreateToken(ctx, user, name, life)
+	return d.fleet.CreateToken(ctx, d.by.Name, in)
 }
 
 // Tokens lists a user's tokens.
@@ -75,12 +79,13 @@ func (d *Desk) RevokeToken(ctx context.Context, user, name string) error {
 	if err := d.onUser(user); err != nil {
 		return err
 	}
-	return d.fleet.RevokeToken(ctx, user, name)
+	return d.fleet.RevokeToken(ctx, d.by.Name, user, name)
 }
 
-// onUser lets everybody look after their own.
+// onUser lets everybody look after their own, but not with a token that is narrowed:
+// it would make itself one that is not.
 func (d *Desk) onUser(name string) error {
-	if d.by.UserID != 0 && d.by.Name == name {
+	if d.by.UserID != 0 && d.by.Name == name && !d.by.Narrowed {
 		return nil
 	}
 	return d.may(models.MayManageUsers)
@@ -91,6 +96,14 @@ func (d *Desk) Clients(ctx context.Context) ([]ClientRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]ClientRow, error) { return d.fleet.store.Clients(ctx) })
 }
 
+// ClientRows lists clients by name, in parts.
+func (d *Desk) ClientRows(ctx context.Context, f Filter) ([]ClientRow, int, error) {
+	if err := d.may(models.MaySeeFleet); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.ClientRows(ctx, f)
+}
+
 // ClientNames lists clients by name, to choose from.
 func (d *Desk) ClientNames(ctx context.Context) ([]models.Client, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]models.Client, error) { return d.fleet.store.ClientNames(ctx) })
@@ -99,6 +112,11 @@ func (d *Desk) ClientNames(ctx context.Context) ([]models.Client, error) {
 // Client loads one.
 func (d *Desk) Client(ctx context.Context, id int64) (models.Client, error) {
 	return guarded(d, models.MaySeeFleet, func() (models.Client, error) { return d.fleet.store.Client(ctx, id) })
+}
+
+// ClientNamed finds one by its name.
+func (d *Desk) ClientNamed(ctx context.Context, name string) (models.Client, error) {
+	return guarded(d, models.MaySeeFleet, func() (models.Client, error) { return d.fleet.store.ClientNamed(ctx, name) })
 }
 
 // SaveClient is Fleet.SaveClient for those who may.

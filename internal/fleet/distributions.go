@@ -45,7 +45,7 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 		if err := useForm(ctx, tx, in.Once, d.ID); err != nil {
 			return err
 		}
-		if err := tx.RecordEvent(ctx, f.event(by, "create", distributionSubject(d.ID), "Added distribution "+d.Name+".")); err != nil {
+		if err := tx.RecordEvent(ctx, f.event(by, "create", distributionSubject(d.ID), "Added distribution "+d.Name+".").With(nil, typed(d))); err != nil {
 			return err
 		}
 		if d.UpstreamID == nil {
@@ -78,6 +78,10 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 	if wrong := d.Validate(); len(wrong) > 0 {
 		return models.Distribution{}, invalid(wrong)
 	}
+	told := d
+	if f.sameSecrets(old, d) {
+		told.Secrets = old.Secrets
+	}
 	moved := !maps.Equal(old.Settings, d.Settings) || !f.sameSecrets(old, d)
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		u, err := f.attach(ctx, tx, &d, source)
@@ -87,7 +91,7 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		if err := tx.SaveDistribution(ctx, &d); err != nil {
 			return err
 		}
-		if err := tx.RecordEvent(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+".")); err != nil {
+		if err := tx.RecordEvent(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+".").With(typed(old), typed(told))); err != nil {
 			return err
 		}
 		if d.UpstreamID == nil || !moved && samePointer(old.CheckEvery, d.CheckEvery) && old.RebuildDays == d.RebuildDays {
@@ -102,6 +106,14 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		return f.lookAnew(ctx, tx, by, d, u)
 	})
 	return d, err
+}
+
+// typed is what of a distribution people type.
+func typed(d models.Distribution) models.Distribution {
+	return models.Distribution{
+		Name: d.Name, Slug: d.Slug, UpdateType: d.UpdateType, Settings: d.Settings, Secrets: d.Secrets,
+		CheckEvery: d.CheckEvery, RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms,
+	}
 }
 
 // sameSecrets compares what is sealed: the same is never sealed the same way.

@@ -145,7 +145,7 @@ func (f *Fleet) followGroups(ctx context.Context, u models.User, role models.Rol
 		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "change user", userSubject(u.ID), fmt.Sprintf("%s: %s → %s, by groups of the provider", u.Name, was.Role, role)))
+		return tx.RecordEvent(ctx, f.event(u.Name, "change user", userSubject(u.ID), fmt.Sprintf("%s: %s → %s, by groups of the provider", u.Name, was.Role, role)).With(models.User{Role: was.Role}, models.User{Role: role}))
 	})
 	if last {
 		f.logger.WarnContext(ctx, "the last administrator keeps the role although the provider's groups give another",

@@ -312,6 +312,7 @@ func TestFleet_DispatchNotices_RetriesAndGivesUp(t *testing.T) {
 		via.fail = nil
 		_, err = w.fleet.ResendMessage(w.ctx, "ada", m.ID)
 		ok(w.T, err)
+		w.recorded("ada", "channel resend")
 		_, err = w.fleet.ResendMessage(w.ctx, "ada", m.ID)
 		wantCode(w.T, err, models.Conflict)
 		want(w.T, "sent again", w.later(0, via), "Source needs attention: Thunder")

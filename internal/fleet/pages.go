@@ -41,6 +41,12 @@ type Pages interface {
 	OpenPlatforms(ctx context.Context) ([]models.Platform, error)
 }
 
+// Lists are the questions that programs ask and pages do not.
+type Lists interface {
+	DistributionNamed(ctx context.Context, slug string) (models.Distribution, error)                   // by its short name
+	BackupRows(ctx context.Context, siteID int64, f Filter) (rows []models.Backup, total int, _ error) // newest first, without those that are gone
+}
+
 // Filter narrows a list. Zero values do not narrow.
 type Filter struct {
 	Query          string // part of a name
@@ -50,6 +56,14 @@ type Filter struct {
 	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
 	Behind         bool  // sites only: those that an upgrade waits for
 	Limit, Offset  int   // Limit 0 means 50
+	After          Position
+}
+
+// Position is the last row of a part of a list that was seen. The list goes on after
+// it, whatever was added before it meanwhile. Zero is its beginning.
+type Position struct {
+	Name string // for lists by name
+	ID   int64  // for lists by number
 }
 
 // Counts is the state of the fleet in figures.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -43,12 +44,17 @@ func (f *Fleet) CreateUser(ctx context.Context, name, password string) (models.U
 		}
 		u.PasswordHash = hash
 	}
-	err := f.store.CreateUser(ctx, &u)
+	err := f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.CreateUser(ctx, &u); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(ActorSystem, "create user", userSubject(u.ID), u.Name+", "+string(u.Role)).With(nil, u))
+	})
 	return u, err
 }
 
 // SetPassword gives a person a new password, and ends the person's sessions.
-func (f *Fleet) SetPassword(ctx context.Context, name, password string) error {
+func (f *Fleet) SetPassword(ctx context.Context, by, name, password string) error {
 	u, err := f.store.UserByName(ctx, name)
 	if err != nil {
 		return err
@@ -61,7 +67,10 @@ func (f *Fleet) SetPassword(ctx context.Context, name, password string) error {
 		if _, err := tx.EndSessions(ctx, u.ID, ""); err != nil {
 			return err
 		}
-		return tx.SetPassword(ctx, u.ID, hash)
+		if err := tx.SetPassword(ctx, u.ID, hash); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(by, "change password", userSubject(u.ID), u.Name+". All sessions were ended."))
 	})
 }
 
@@ -159,12 +168,22 @@ func (f *Fleet) Login(ctx context.Context, name, password, address string) (mode
 		return models.User{}, turn
 	}
 	if !match || err != nil {
+		if err := f.failedSignIn(ctx, u, "A password did not fit."); err != nil {
+			return models.User{}, err
+		}
 		return models.User{}, models.Errorf(models.Forbidden, "Name and password do not fit. Check both, or ask for a one-time link.")
 	}
 	if err := f.forgive(ctx, tries); err != nil {
 		return models.User{}, err
 	}
 	return u, admitted(u)
+}
+
+// failedSignIn records an attempt that was refused; u is nobody when the name that
+// was typed is nobody's. What was typed is not kept: it may be a password in the
+// wrong field.
+func (f *Fleet) failedSignIn(ctx context.Context, u models.User, why string) error {
+	return f.store.RecordEvent(ctx, f.event(models.ActorNobody, "sign in failed", userSubject(u.ID), strings.TrimSpace(u.Name+" "+why)))
 }
 
 // matches compares a password with its hash; "" takes as long and never matches.
@@ -192,14 +211,19 @@ func admitted(u models.User) error {
 }
 
 // LoginLink makes the token of a one-time way in for a person.
-func (f *Fleet) LoginLink(ctx context.Context, name string) (token string, err error) {
+func (f *Fleet) LoginLink(ctx context.Context, by, name string) (token string, err error) {
 	u, err := f.store.UserByName(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	token = rand.Text()
 	link := models.LoginLink{TokenHash: hashToken(token), UserID: u.ID, ExpiresAt: f.cfg.Now().Add(loginLinkLife)}
-	return token, f.store.CreateLoginLink(ctx, link)
+	return token, f.store.InTx(ctx, func(tx Tx) error {
+		if err := tx.CreateLoginLink(ctx, link); err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, f.event(by, "make login link", userSubject(u.ID), u.Name))
+	})
 }
 
 // UseLoginLink gives the person of a one-time link and uses it up.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 )
 
@@ -36,7 +37,7 @@ func TestFleet_Login_NameAndPassword(t *testing.T) {
 			_, err = w.fleet.Login(w.ctx, "links.only", guess, here)
 			wantCode(w.T, err, models.Forbidden)
 		}
-		ok(w.T, w.fleet.SetPassword(w.ctx, "ada", "another horse battery"))
+		ok(w.T, w.fleet.SetPassword(w.ctx, "root", "ada", "another horse battery"))
 		_, err = w.fleet.Login(w.ctx, "ada", password, here)
 		wantCode(w.T, err, models.Forbidden)
 		_, err = w.fleet.Login(w.ctx, "ada", "another horse battery", here)
@@ -58,8 +59,8 @@ func TestFleet_CreateUser_WrongValues(t *testing.T) {
 		ok(w.T, err)
 		_, err = w.fleet.CreateUser(w.ctx, "ada", password)
 		wantCode(w.T, err, models.Conflict)
-		wantCode(w.T, w.fleet.SetPassword(w.ctx, "bob", password), models.NotFound)
-		wantFields(w.T, w.fleet.SetPassword(w.ctx, "ada", "short"), "password")
+		wantCode(w.T, w.fleet.SetPassword(w.ctx, "root", "bob", password), models.NotFound)
+		wantFields(w.T, w.fleet.SetPassword(w.ctx, "root", "ada", "short"), "password")
 	})
 }
 
@@ -67,7 +68,7 @@ func TestFleet_UseLoginLink_OnceAndInTime(t *testing.T) {
 	each(t, func(w *world) {
 		_, err := w.fleet.CreateUser(w.ctx, "ada", "")
 		ok(w.T, err)
-		token, err := w.fleet.LoginLink(w.ctx, "ada")
+		token, err := w.fleet.LoginLink(w.ctx, "root", "ada")
 		ok(w.T, err)
 		_, err = w.fleet.UseLoginLink(w.ctx, token+"x")
 		wantCode(w.T, err, models.Forbidden)
@@ -89,12 +90,12 @@ func TestFleet_UseLoginLink_OnceAndInTime(t *testing.T) {
 		people.Wait()
 		want(w.T, "let in", in, 1)
 		want(w.T, "refused", out, 3)
-		late, err := w.fleet.LoginLink(w.ctx, "ada")
+		late, err := w.fleet.LoginLink(w.ctx, "root", "ada")
 		ok(w.T, err)
 		w.clock.pass(25 * time.Hour)
 		_, err = w.fleet.UseLoginLink(w.ctx, late)
 		wantCode(w.T, err, models.Forbidden, "expired")
-		_, err = w.fleet.LoginLink(w.ctx, "bob")
+		_, err = w.fleet.LoginLink(w.ctx, "root", "bob")
 		wantCode(w.T, err, models.NotFound)
 	})
 }
@@ -127,11 +128,11 @@ func TestFleet_Token_ActsUntilItEnds(t *testing.T) {
 	each(t, func(w *world) {
 		_, err := w.fleet.CreateUser(w.ctx, "ada", "")
 		ok(w.T, err)
-		_, err = w.fleet.CreateToken(w.ctx, "ada", "no\nname", 10*366*24*time.Hour)
+		_, err = w.fleet.CreateToken(w.ctx, "ada", fleet.NewToken{User: "ada", Name: "no\nname", Life: 10 * 366 * 24 * time.Hour})
 		wantFields(w.T, err, "life", "name")
-		token, err := w.fleet.CreateToken(w.ctx, "ada", "Deploy", time.Hour)
+		token, err := w.fleet.CreateToken(w.ctx, "ada", fleet.NewToken{User: "ada", Name: "Deploy", Life: time.Hour})
 		ok(w.T, err)
-		_, err = w.fleet.CreateToken(w.ctx, "ada", "Deploy", time.Hour)
+		_, err = w.fleet.CreateToken(w.ctx, "ada", fleet.NewToken{User: "ada", Name: "Deploy", Life: time.Hour})
 		wantCode(w.T, err, models.Conflict, "Deploy")
 		u, err := w.fleet.UseToken(w.ctx, token)
 		ok(w.T, err)
@@ -145,11 +146,47 @@ func TestFleet_Token_ActsUntilItEnds(t *testing.T) {
 		w.clock.pass(61 * time.Minute)
 		_, err = w.fleet.UseToken(w.ctx, token)
 		wantCode(w.T, err, models.Forbidden, "expired")
-		token, err = w.fleet.CreateToken(w.ctx, "ada", "Other", time.Hour)
+		token, err = w.fleet.CreateToken(w.ctx, "ada", fleet.NewToken{User: "ada", Name: "Other", Life: time.Hour})
 		ok(w.T, err)
-		ok(w.T, w.fleet.RevokeToken(w.ctx, "ada", "Other"))
+		ok(w.T, w.fleet.RevokeToken(w.ctx, "ada", "ada", "Other"))
 		_, err = w.fleet.UseToken(w.ctx, token)
 		wantCode(w.T, err, models.Forbidden)
-		wantCode(w.T, w.fleet.RevokeToken(w.ctx, "ada", "Other"), models.NotFound)
+		wantCode(w.T, w.fleet.RevokeToken(w.ctx, "ada", "ada", "Other"), models.NotFound)
+	})
+}
+
+func TestFleet_Token_AllowsNoMoreThanItSays(t *testing.T) {
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateUser(w.ctx, "ada", "")
+		ok(w.T, err)
+		c, err := w.fleet.SaveClient(w.ctx, "ada", models.Client{Name: "Museum"})
+		ok(w.T, err)
+		operator, err := w.fleet.AddUser(w.ctx, "ada", fleet.NewUser{Name: "eva", Role: models.RoleOperator, ClientID: c.ID})
+		ok(w.T, err)
+		for _, in := range []fleet.NewToken{{Role: "king"}, {Role: models.RoleManager}, {ClientID: c.ID + 1}} {
+			in.User, in.Name, in.Life = "eva", "Too much", time.Hour
+			_, err = w.fleet.CreateToken(w.ctx, "eva", in)
+			wantCode(w.T, err, models.Invalid)
+		}
+		token, err := w.fleet.CreateToken(w.ctx, "ada", fleet.NewToken{User: "ada", Name: "Reader", Life: time.Hour, Role: models.RoleViewer, ClientID: c.ID})
+		ok(w.T, err)
+		by, err := w.fleet.UseToken(w.ctx, token)
+		ok(w.T, err)
+		want(w.T, "role", by.Role, models.RoleViewer)
+		want(w.T, "client", by.ClientID, c.ID)
+		want(w.T, "token", by.Token, "Reader")
+		list, err := w.fleet.Tokens(w.ctx, "ada")
+		ok(w.T, err)
+		want(w.T, "client's name", list[0].Client, "Museum")
+		// Nobody makes more of a token by means of it.
+		d := w.fleet.For(by)
+		_, err = d.CreateToken(w.ctx, fleet.NewToken{User: "ada", Name: "More", Life: time.Hour})
+		wantCode(w.T, err, models.Forbidden)
+		wantCode(w.T, d.RevokeToken(w.ctx, "ada", "Reader"), models.Forbidden)
+		// It goes with the client, and never becomes one for every site.
+		ok(w.T, w.fleet.ChangeUser(w.ctx, "ada", operator.ID, fleet.NewUser{Role: models.RoleViewer}))
+		ok(w.T, w.fleet.DeleteClient(w.ctx, "ada", c.ID))
+		_, err = w.fleet.UseToken(w.ctx, token)
+		wantCode(w.T, err, models.Forbidden)
 	})
 }

@@ -13,6 +13,8 @@ import (
 type Store interface {
 	Tx
 	Pages
+	Lists
+	Audit
 	// InTx runs fn in one transaction: all of it or nothing. fn must use only tx
 	// and do no work outside of the database.
 	InTx(ctx context.Context, fn func(tx Tx) error) error
@@ -190,10 +192,15 @@ type Tx interface {
 	User(ctx context.Context, id int64) (models.User, error)
 	UserByName(ctx context.Context, name string) (models.User, error)
 	SetPassword(ctx context.Context, userID int64, hash string) error
-	CreateToken(ctx context.Context, t *models.Token) error                        // Conflict: name taken
-	UseToken(ctx context.Context, hash string, now time.Time) (models.User, error) // NotFound: unknown or expired
+	CreateToken(ctx context.Context, t *models.Token) error                         // Conflict: name taken
+	UseToken(ctx context.Context, hash string, now time.Time) (models.Token, error) // NotFound: unknown or expired
 	Tokens(ctx context.Context, userID int64) ([]models.Token, error)
 	DeleteToken(ctx context.Context, userID int64, name string) error
+	// ClaimReply makes a request its caller's to do. fresh is false when it was made
+	// before; found is then what is known of that.
+	ClaimReply(ctx context.Context, tokenHash string, r models.Reply) (found models.Reply, fresh bool, err error)
+	SaveReply(ctx context.Context, r models.Reply) error // what was claimed is answered
+	DropReply(ctx context.Context, id string) error      // a claim that came to nothing
 	CreateLoginLink(ctx context.Context, l models.LoginLink) error
 	UseLoginLink(ctx context.Context, tokenHash string, now time.Time) (models.User, error) // NotFound: unknown, used or expired
 }

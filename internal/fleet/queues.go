@@ -67,6 +67,7 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 		if err != nil {
 			return err
 		}
+		old := q
 		q.Every, q.AtOnce = in.Every, in.AtOnce
 		if err := tx.SaveQueue(ctx, q); err != nil {
 			return err
@@ -75,7 +76,7 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
-			fmt.Sprintf("Queue %s: every %s, %d at once.", q.UpdateType, q.Every, q.AtOnce)))
+			fmt.Sprintf("Queue %s: every %s, %d at once.", q.UpdateType, q.Every, q.AtOnce)).With(old, q))
 	})
 }
 
@@ -111,11 +112,12 @@ func (f *Fleet) PauseQueue(ctx context.Context, by, updateType string, paused bo
 		if err != nil {
 			return err
 		}
+		old := q
 		q.Paused = paused
 		if err := tx.SaveQueue(ctx, q); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, verb, models.Subject{Kind: models.SubjectQueue}, "Queue "+updateType+": "+verb+"d."))
+		return tx.RecordEvent(ctx, f.event(by, verb, models.Subject{Kind: models.SubjectQueue}, "Queue "+updateType+": "+verb+"d.").With(old, q))
 	})
 }
 
@@ -140,7 +142,10 @@ func (f *Fleet) RunQueueNow(ctx context.Context, by, updateType string) (int, er
 			started++
 		}
 	}
-	return started, f.store.MarkQueueRun(ctx, updateType, f.cfg.Now())
+	if err := f.store.MarkQueueRun(ctx, updateType, f.cfg.Now()); err != nil {
+		return started, err
+	}
+	return started, f.store.RecordEvent(ctx, f.event(by, "run", models.Subject{Kind: models.SubjectQueue}, fmt.Sprintf("Queue %s: %d checks began.", updateType, started)))
 }
 
 func (f *Fleet) runNow(ctx context.Context, by string, u models.Upstream) (fresh bool, err error) {

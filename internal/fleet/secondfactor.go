@@ -250,6 +250,13 @@ func (f *Fleet) CheckCode(ctx context.Context, userID int64, code string) error 
 		return err
 	}
 	if !good {
+		u, err := f.store.User(ctx, userID)
+		if err != nil {
+			return err
+		}
+		if err := f.failedSignIn(ctx, u, "A code did not fit."); err != nil {
+			return err
+		}
 		return models.InvalidField("code", "This code does not fit, or was used before. Take the next one.")
 	}
 	return f.forgive(ctx, tries)

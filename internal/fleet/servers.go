@@ -120,13 +120,21 @@ func (f *Fleet) test(ctx context.Context, s *models.DatabaseServer) error {
 }
 
 // TestDatabaseServer asks a registered server again.
-func (f *Fleet) TestDatabaseServer(ctx context.Context, _ string, id int64) error {
+func (f *Fleet) TestDatabaseServer(ctx context.Context, by string, id int64) error {
 	s, err := f.OpenDatabaseServer(ctx, id)
 	if err != nil {
 		return err
 	}
 	failed := f.test(ctx, &s)
-	if err := f.store.MarkDatabaseServer(context.WithoutCancel(ctx), s); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	if err := f.store.MarkDatabaseServer(ctx, s); err != nil {
+		return err
+	}
+	said := "It can be used."
+	if failed != nil {
+		said = s.Reason
+	}
+	if err := f.store.RecordEvent(ctx, f.event(by, "test", models.Subject{Kind: models.SubjectServer, ID: id}, said)); err != nil {
 		return err
 	}
 	return failed

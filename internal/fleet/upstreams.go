@@ -297,11 +297,12 @@ func (f *Fleet) SaveHost(ctx context.Context, by string, in models.Host) error {
 		if err != nil {
 			return err
 		}
+		old := h
 		h.AtOnce, h.PerMinute = in.AtOnce, in.PerMinute
 		if err := tx.SaveHost(ctx, h); err != nil {
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
-			fmt.Sprintf("Host %s: %d at once, %d a minute.", h.Name, h.AtOnce, h.PerMinute)))
+			fmt.Sprintf("Host %s: %d at once, %d a minute.", h.Name, h.AtOnce, h.PerMinute)).With(old, h))
 	})
 }

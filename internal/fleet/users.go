@@ -15,8 +15,10 @@ type People interface {
 	SaveUser(ctx context.Context, u models.User) error                  // role, client and whether disabled
 	Administrators(ctx context.Context) (int, error)                    // that may sign in and belong to no client
 	Clients(ctx context.Context) ([]ClientRow, error)                   // by name, with what they have
+	ClientRows(ctx context.Context, f Filter) ([]ClientRow, int, error) // by name, with what they have
 	ClientNames(ctx context.Context) ([]models.Client, error)           // by name
 	Client(ctx context.Context, id int64) (models.Client, error)        //
+	ClientNamed(ctx context.Context, name string) (models.Client, error)
 	SaveClient(ctx context.Context, c *models.Client) error             // ID 0 makes a new one; Conflict: name taken
 	DeleteClient(ctx context.Context, id int64) error                   // Conflict: it has sites or users
 	SetClient(ctx context.Context, siteID int64, clientID *int64) error // whose a site is
@@ -79,7 +81,7 @@ func (f *Fleet) AddUser(ctx context.Context, by string, in NewUser) (models.User
 		if err := tx.CreateUser(ctx, &u); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "create user", models.Subject{Kind: models.SubjectUser, ID: u.ID}, u.Name+", "+string(u.Role)))
+		return tx.RecordEvent(ctx, f.event(by, "create user", models.Subject{Kind: models.SubjectUser, ID: u.ID}, u.Name+", "+string(u.Role)).With(nil, u))
 	})
 	return u, err
 }
@@ -124,7 +126,7 @@ func (f *Fleet) ChangeUser(ctx context.Context, by string, id int64, in NewUser)
 		if err != nil {
 			return err
 		}
-		was := describe(u)
+		old, was := u, describe(u)
 		u.Role, u.ClientID = in.Role, optional(in.ClientID)
 		if in.Disabled != (u.DisabledAt != nil) {
 			u.DisabledAt = nil
@@ -142,7 +144,7 @@ func (f *Fleet) ChangeUser(ctx context.Context, by string, id int64, in NewUser)
 		if left, err := tx.Administrators(ctx); err != nil || left == 0 {
 			return orElse(err, models.Errorf(models.Conflict, "%s is the last administrator. Make somebody else one first.", u.Name))
 		}
-		return tx.RecordEvent(ctx, f.event(by, "change user", models.Subject{Kind: models.SubjectUser, ID: id}, fmt.Sprintf("%s: %s → %s", u.Name, was, describe(u))))
+		return tx.RecordEvent(ctx, f.event(by, "change user", models.Subject{Kind: models.SubjectUser, ID: id}, fmt.Sprintf("%s: %s → %s", u.Name, was, describe(u))).With(old, u))
 	})
 }
 
@@ -182,10 +184,17 @@ func (f *Fleet) SaveClient(ctx context.Context, by string, c models.Client) (mod
 		verb = "create client"
 	}
 	err := f.store.InTx(ctx, func(tx Tx) error {
+		var old models.Client
+		if c.ID != 0 {
+			var err error
+			if old, err = tx.Client(ctx, c.ID); err != nil {
+				return err
+			}
+		}
 		if err := tx.SaveClient(ctx, &c); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, verb, clientSubject(c.ID), c.Name))
+		return tx.RecordEvent(ctx, f.event(by, verb, clientSubject(c.ID), c.Name).With(old, c))
 	})
 	return c, err
 }
@@ -200,13 +209,17 @@ func (f *Fleet) DeleteClient(ctx context.Context, by string, id int64) error {
 		if err := tx.DeleteClient(ctx, id); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "delete client", clientSubject(id), c.Name))
+		return tx.RecordEvent(ctx, f.event(by, "delete client", clientSubject(id), c.Name).With(c, nil))
 	})
 }
 
 // GiveSite says whose a site is; 0: the host's own.
 func (f *Fleet) GiveSite(ctx context.Context, by string, siteID, clientID int64) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
+		site, err := tx.Site(ctx, siteID)
+		if err != nil {
+			return err
+		}
 		name := "nobody"
 		if clientID != 0 {
 			c, err := tx.Client(ctx, clientID)
@@ -218,7 +231,7 @@ func (f *Fleet) GiveSite(ctx context.Context, by string, siteID, clientID int64)
 		if err := tx.SetClient(ctx, siteID, optional(clientID)); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name))
+		return tx.RecordEvent(ctx, f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name).With(models.Site{ClientID: site.ClientID}, models.Site{ClientID: optional(clientID)}))
 	})
 }
 

@@ -104,7 +104,7 @@ func (f *Fleet) CreateWebhook(ctx context.Context, by string, distributionID int
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "webhook create", distributionSubject(d.ID),
-			fmt.Sprintf("Added webhook %d of %s for %s.", h.ID, d.Name, h.Provider)))
+			fmt.Sprintf("Added webhook %d of %s for %s.", h.ID, d.Name, h.Provider)).With(nil, h))
 	})
 	if errors.Is(err, errTwin) {
 		h, err = f.store.Webhook(ctx, first)
@@ -206,7 +206,7 @@ func (f *Fleet) DeleteWebhook(ctx context.Context, by string, id int64) (models.
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "webhook delete", distributionSubject(h.DistributionID),
-			fmt.Sprintf("Deleted webhook %d for %s.", id, h.Provider)))
+			fmt.Sprintf("Deleted webhook %d for %s.", id, h.Provider)).With(h, nil))
 	})
 }
 
@@ -264,6 +264,7 @@ func (f *Fleet) WebhookAt(ctx context.Context, address string) (models.Webhook, 
 // not proven, Invalid when it makes no sense, Unavailable when there were too
 // many. It is not recorded; NoteDelivery does that, if the caller wants it to.
 func (f *Fleet) ReceiveHook(ctx context.Context, h models.Webhook, in Incoming) (models.Delivery, error) {
+	f = f.Through(models.Entrance{Door: models.DoorWebhook, Address: in.Sender})
 	d := models.Delivery{WebhookID: h.ID, Sender: in.Sender, At: f.cfg.Now()}
 	d.Event, d.Key = webhook.Claims(h.Provider, in.Header)
 	if webhook.IsUnsignedPing(h.Provider, in.Header) {

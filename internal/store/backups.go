@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 )
 
@@ -30,6 +31,17 @@ func (s *Store) Backups(ctx context.Context, siteID int64, limit int) ([]models.
 	return list, nil
 }
 
+// BackupRows lists a site's backups, newest first, without those that are gone, in
+// parts.
+func (s *Store) BackupRows(ctx context.Context, siteID int64, f fleet.Filter) ([]models.Backup, int, error) {
+	query := s.with(ctx).Model(&models.Backup{}).Where("site_id = ? AND state <> ?", siteID, models.BackupDeleted)
+	list, total, err := page[models.Backup](query, f, "id DESC")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list backups of site %d: %w", siteID, err)
+	}
+	return list, total, nil
+}
+
 // BackupOfTask loads the newest backup that a task makes.
 func (s *Store) BackupOfTask(ctx context.Context, taskID int64) (models.Backup, error) {
 	return first[models.Backup](s.with(ctx).Where("task_id = ?", taskID).Order("id DESC").Limit(1), "backup of task", taskID)
@@ -48,7 +60,7 @@ func (s *Store) MoveBackup(ctx context.Context, by string, b models.Backup, to m
 		if err != nil {
 			return err
 		}
-		return tx.event(ctx, by, "backup "+string(to), siteSubject(b.SiteID), b.Reason)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "backup " + string(to), Subject: siteSubject(b.SiteID), Text: b.Reason}.Moved(string(b.State), string(to)))
 	})
 }
 
@@ -70,7 +82,7 @@ func (s *Store) KeepBackup(ctx context.Context, by string, id int64, keep bool) 
 		if !keep {
 			verb = "release backup"
 		}
-		return tx.event(ctx, by, verb, siteSubject(b.SiteID), b.Note)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: siteSubject(b.SiteID), Text: b.Note}.With(models.Backup{Keep: b.Keep}, models.Backup{Keep: keep}))
 	})
 }
 

@@ -124,7 +124,7 @@ func (s *Store) setCondition(ctx context.Context, id int64, condition models.Con
 		return nil
 	}
 	subject := models.Subject{Kind: models.SubjectDistribution, ID: id}
-	return s.event(ctx, machine, string(condition), subject, reason)
+	return s.RecordEvent(ctx, models.Event{Actor: machine, Verb: string(condition), Subject: subject, Text: reason}.Moved(string(d.Condition), string(condition)))
 }
 
 // SetTarget makes a ready platform the upgrade target, unlocks it, locks its
@@ -152,7 +152,8 @@ func (s *Store) SetTarget(ctx context.Context, by string, distributionID int64, 
 			return fmt.Errorf("lock the other platforms of distribution %d: %w", distributionID, err)
 		}
 		subject := models.Subject{Kind: models.SubjectDistribution, ID: distributionID}
-		return tx.event(ctx, by, "promote", subject, platform.Name+" is the upgrade target; the other platforms are locked.")
+		e := models.Event{Actor: by, Verb: "promote", Subject: subject, Text: platform.Name + " is the upgrade target; the other platforms are locked."}
+		return tx.RecordEvent(ctx, e.With(models.Distribution{TargetID: old}, models.Distribution{TargetID: &platform.ID}))
 	})
 }
 

@@ -52,7 +52,7 @@ func (t table) names() []string {
 // the tables that refer to them: a session that was ended and a link that was used
 // must not come back to life.
 func passingTables() []string {
-	return []string{"sessions", "login_links", "form_tokens", "worker_beats"}
+	return []string{"sessions", "login_links", "form_tokens", "replies", "worker_beats"}
 }
 
 const tablesQuery = `SELECT m.name, c.name, c.type, c.pk FROM sqlite_master m, pragma_table_info(m.name) c

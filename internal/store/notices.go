@@ -25,7 +25,12 @@ func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) e
 			if err := beside("name", create(ctx, tx, "channel", c, taken)); err != nil {
 				return err
 			}
-			return tx.event(ctx, by, "channel create", channelSubject(c.ID), fmt.Sprintf("Added channel %s (%s).", c.Name, c.Kind))
+			e := models.Event{Actor: by, Verb: "channel create", Subject: channelSubject(c.ID), Text: fmt.Sprintf("Added channel %s (%s).", c.Name, c.Kind)}
+			return tx.RecordEvent(ctx, e.With(nil, *c))
+		}
+		old, err := tx.Channel(ctx, c.ID)
+		if err != nil {
+			return err
 		}
 		c.UpdatedAt = now()
 		done := tx.with(ctx).Model(&models.Channel{}).Where("id = ?", c.ID).
@@ -33,7 +38,8 @@ func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) e
 		if err := beside("name", saved(done, "channel", c.ID, taken)); err != nil {
 			return err
 		}
-		return tx.event(ctx, by, "channel edit", channelSubject(c.ID), fmt.Sprintf("Changed channel %s.", c.Name))
+		e := models.Event{Actor: by, Verb: "channel edit", Subject: channelSubject(c.ID), Text: fmt.Sprintf("Changed channel %s.", c.Name)}
+		return tx.RecordEvent(ctx, e.With(old, *c))
 	})
 }
 
@@ -49,7 +55,8 @@ func (s *Store) PauseChannel(ctx context.Context, by string, id int64, paused bo
 			return err
 		}
 		verb := map[bool]string{true: "pause", false: "resume"}[paused]
-		return tx.event(ctx, by, "channel "+verb, channelSubject(id), fmt.Sprintf("Channel %d: %sd.", id, verb))
+		e := models.Event{Actor: by, Verb: "channel " + verb, Subject: channelSubject(id), Text: fmt.Sprintf("Channel %d: %sd.", id, verb)}
+		return tx.RecordEvent(ctx, e.With(models.Channel{Paused: !paused}, models.Channel{Paused: paused}))
 	})
 }
 
@@ -78,7 +85,8 @@ func (s *Store) DeleteChannel(ctx context.Context, by string, id int64) error {
 		if err := tx.with(ctx).Delete(&models.Channel{}, id).Error; err != nil {
 			return fmt.Errorf("delete channel %d: %w", id, err)
 		}
-		return tx.event(ctx, by, "channel delete", channelSubject(id), fmt.Sprintf("Deleted channel %s.", c.Name))
+		e := models.Event{Actor: by, Verb: "channel delete", Subject: channelSubject(id), Text: fmt.Sprintf("Deleted channel %s.", c.Name)}
+		return tx.RecordEvent(ctx, e.With(c, nil))
 	})
 }
 

@@ -87,7 +87,7 @@ func listed[T any](query *gorm.DB, f fleet.Filter, table, order string, total in
 		limit = defaultLimit
 	}
 	var rows []T
-	one := query.Order(order).Limit(limit).Offset(offset)
+	one := beyond(query, order, f.After).Order(order).Limit(limit).Offset(offset)
 	if table != "" && offset >= farDown {
 		one = query.Where(table+".id IN (?)", one.Select(table+".id")).Order(order)
 	}
@@ -95,11 +95,27 @@ func listed[T any](query *gorm.DB, f fleet.Filter, table, order string, total in
 	if err != nil || total != unknown {
 		return rows, total, err
 	}
-	if n := len(rows); n < limit && (n > 0 || offset == 0) {
+	if n := len(rows); n < limit && (n > 0 || offset == 0) && f.After == (fleet.Position{}) {
 		return rows, offset + n, nil // it is the last page
 	}
 	total, err = bounded(query)
 	return rows, total, err
+}
+
+// beyond leaves out what a list has up to and with a position. An index in the order
+// of the list leads there at once.
+func beyond(query *gorm.DB, order string, p fleet.Position) *gorm.DB {
+	column, newest := strings.CutSuffix(order, " DESC")
+	switch {
+	case newest && p.ID != 0:
+		return query.Where(column+" < ?", p.ID)
+	case newest || p.Name == "":
+		return query
+	case strings.HasPrefix(order, "LOWER("):
+		return query.Where(order+" > LOWER(?)", p.Name)
+	default:
+		return query.Where(order+" > ?", p.Name)
+	}
 }
 
 // bounded counts the rows of a query, but not on and on.
@@ -212,6 +228,11 @@ func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Dist
 		return nil, fmt.Errorf("list names of distributions: %w", err)
 	}
 	return list, nil
+}
+
+// DistributionNamed finds a distribution by its short name.
+func (s *Store) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
+	return first[models.Distribution](s.with(ctx).Where("slug = ?", slug), "distribution", slug)
 }
 
 // completeDistributions adds figures and upstreams.

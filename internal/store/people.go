@@ -20,18 +20,13 @@ func (s *Store) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, 
 	if f.ClientID != 0 {
 		query = query.Where("client_id = ?", f.ClientID)
 	}
-	list, total, err := page[models.User](query, f, "LOWER(name), id")
+	list, total, err := page[models.User](query, f, "LOWER(name)")
 	if err != nil {
 		return nil, 0, fmt.Errorf("list users: %w", err)
 	}
-	var clients []models.Client
-	ids := collect(list, func(u models.User) *int64 { return u.ClientID })
-	if err := s.with(ctx).Where("id IN ?", ids).Find(&clients).Error; err != nil {
-		return nil, 0, fmt.Errorf("load clients of users: %w", err)
-	}
-	names := map[int64]string{}
-	for _, c := range clients {
-		names[c.ID] = c.Name
+	names, err := s.clientsByID(ctx, collect(list, func(u models.User) *int64 { return u.ClientID }))
+	if err != nil {
+		return nil, 0, err
 	}
 	tokens, err := counts(s.with(ctx).Model(&models.Token{}).Where("user_id IN ?", collect(list, func(u models.User) *int64 { return &u.ID })).
 		Select("user_id AS id, COUNT(*) AS n").Group("user_id"))
@@ -47,6 +42,22 @@ func (s *Store) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, 
 		rows = append(rows, row)
 	}
 	return rows, total, nil
+}
+
+// clientsByID gives the names of clients.
+func (s *Store) clientsByID(ctx context.Context, ids []int64) (map[int64]string, error) {
+	names := map[int64]string{}
+	if len(ids) == 0 {
+		return names, nil
+	}
+	var clients []models.Client
+	if err := s.with(ctx).Where("id IN ?", ids).Find(&clients).Error; err != nil {
+		return nil, fmt.Errorf("load clients: %w", err)
+	}
+	for _, c := range clients {
+		names[c.ID] = c.Name
+	}
+	return names, nil
 }
 
 // SaveUser stores a user's role and client, and whether the user may sign in.
@@ -77,12 +88,31 @@ func (s *Store) Clients(ctx context.Context) ([]fleet.ClientRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where("client_id IS NOT NULL AND state <> ?", models.SiteDeleted).
+	return s.clientRows(ctx, list, "client_id IS NOT NULL")
+}
+
+// ClientRows lists clients by name, with what they have, in parts.
+func (s *Store) ClientRows(ctx context.Context, f fleet.Filter) ([]fleet.ClientRow, int, error) {
+	query := s.with(ctx).Model(&models.Client{})
+	if f.Query != "" {
+		query = query.Where(`LOWER(name) LIKE ? ESCAPE '\'`, contains(f.Query))
+	}
+	list, total, err := page[models.Client](query, f, "LOWER(name)")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list clients: %w", err)
+	}
+	rows, err := s.clientRows(ctx, list, "client_id IN ?", collect(list, func(c models.Client) *int64 { return &c.ID }))
+	return rows, total, err
+}
+
+// clientRows counts what clients have; which says whose.
+func (s *Store) clientRows(ctx context.Context, list []models.Client, which string, args ...any) ([]fleet.ClientRow, error) {
+	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where(which, args...).Where("state <> ?", models.SiteDeleted).
 		Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
 	if err != nil {
 		return nil, err
 	}
-	users, err := counts(s.with(ctx).Model(&models.User{}).Where("client_id IS NOT NULL").Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
+	users, err := counts(s.with(ctx).Model(&models.User{}).Where(which, args...).Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +135,11 @@ func (s *Store) ClientNames(ctx context.Context) ([]models.Client, error) {
 // Client loads one.
 func (s *Store) Client(ctx context.Context, id int64) (models.Client, error) {
 	return get[models.Client](ctx, s, "client", id)
+}
+
+// ClientNamed finds a client by its name.
+func (s *Store) ClientNamed(ctx context.Context, name string) (models.Client, error) {
+	return first[models.Client](s.with(ctx).Where("LOWER(name) = LOWER(?)", name), "client", name)
 }
 
 // SaveClient makes a client or changes it. Conflict: name taken.

@@ -81,7 +81,7 @@ func (s *Store) MovePlatform(ctx context.Context, by string, p models.Platform, 
 		if err != nil {
 			return err
 		}
-		return tx.event(ctx, by, string(to), platformSubject(p.ID), reason)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: string(to), Subject: platformSubject(p.ID), Text: reason}.Moved(string(p.State), string(to)))
 	})
 }
 
@@ -120,6 +120,7 @@ func (s *Store) SetLocked(ctx context.Context, by string, platformID int64, lock
 		if locked {
 			verb, text = "lock", "It takes no new sites."
 		}
-		return tx.event(ctx, by, verb, platformSubject(platformID), text)
+		e := models.Event{Actor: by, Verb: verb, Subject: platformSubject(platformID), Text: text}
+		return tx.RecordEvent(ctx, e.With(models.Platform{Locked: !locked}, models.Platform{Locked: locked}))
 	})
 }

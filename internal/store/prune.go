@@ -15,7 +15,7 @@ const (
 )
 
 // Prune deletes what is of no use any more: expired sessions and login links,
-// old form tokens and deliveries, and the tasks and logs of old checks that went well. What the
+// old form tokens, replies and deliveries, and the tasks and logs of old checks that went well. What the
 // checks found stays.
 func (s *Store) Prune(ctx context.Context, at time.Time) error {
 	at = at.UTC()
@@ -27,6 +27,7 @@ func (s *Store) Prune(ctx context.Context, at time.Time) error {
 		{&session{}, "expiry <= ?", []any{at}},
 		{&models.LoginLink{}, "expires_at <= ?", []any{at}},
 		{&formToken{}, "created_at <= ?", []any{at.Add(-keepForms)}},
+		{&models.Reply{}, "created_at <= ?", []any{at.Add(-models.KeepReplies)}},
 		{&models.Delivery{}, "at <= ?", []any{at.Add(-models.KeepDeliveries)}},
 		{&models.Task{}, "kind = ? AND state = ? AND ended_at <= ?", []any{models.TaskCheck, models.TaskSucceeded, at.Add(-keepChecks)}},
 	} {

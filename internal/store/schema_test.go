@@ -31,7 +31,7 @@ func rows() []any {
 		&models.LoginLink{}, &session{}, &formToken{}, &models.Upstream{}, &models.Host{}, &models.SourceState{}, &platformPlan{},
 		&models.Webhook{}, &models.WebhookSecret{}, &models.Delivery{},
 		models.Webhook{},
-		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{}, &models.Client{},
+		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{}, &models.Reply{}, &models.Client{},
 		&models.Channel{}, &models.Notice{}, &models.NoticeMessage{}, &models.NoticeAttempt{},
 		&models.SignIn{}, &models.SecondFactor{}, &models.RecoveryCode{}, &models.Identity{}, &models.Throttle{},
 	}

@@ -44,7 +44,11 @@ func (s *Store) SaveDatabaseServer(ctx context.Context, by string, server *model
 			if err := beside("name", create(ctx, tx, "database server", server, taken)); err != nil {
 				return err
 			}
-			return tx.event(ctx, by, "create", serverSubject(server.ID), server.Name)
+			return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "create", Subject: serverSubject(server.ID), Text: server.Name}.With(nil, *server))
+		}
+		old, err := tx.DatabaseServer(ctx, server.ID)
+		if err != nil {
+			return err
 		}
 		done := tx.with(ctx).Model(&models.DatabaseServer{}).Where("id = ?", server.ID).
 			Select("*").Omit("id", "created_at").Updates(server)
@@ -54,7 +58,7 @@ func (s *Store) SaveDatabaseServer(ctx context.Context, by string, server *model
 		if done.RowsAffected == 0 {
 			return missing("database server", server.ID)
 		}
-		return tx.event(ctx, by, "edit", serverSubject(server.ID), server.Name)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "edit", Subject: serverSubject(server.ID), Text: server.Name}.With(old, *server))
 	})
 }
 
@@ -83,7 +87,7 @@ func (s *Store) DeleteDatabaseServer(ctx context.Context, by string, id int64) e
 		if err := tx.with(ctx).Delete(&models.DatabaseServer{}, id).Error; err != nil {
 			return fmt.Errorf("delete database server %d: %w", id, err)
 		}
-		return tx.event(ctx, by, "delete", serverSubject(id), server.Name)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "delete", Subject: serverSubject(id), Text: server.Name}.With(server, nil))
 	})
 }
 

@@ -59,6 +59,10 @@ func (s *Store) takeNames(ctx context.Context, site models.Site) error {
 // ConfigureSite stores how a site is served and looked after.
 func (s *Store) ConfigureSite(ctx context.Context, by string, site models.Site) error {
 	return s.atomic(ctx, func(tx *Store) error {
+		old, err := tx.Site(ctx, site.ID)
+		if err != nil {
+			return err
+		}
 		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", site.ID, models.SiteDeleted).
 			Select("aliases", "redirect", "https", "certificate", "certificate_key", "probes", "probe_text", "cron_every", "cron_next_at", "backup_every", "backup_next_at", "backup_keep").
 			Updates(site)
@@ -71,7 +75,11 @@ func (s *Store) ConfigureSite(ctx context.Context, by string, site models.Site) 
 		if err := tx.takeNames(ctx, site); err != nil {
 			return err
 		}
-		return tx.event(ctx, by, "configure", siteSubject(site.ID), "")
+		after, err := tx.Site(ctx, site.ID)
+		if err != nil {
+			return err
+		}
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "configure", Subject: siteSubject(site.ID)}.With(old, after))
 	})
 }
 
@@ -132,6 +140,7 @@ func (s *Store) SitesOn(ctx context.Context, platformID int64) ([]models.Site, e
 
 // MoveSite takes a site from its state to another. The reason is kept with it.
 func (s *Store) MoveSite(ctx context.Context, by string, site models.Site, to models.SiteState, reason string) error {
+	from := site.State
 	return s.atomic(ctx, func(tx *Store) error {
 		err := move[models.SiteState]{
 			allowed: models.SiteTransitions(), model: &models.Site{}, what: "site", name: site.URI,
@@ -146,7 +155,7 @@ func (s *Store) MoveSite(ctx context.Context, by string, site models.Site, to mo
 				return err
 			}
 		}
-		return tx.event(ctx, by, string(to), siteSubject(site.ID), reason)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: string(to), Subject: siteSubject(site.ID), Text: reason}.Moved(string(from), string(to)))
 	})
 }
 
@@ -169,7 +178,8 @@ func (s *Store) PlaceSite(ctx context.Context, site models.Site, platformID int6
 		if platformID == site.PlatformID {
 			return nil
 		}
-		return tx.event(ctx, machine, "place", siteSubject(site.ID), fmt.Sprintf("From platform %d to platform %d.", site.PlatformID, platformID))
+		e := models.Event{Actor: machine, Verb: "place", Subject: siteSubject(site.ID), Text: fmt.Sprintf("From platform %d to platform %d.", site.PlatformID, platformID)}
+		return tx.RecordEvent(ctx, e.With(models.Site{PlatformID: site.PlatformID, Database: site.Database}, models.Site{PlatformID: platformID, Database: db}))
 	})
 }
 
@@ -183,6 +193,10 @@ func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool,
 		reason, until = "", nil
 	}
 	return s.atomic(ctx, func(tx *Store) error {
+		old, err := tx.Site(ctx, siteID)
+		if err != nil {
+			return err
+		}
 		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).
 			Updates(map[string]any{"held": held, "held_reason": reason, "held_until": until})
 		if done.Error != nil {
@@ -191,7 +205,9 @@ func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool,
 		if done.RowsAffected == 0 {
 			return missing("site", siteID)
 		}
-		return tx.event(ctx, by, verb, siteSubject(siteID), reason)
+		after := old
+		after.Held, after.HeldReason, after.HeldUntil = held, reason, until
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: siteSubject(siteID), Text: reason}.With(old, after))
 	})
 }
 

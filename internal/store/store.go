@@ -34,7 +34,8 @@ type Store struct {
 	hub      *hub
 	log      *slog.Logger
 	close    func()
-	memory   *memory // of what is dear to count; nil on a Store that is bound to a transaction
+	memory   *memory         // of what is dear to count; nil on a Store that is bound to a transaction
+	entrance models.Entrance // where its changes come from
 
 	// Set only on a Store that is bound to a transaction.
 	native any     // *sql.Tx or pgx.Tx
@@ -128,7 +129,7 @@ func (s *Store) transaction(ctx context.Context, fn func(tx *Store) error) error
 	defer t.end()
 	bound := &Store{
 		db: s.db.Session(&gorm.Session{NewDB: true, Context: ctx}), engine: s.engine, enqueuer: s.enqueuer, hub: s.hub,
-		log: s.log, native: t.native,
+		log: s.log, native: t.native, entrance: s.entrance,
 	}
 	bound.db.Statement.ConnPool = tidy{t.conn}
 	if err := fn(bound); err != nil {
@@ -168,21 +169,6 @@ func (s *Store) wake(ctx context.Context, taskID int64) error {
 		return fmt.Errorf("notify followers of task %d: %w", taskID, err)
 	}
 	return nil
-}
-
-// RecordEvent adds a line to the record of changes. At is set when it is zero.
-func (s *Store) RecordEvent(ctx context.Context, e models.Event) error {
-	if e.At.IsZero() {
-		e.At = now()
-	}
-	if err := s.with(ctx).Create(&e).Error; err != nil {
-		return fmt.Errorf("record event %s: %w", e.Verb, err)
-	}
-	return nil
-}
-
-func (s *Store) event(ctx context.Context, by, verb string, subject models.Subject, text string) error {
-	return s.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: subject, Text: text})
 }
 
 // now is the time as both databases can keep it.

@@ -124,18 +124,18 @@ func (s *Store) CreateToken(ctx context.Context, t *models.Token) error {
 // tokenUse is how exactly the last use of a token is noted: each note is a write.
 const tokenUse = time.Hour
 
-// UseToken gives the user of a token. NotFound: unknown or expired.
-func (s *Store) UseToken(ctx context.Context, hash string, at time.Time) (models.User, error) {
+// UseToken gives a token. NotFound: unknown or expired.
+func (s *Store) UseToken(ctx context.Context, hash string, at time.Time) (models.Token, error) {
 	t, err := first[models.Token](s.with(ctx).Where("hash = ? AND expires_at > ?", hash, at.UTC()), "token", "of this value")
 	if err != nil {
-		return models.User{}, err
+		return t, err
 	}
 	if t.UsedAt == nil || at.Sub(*t.UsedAt) > tokenUse {
 		if err := s.with(ctx).Model(&models.Token{}).Where("id = ?", t.ID).UpdateColumn("used_at", at.UTC()).Error; err != nil {
-			return models.User{}, fmt.Errorf("note use of token %d: %w", t.ID, err)
+			return t, fmt.Errorf("note use of token %d: %w", t.ID, err)
 		}
 	}
-	return s.User(ctx, t.UserID)
+	return t, nil
 }
 
 // Tokens lists a user's tokens by name.
@@ -144,7 +144,13 @@ func (s *Store) Tokens(ctx context.Context, userID int64) ([]models.Token, error
 	if err := s.with(ctx).Where("user_id = ?", userID).Order("name").Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}
-	return list, nil
+	names, err := s.clientsByID(ctx, collect(list, func(t models.Token) *int64 { return t.ClientID }))
+	for i := range list {
+		if id := list[i].ClientID; id != nil {
+			list[i].Client = names[*id]
+		}
+	}
+	return list, err
 }
 
 // DeleteToken revokes a token.

@@ -65,6 +65,7 @@ func Settings() []Setting {
 		{"clients", "Clients", "/clients", "briefcase", "For whom sites are kept. Their users see their sites and nothing else."},
 		{"users", "Users", "/users", "user", "Who may sign in, and what each may do."},
 		{"notices", "Notices", "/notices", "bell", "Who is told when something needs a decision, by mail, chat or webhook."},
+		{"audit", "Record of changes", "/audit", "file-text", "Who changed what, from where, and what it was before."},
 	}
 }
 

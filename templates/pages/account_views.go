@@ -1,8 +1,10 @@
 package pages
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"hefring/internal/fleet"
@@ -37,11 +39,14 @@ type Account struct {
 	Tokens      []models.Token
 	NewToken    string // shown this once
 
-	Part      string // the form that was refused: password recovery remove token
-	Error     string
-	Errors    map[string]string
-	TokenName string
-	TokenLife string // days
+	Part        string // the form that was refused: password recovery remove token
+	Error       string
+	Errors      map[string]string
+	TokenName   string
+	TokenLife   string // days
+	TokenRole   string
+	TokenClient string          // number
+	Clients     []models.Client // that a token can be bound to
 }
 
 // wrong is what is wrong with a field of a form.
@@ -70,7 +75,7 @@ func (v Account) field(form string, f components.Field) components.Field {
 }
 
 func (v Account) first() string {
-	for _, name := range []string{"present", "password", "again", "code", "proof", "name", "life"} {
+	for _, name := range []string{"present", "password", "again", "code", "proof", "name", "life", "role", "client"} {
 		if v.Errors[name] != "" {
 			return name
 		}
@@ -93,12 +98,44 @@ func (v Account) tokenFields() []components.Field {
 	if life == "" {
 		life = "90"
 	}
-	return []components.Field{
+	fields := []components.Field{
 		{Name: "name", Label: "What it is for", Value: v.TokenName, Placeholder: "Deployment"},
 		{Name: "life", Label: "How long it is good", Kind: "choice", Value: life, Options: []plugins.Option{
 			{Value: "1", Label: "A day"}, {Value: "7", Label: "A week"}, {Value: "30", Label: "30 days"}, {Value: "90", Label: "90 days"}, {Value: "365", Label: "A year"},
 		}},
+		{Name: "role", Label: "What programs may do with it", Kind: "choice", Value: v.TokenRole, Options: v.tokenRoles()},
 	}
+	if len(v.Clients) == 0 {
+		return fields
+	}
+	clients := []plugins.Option{{Value: "0", Label: "every site"}}
+	for _, c := range v.Clients {
+		clients = append(clients, plugins.Option{Value: strconv.FormatInt(c.ID, 10), Label: "sites of " + c.Name})
+	}
+	return append(fields, components.Field{Name: "client", Label: "What they see", Kind: "choice", Value: cmp.Or(v.TokenClient, "0"), Options: clients})
+}
+
+// tokenRoles are the roles that a token can be narrowed to.
+func (v Account) tokenRoles() []plugins.Option {
+	roles := []plugins.Option{{Value: "", Label: "what I may"}}
+	for _, r := range models.Roles() {
+		if v.User.Role.AtLeast(r) {
+			roles = append(roles, plugins.Option{Value: string(r), Label: "at most what a role may: " + RoleText(r)})
+		}
+	}
+	return roles
+}
+
+// tokenMay says what a token is narrowed to.
+func tokenMay(t models.Token) string {
+	may := "what you may"
+	if t.Role != "" {
+		may = RoleText(t.Role)
+	}
+	if t.Client != "" {
+		may += ", sites of " + t.Client
+	}
+	return may
 }
 
 // others tells whether the person is signed in elsewhere too.

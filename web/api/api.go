@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,13 +34,13 @@ type server struct {
 }
 
 // New makes the handler of the API. Its description is at Prefix/openapi.json.
-func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version string) http.Handler {
+func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version string) *Handler {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	mux := http.NewServeMux()
 	config := huma.DefaultConfig("Hefring", version)
-	config.DocsPath = "" // a viewer would load scripts from elsewhere
+	config.DocsPath = "" // it would load scripts from elsewhere; see Reference
 	config.CreateHooks = nil
 	config.Servers = []*huma.Server{{URL: Prefix}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
@@ -50,7 +52,18 @@ func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version 
 	s.databases()
 	s.tasks()
 	s.imports()
-	return safe(mux)
+	s.audit()
+	s.distributions()
+	s.held()
+	s.queues()
+	s.webhooks()
+	s.channels()
+	s.users()
+	s.clients()
+	s.tokens()
+	s.moves()
+	s.overview()
+	return &Handler{safe(s.onceOnly(mux)), s.api.OpenAPI()}
 }
 
 // safe bounds requests and keeps answers out of caches and frames.
@@ -67,6 +80,22 @@ func safe(next http.Handler) http.Handler {
 // Caller is part of every request.
 type Caller struct {
 	Authorization string `header:"Authorization" doc:"Bearer and a token" hidden:"true"`
+
+	address string // of the network
+	url     url.URL
+}
+
+// Resolve notes where the request comes from.
+func (c *Caller) Resolve(ctx huma.Context) []error {
+	c.address, c.url = ctx.RemoteAddr(), ctx.URL()
+	if host, _, err := net.SplitHostPort(c.address); err == nil {
+		c.address = host
+	}
+	return nil
+}
+
+func (c Caller) entrance() models.Entrance {
+	return models.Entrance{Door: models.DoorAPI, Address: c.address}
 }
 
 func (c Caller) token() string {
@@ -78,14 +107,54 @@ func (c Caller) token() string {
 }
 
 // authorised is a request that says who asks.
-type authorised interface{ token() string }
+type authorised interface {
+	token() string
+	entrance() models.Entrance
+	asked() url.URL
+}
+
+// asked is the address of the request.
+func (c Caller) asked() url.URL { return c.url }
 
 // answer wraps what an operation gives.
-type answer[T any] struct{ Body T }
+type answer[T any] struct {
+	Link string `header:"Link" doc:"Of lists: where the next part is, with rel=next (RFC 8288)"`
+	Body T
+}
+
+// partial is an answer that goes on elsewhere.
+type partial interface{ follow(from url.URL) string }
+
+func answered[T any](value T, from url.URL) *answer[T] {
+	a := &answer[T]{Body: value}
+	if p, ok := any(value).(partial); ok {
+		a.Link = p.follow(from)
+	}
+	return a
+}
 
 // operation describes one operation: method and path, what it is called, and one
 // sentence.
 type operation struct{ method, path, id, summary string }
+
+// tag is what operations are listed under: the first word of the path.
+func (o operation) tag() string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(o.path, "/"), "/")
+	return first
+}
+
+// parameters are those that operations have beside their own: whatever changes
+// something takes an idempotency key.
+func (o operation) parameters() []*huma.Param {
+	if o.method == get {
+		return nil
+	}
+	longest := maxKey
+	return []*huma.Param{{
+		Name: keyHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &longest},
+		Description: "A name that you choose for this request. Sent again within 24 hours with the same key, it is done once and answered alike.",
+	}}
+}
 
 // register adds an operation. It gets the fleet as the user of the Caller's token has
 // it.
@@ -96,26 +165,31 @@ func register[I authorised, T any](s *server, o operation, do func(ctx context.C
 	}
 	huma.Register(s.api, huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, DefaultStatus: status, MaxBodyBytes: maxBody,
+		Tags: []string{o.tag()}, Parameters: o.parameters(),
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *I) (*answer[T], error) {
-		user, err := s.front.UseToken(ctx, (*in).token())
+		by, err := s.front.UseToken(ctx, (*in).token())
 		if err != nil {
 			if models.CodeOf(err) == models.Forbidden {
 				return nil, huma.Error401Unauthorized(models.Explain(err))
 			}
 			return nil, s.problem(ctx, o, err)
 		}
-		value, err := do(ctx, s.as(user.Actor()), *in)
+		by.Entrance = (*in).entrance()
+		value, err := do(ctx, s.as(by), *in)
 		if err != nil {
 			return nil, s.problem(ctx, o, err)
 		}
-		return &answer[T]{value}, nil
+		return answered(value, (*in).asked()), nil
 	})
 }
 
 // problem says what went wrong as RFC 9457 has it. What a person cannot act on
 // is told to the log alone.
 func (s *server) problem(ctx context.Context, o operation, err error) error {
+	if said, ok := errors.AsType[huma.StatusError](err); ok {
+		return said
+	}
 	known, ok := errors.AsType[*models.Error](err)
 	if !ok {
 		if ctx.Err() == nil {

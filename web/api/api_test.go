@@ -16,10 +16,13 @@ import (
 	"hefring/web/api"
 )
 
+// rest has a name that is not one of its methods.
+type rest = api.Fleet
+
 // fake answers for one user, one site and one platform. What a test does not
 // expect to be called is nil and panics.
 type fake struct {
-	api.Fleet
+	rest
 
 	by, did string
 	err     error
@@ -34,12 +37,19 @@ func (f *fake) Actor() models.Actor { return models.Actor{Name: f.by} }
 
 const good = "hefring_good"
 
-func (f *fake) UseToken(_ context.Context, token string) (models.User, error) {
+func (f *fake) UseToken(_ context.Context, token string) (models.Actor, error) {
 	if token != good {
-		return models.User{}, models.Errorf(models.Forbidden, "This token is not known.")
+		return models.Actor{}, models.Errorf(models.Forbidden, "This token is not known.")
 	}
-	return models.User{ID: 1, Name: "ada", Role: models.RoleAdministrator}, nil
+	return models.Actor{UserID: 1, Name: "ada", Role: models.RoleAdministrator, Token: "Deployment"}, nil
 }
+
+// Recall remembers nothing.
+func (f *fake) Recall(context.Context, fleet.Keyed) ([]byte, bool, error) { return nil, true, nil }
+
+func (f *fake) Remember(context.Context, fleet.Keyed, []byte) error { return nil }
+
+func (f *fake) Forget(context.Context, fleet.Keyed) error { return nil }
 
 func (f *fake) SiteNamed(_ context.Context, uri string) (models.Site, error) {
 	if uri != "museum.example.org" {
@@ -125,7 +135,8 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 		t.Fatalf("no description of OpenAPI 3.1: %v %.200s", err, w.Body)
 	}
 	operations := 0
-	names := strings.NewReplacer("{site}", "museum.example.org", "{platform}", "thunder-a1", "{other}", "thunder-b2", "{database}", "main", "{backup}", "1", "{task}", "1")
+	names := strings.NewReplacer("{site}", "museum.example.org", "{platform}", "thunder-a1", "{other}", "thunder-b2", "{database}", "main", "{backup}", "1", "{task}", "1", "{distribution}", "thunder", "{queue}", "git", "{host}", "example.org", "{webhook}", "1", "{secret}", "1",
+		"{channel}", "all", "{message}", "1", "{user}", "ada", "{client}", "Museum", "{token}", "Deployment", "{event}", "1")
 	for path, methods := range document.Paths {
 		for method, o := range methods {
 			operations++
@@ -143,7 +154,34 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 			}
 		}
 	}
-	if operations < 35 {
+	if operations < 90 {
+		t.Errorf("%d operations are described", operations)
+	}
+}
+
+// People read of every operation what machines do.
+func TestHandler_Reference_HasEveryOperation(t *testing.T) {
+	f := &fake{}
+	ref := api.New(f, f.as, nil, "test").Reference()
+	operations, named := 0, map[string]bool{}
+	for _, schema := range ref.Schemas {
+		named[schema.Name] = true
+	}
+	for _, group := range ref.Groups {
+		for _, o := range group.Operations {
+			operations++
+			if o.Summary == "" || o.Status == "" || !strings.HasPrefix(o.Curl, "curl ") {
+				t.Errorf("%s says too little: %+v", o.ID, o)
+			}
+			if s := o.Answer.Schema; s != "" && !named[s] {
+				t.Errorf("%s answers with %s, which is not described", o.ID, s)
+			}
+			if o.ID == "add-client" && !strings.Contains(o.Curl, `{"name":"…"}`) {
+				t.Errorf("the example is %s", o.Curl)
+			}
+		}
+	}
+	if operations < 90 {
 		t.Errorf("%d operations are described", operations)
 	}
 }

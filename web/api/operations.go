@@ -16,20 +16,6 @@ const (
 	del  = http.MethodDelete
 )
 
-// Paging narrows a list.
-type Paging struct {
-	Caller
-
-	Query  string `query:"query" doc:"Part of the name"`
-	State  string `query:"state"`
-	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"500"`
-	Offset int    `query:"offset" default:"0" minimum:"0"`
-}
-
-func (p Paging) filter() fleet.Filter {
-	return fleet.Filter{Query: p.Query, State: p.State, Limit: p.Limit, Offset: p.Offset}
-}
-
 // SiteIn names a site by its address.
 type SiteIn struct {
 	Caller
@@ -70,7 +56,7 @@ func withSite[B, T any](s *server, o operation, do func(ctx context.Context, f F
 type newSite struct {
 	Caller
 
-	Key  string `header:"Idempotency-Key" doc:"The same key twice makes one site"`
+	Key  string `header:"Idempotency-Key" hidden:"true"`
 	Body struct {
 		URI      string `json:"uri"`
 		Platform string `json:"platform" doc:"Its name"`
@@ -84,7 +70,7 @@ type newSite struct {
 type newClone struct {
 	Caller
 
-	Key  string `header:"Idempotency-Key" doc:"The same key twice makes one site"`
+	Key  string `header:"Idempotency-Key" hidden:"true"`
 	Body struct {
 		FromSite   string `json:"from_site,omitempty" doc:"Address of the site to copy"`
 		FromBackup int64  `json:"from_backup,omitempty"`
@@ -104,10 +90,10 @@ func (s *server) sites() {
 		Behind bool `query:"behind" doc:"Only sites that an upgrade waits for"`
 	},
 	) (Page[Site], error) {
-		filter := in.filter()
-		filter.Behind = in.Behind
-		rows, total, err := f.Sites(ctx, filter)
-		return pageOf(rows, total, siteView(f)), err
+		return listed(in.Paging, siteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
+			filter.Behind = in.Behind
+			return f.Sites(ctx, filter)
+		})
 	})
 	register(s, operation{get, "/sites/{site}", "get-site", "One site"}, func(ctx context.Context, f Fleet, in SiteIn) (Site, error) {
 		site, err := f.SiteNamed(ctx, in.URI)
@@ -256,7 +242,15 @@ func made(ctx context.Context, f Fleet, site models.Site, err error) (Started, e
 	if err != nil {
 		return Started{}, err
 	}
-	list, err := f.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	return newest(ctx, f, models.Subject{Kind: models.SubjectSite, ID: site.ID}, nil)
+}
+
+// newest gives the last task of a subject, unless it could not be made.
+func newest(ctx context.Context, f Fleet, subject models.Subject, err error) (Started, error) {
+	if err != nil {
+		return Started{}, err
+	}
+	list, err := f.SubjectTasks(ctx, []models.Subject{subject}, 1)
 	if err != nil || len(list) == 0 {
 		return Started{}, err
 	}
@@ -297,13 +291,19 @@ func (s *server) backups() {
 		func(ctx context.Context, f Fleet, site models.Site, body order) (Started, error) {
 			return started(f.BackupSite(ctx, site.ID, body.Note, body.Keep))
 		})
-	register(s, operation{get, "/sites/{site}/backups", "list-backups", "List a site's backups"}, func(ctx context.Context, f Fleet, in SiteIn) (Page[Backup], error) {
+	register(s, operation{get, "/sites/{site}/backups", "list-backups", "List a site's backups, newest first"}, func(ctx context.Context, f Fleet, in struct {
+		Steps
+
+		URI string `path:"site" doc:"The site's address"`
+	},
+	) (Page[Backup], error) {
 		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
 			return Page[Backup]{}, err
 		}
-		list, err := f.Backups(ctx, site.ID, 1000)
-		return pageOf(list, len(list), backupView), err
+		return listed(in.Steps, backupView, func(b models.Backup) fleet.Position { return fleet.Position{ID: b.ID} }, func(filter fleet.Filter) ([]models.Backup, int, error) {
+			return f.BackupRows(ctx, site.ID, filter)
+		})
 	})
 	register(s, operation{get, "/backups/{backup}", "get-backup", "One backup"}, func(ctx context.Context, f Fleet, in BackupIn) (Backup, error) {
 		b, err := f.Backup(ctx, in.ID)
@@ -367,8 +367,9 @@ func (s *server) atPlatform(o operation, do func(f Fleet, ctx context.Context, i
 
 func (s *server) platforms() {
 	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, f Fleet, in Paging) (Page[Platform], error) {
-		rows, total, err := f.Platforms(ctx, in.filter())
-		return pageOf(rows, total, platformView), err
+		return listed(in, platformView, func(r fleet.PlatformRow) fleet.Position { return fleet.Position{ID: r.ID} }, func(filter fleet.Filter) ([]fleet.PlatformRow, int, error) {
+			return f.Platforms(ctx, filter)
+		})
 	})
 	register(s, operation{get, "/platforms/{platform}", "get-platform", "One platform"}, func(ctx context.Context, f Fleet, in PlatformIn) (Platform, error) {
 		p, err := f.PlatformNamed(ctx, in.Name)
@@ -434,9 +435,9 @@ type DatabaseIn struct {
 }
 
 func (s *server) databases() {
-	register(s, operation{get, "/databases", "list-databases", "List the database servers for sites"}, func(ctx context.Context, f Fleet, _ Caller) (Page[Database], error) {
+	register(s, operation{get, "/databases", "list-databases", "List the database servers for sites"}, func(ctx context.Context, f Fleet, in Steps) (Page[Database], error) {
 		rows, err := f.DatabaseServers(ctx)
-		return pageOf(rows, len(rows), databaseView), err
+		return whole(in, rows, err, databaseView, func(r fleet.DatabaseServerRow) fleet.Position { return fleet.Position{ID: r.ID} })
 	})
 	register(s, operation{post, "/databases", "add-database", "Register a database server, once it has shown what it can do"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
@@ -483,8 +484,9 @@ type TaskIn struct {
 
 func (s *server) tasks() {
 	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, f Fleet, in Paging) (Page[Task], error) {
-		list, total, err := f.Tasks(ctx, in.filter())
-		return pageOf(list, total, taskView), err
+		return listed(in, taskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} }, func(filter fleet.Filter) ([]models.Task, int, error) {
+			return f.Tasks(ctx, filter)
+		})
 	})
 	register(s, operation{get, "/tasks/{task}", "get-task", "One task"}, func(ctx context.Context, f Fleet, in TaskIn) (Task, error) {
 		t, err := f.Task(ctx, in.ID)
@@ -531,8 +533,13 @@ func (s *server) imports() {
 	) (Started, error) {
 		return started(f.FindSites(ctx, in.Body.Root))
 	})
-	register(s, operation{get, "/imports/{task}", "found-sites", "What was found"}, func(ctx context.Context, f Fleet, in TaskIn) (Page[models.FoundSite], error) {
+	register(s, operation{get, "/imports/{task}", "found-sites", "What was found"}, func(ctx context.Context, f Fleet, in struct {
+		Steps
+
+		ID int64 `path:"task"`
+	},
+	) (Page[models.FoundSite], error) {
 		found, err := f.FoundSites(ctx, in.ID)
-		return pageOf(found, len(found), func(f models.FoundSite) models.FoundSite { return f }), err
+		return whole(in.Steps, found, err, same, func(f models.FoundSite) fleet.Position { return fleet.Position{Name: f.Folder} })
 	})
 }

@@ -110,20 +110,6 @@ func siteView(f Fleet) func(row fleet.SiteRow) Site {
 	}
 }
 
-// Page is one part of a list.
-type Page[T any] struct {
-	Items []T `json:"items"`
-	Total int `json:"total"`
-}
-
-func pageOf[R, T any](rows []R, total int, view func(R) T) Page[T] {
-	page := Page[T]{Items: make([]T, 0, len(rows)), Total: total}
-	for _, row := range rows {
-		page.Items = append(page.Items, view(row))
-	}
-	return page
-}
-
 // Backup is one site's content at one moment.
 type Backup struct {
 	ID            int64                `json:"id"`

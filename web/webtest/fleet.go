@@ -42,6 +42,7 @@ type Fleet struct {
 	Listed         []fleet.UserRow
 	ClientList     []fleet.ClientRow
 	User1          fleet.NewUser
+	Audited                         // the record of changes, see audit.go
 	People                          // who is signed in where, see signin.go
 	Fail           map[string]error // by method name
 	Calls          []string         // method and who asked, for what changes something

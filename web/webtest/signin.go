@@ -257,17 +257,17 @@ func (f *Fleet) UnlinkIdentity(_ context.Context, _, id int64) error {
 }
 
 // CreateToken wants a name.
-func (f *Fleet) CreateToken(_ context.Context, _, name string, life time.Duration) (string, error) {
+func (f *Fleet) CreateToken(_ context.Context, in fleet.NewToken) (string, error) {
 	if err := f.called("CreateToken"); err != nil {
 		return "", err
 	}
-	if name == "" || life <= 0 {
+	if in.Name == "" || in.Life <= 0 {
 		return "", models.InvalidField("name", "Say what it is for.")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Keys = append(f.Keys, models.Token{ID: f.nextID(), Name: name, ExpiresAt: time.Now().Add(life)})
-	return "hefring_" + name, nil
+	f.Keys = append(f.Keys, models.Token{ID: f.nextID(), Name: in.Name, ExpiresAt: time.Now().Add(in.Life), Role: in.Role})
+	return "hefring_" + in.Name, nil
 }
 
 // Tokens lists Keys.

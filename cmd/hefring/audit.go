@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+type auditCmd struct {
+	act
+	Actor   string    `help:"Only changes by this one, named exactly as in the record."`
+	Verb    string    `help:"Only changes of this kind, for example edit."`
+	Kind    string    `help:"Only changes of such things: site, distribution, platform, user, client, queue, database-server, channel."`
+	Name    string    `help:"Only changes of what has this name."`
+	Door    string    `enum:",page,api,command,webhook,schedule,task" default:"" help:"Only changes from there: page, api, command, webhook, schedule or task."`
+	Address string    `help:"Only changes from this network address."`
+	Query   string    `help:"Only changes with this in their text or in what changed."`
+	Since   time.Time `help:"Only changes at this time or later, for example 2026-11-22T00:00:00Z."`
+	Until   time.Time `help:"Only changes before this time."`
+	Limit   int       `default:"100" help:"How many at most; 0 for all."`
+}
+
+func (c *auditCmd) filter() fleet.EventFilter {
+	return fleet.EventFilter{
+		Actor: c.Actor, Verb: c.Verb, Subject: models.Subject{Kind: models.SubjectKind(c.Kind)}, Name: c.Name, Door: models.Door(c.Door),
+		Address: c.Address, Query: c.Query, Since: c.Since, Until: c.Until,
+	}
+}
+
+// Run prints the record, newest first: a table, or a line of JSON for each change.
+func (c *auditCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if c.JSON {
+			lines := json.NewEncoder(os.Stdout)
+			return c.each(ctx, f, func(row fleet.EventRow) error { return lines.Encode(row.Line()) })
+		}
+		var rows []fleet.EventRow
+		if err := c.each(ctx, f, func(row fleet.EventRow) error { rows = append(rows, row); return nil }); err != nil {
+			return err
+		}
+		return c.table(nil, []string{"WHEN", "WHO", "DID", "ABOUT", "FROM", "WHAT CHANGED"}, func(line func(...any)) {
+			for _, row := range rows {
+				about := strings.TrimSpace(string(row.Subject.Kind) + " " + row.Name)
+				line(row.At.UTC().Format(time.RFC3339), row.Actor, row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
+			}
+		})
+	})
+}
+
+// each hands over what is asked for, up to the limit.
+func (c *auditCmd) each(ctx context.Context, f *fleet.Desk, do func(fleet.EventRow) error) error {
+	n := 0
+	err := f.EachEvent(ctx, c.filter(), func(rows []fleet.EventRow) error {
+		for _, row := range rows {
+			if n++; c.Limit > 0 && n > c.Limit {
+				return errEnough
+			}
+			if err := do(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// errEnough ends a walk through the record.
+var errEnough = errors.New("enough")
+
+func whatChanged(row fleet.EventRow) string {
+	parts := []string{row.Text}
+	for _, one := range row.Changes {
+		if one.Secret {
+			parts = append(parts, one.Field+" (secret)")
+			continue
+		}
+		parts = append(parts, one.Field+": "+one.Before+" → "+one.After)
+	}
+	return strings.Join(strings.Fields(strings.Join(parts, " · ")), " ")
+}

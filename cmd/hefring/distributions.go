@@ -1,0 +1,487 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/plugins"
+)
+
+type distributionCmd struct {
+	List     distributionListCmd     `cmd:"" help:"List distributions."`
+	Show     distributionShowCmd     `cmd:"" help:"Print what is known of a distribution, with its platforms."`
+	Add      distributionAddCmd      `cmd:"" help:"Add a distribution; its source is looked at at once."`
+	Change   distributionChangeCmd   `cmd:"" help:"Change a distribution. What is not named stays."`
+	Check    distributionCheckCmd    `cmd:"" help:"Look at a distribution's source now."`
+	Checks   distributionChecksCmd   `cmd:"" help:"List what the last looks at a source found."`
+	Retry    distributionRetryCmd    `cmd:"" help:"Let checks of a source that waits for a person go on."`
+	Approve  distributionApproveCmd  `cmd:"" help:"Build the version that is held back. Without --yes, say what that is."`
+	Register distributionRegisterCmd `cmd:"" help:"Make a platform of a distribution that is kept by hand from a folder on the server."`
+	Types    distributionTypesCmd    `cmd:"" help:"List the update types with their settings."`
+}
+
+// distributionJSON is a distribution as scripts read it.
+type distributionJSON struct {
+	Name      string           `json:"name"`
+	Slug      string           `json:"slug"`
+	Type      string           `json:"type"`
+	Condition models.Condition `json:"condition"`
+	Reason    string           `json:"reason,omitempty"`
+	Target    string           `json:"upgrade_target,omitempty"`
+	Drupal    string           `json:"drupal_version,omitempty"`
+	Revision  string           `json:"revision,omitempty"`          // of the upgrade target
+	Observed  string           `json:"observed_revision,omitempty"` // by the last check
+	Checked   *time.Time       `json:"checked_at,omitempty"`
+	Platforms int              `json:"platforms"`
+	Sites     int              `json:"sites"`
+	Behind    int              `json:"sites_behind"`
+}
+
+func distributionView(r fleet.DistributionRow) distributionJSON {
+	return distributionJSON{
+		r.Name, r.Slug, r.UpdateType, r.Condition, r.Reason, r.TargetName, r.TargetVersion, r.Signature, r.Observed, r.LastCheckAt,
+		r.Platforms, r.Sites, r.Behind,
+	}
+}
+
+type distributionListCmd struct {
+	act
+	Query string `help:"Part of the name."`
+	State string `help:"Only distributions in this condition: new, current, changed, failing or held."`
+	Limit int    `default:"1000" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *distributionListCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		rows, _, err := f.Distributions(ctx, fleet.Filter{Query: c.Query, State: c.State, Limit: c.Limit})
+		if err != nil {
+			return err
+		}
+		list := make([]distributionJSON, 0, len(rows))
+		for _, r := range rows {
+			list = append(list, distributionView(r))
+		}
+		return c.table(list, []string{"DISTRIBUTION", "NAME", "TYPE", "CONDITION", "UPGRADE TARGET", "SITES", "BEHIND"}, func(line func(...any)) {
+			for _, d := range list {
+				line(d.Slug, d.Name, d.Type, d.Condition, d.Target, d.Sites, d.Behind)
+			}
+		})
+	})
+}
+
+// distributionArg names the distribution of a command.
+type distributionArg struct {
+	Slug string `arg:"" name:"distribution" help:"The distribution's short name."`
+}
+
+type distributionShowCmd struct {
+	act
+	distributionArg
+}
+
+// Run prints it.
+func (c *distributionShowCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		rows, _, err := f.Distributions(ctx, fleet.Filter{DistributionID: d.ID, Limit: 1})
+		if err != nil || len(rows) == 0 {
+			return errors.Join(err, models.Errorf(models.NotFound, "There is no distribution %s.", c.Slug))
+		}
+		platforms, err := f.DistributionPlatforms(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		view := distributionDetails{
+			distributionJSON: distributionView(rows[0]), Settings: d.Settings, CheckEvery: everyText(d.CheckEvery), RebuildDays: d.RebuildDays,
+			KeepPlatforms: d.KeepPlatforms, Built: []string{},
+		}
+		for name, set := range f.SecretsSet(d) {
+			if set {
+				view.Secrets = append(view.Secrets, name)
+			}
+		}
+		slices.Sort(view.Secrets)
+		for _, p := range platforms {
+			view.Built = append(view.Built, p.Name)
+		}
+		return c.facts(view, view.facts())
+	})
+}
+
+// distributionDetails is all that is known of one.
+type distributionDetails struct {
+	distributionJSON
+
+	Settings      models.Settings `json:"settings"`
+	Secrets       []string        `json:"secrets,omitempty"` // that are set
+	CheckEvery    string          `json:"check_every"`
+	RebuildDays   int             `json:"rebuild_days"`
+	KeepPlatforms int             `json:"keep_platforms"`
+	Built         []string        `json:"built"` // its platforms, newest first
+}
+
+func (d distributionDetails) facts() []fact {
+	list := []fact{
+		{"distribution", d.Slug}, {"name", d.Name}, {"type", d.Type}, {"condition", d.Condition}, {"reason", d.Reason},
+		{"upgrade target", d.Target}, {"Drupal", d.Drupal}, {"revision", d.Revision}, {"observed", d.Observed}, {"checked", stamp(d.Checked)},
+		{"check every", d.CheckEvery}, {"rebuild", days(d.RebuildDays)}, {"keep platforms", nonzero(d.KeepPlatforms)},
+		{"sites", d.Sites}, {"behind", d.Behind},
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Settings)) {
+		list = append(list, fact{"setting " + name, strings.ReplaceAll(d.Settings[name], "\n", " ⏎ ")})
+	}
+	for _, name := range d.Secrets {
+		list = append(list, fact{"setting " + name, "set, not shown"})
+	}
+	for _, name := range d.Built {
+		list = append(list, fact{"platform", name})
+	}
+	return list
+}
+
+func everyText(every *time.Duration) string {
+	switch {
+	case every == nil:
+		return "queue"
+	case *every == 0:
+		return "by hand"
+	}
+	return every.String()
+}
+
+// rhythm is how a distribution's source is watched.
+type rhythm struct {
+	CheckEvery *string  `placeholder:"TIME" help:"How often its source is looked at, such as 1h; 0s only by hand or webhook; queue as often as the queue of its type."`
+	Rebuild    *int     `name:"rebuild-days" help:"Build the same revision again when the newest platform is that many days old; 0 never."`
+	Keep       *int     `name:"keep-platforms" help:"How many platforms stay beside the upgrade target; older ones without sites are deleted. 0 keeps all."`
+	Set        []string `sep:"none" placeholder:"KEY=VALUE" help:"A setting of the update type, see hefring distribution types. KEY=@FILE takes the value from a file (@- from standard input), KEY=env:NAME from the environment; secrets are given in these two ways only."`
+}
+
+func (r *rhythm) into(in *fleet.NewDistribution, plugin plugins.Plugin) error {
+	settings, err := readSettings(plugin, r.Set)
+	if err != nil {
+		return err
+	}
+	maps.Copy(in.Settings, settings)
+	replace(&in.RebuildDays, r.Rebuild)
+	replace(&in.KeepPlatforms, r.Keep)
+	if r.CheckEvery == nil {
+		return nil
+	}
+	in.CheckEvery = nil
+	if *r.CheckEvery == "queue" {
+		return nil
+	}
+	every, err := time.ParseDuration(*r.CheckEvery)
+	if err != nil {
+		return models.InvalidField("check-every", "Use a time such as 1h, 0s for by hand, or queue.")
+	}
+	in.CheckEvery = &every
+	return nil
+}
+
+// typeNamed finds an update type.
+func typeNamed(f *fleet.Desk, id string) (plugins.Plugin, error) {
+	for _, plugin := range f.UpdateTypes() {
+		if plugin.Info().ID == id {
+			return plugin, nil
+		}
+	}
+	return nil, models.InvalidField("type", "There is no update type "+id+"; see hefring distribution types.")
+}
+
+type distributionAddCmd struct {
+	waiting
+	rhythm
+	Name string `arg:"" help:"What people call it."`
+	Type string `required:"" help:"Update type: git, makefile, stock, composer or manual."`
+	Slug string `help:"Its short name, which begins the names of its platforms and never changes (default: made from the name)."`
+}
+
+// Run adds it; --wait follows the first look at its source.
+func (c *distributionAddCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err // before a secret is read
+		}
+		plugin, err := typeNamed(f, c.Type)
+		if err != nil {
+			return err
+		}
+		in := fleet.NewDistribution{Name: c.Name, Slug: c.Slug, UpdateType: c.Type, Settings: models.Settings{}}
+		if err := c.into(&in, plugin); err != nil {
+			return err
+		}
+		d, err := f.CreateDistribution(ctx, in)
+		if err != nil {
+			return err
+		}
+		return c.looked(ctx, f, d)
+	})
+}
+
+// looked follows the look at the source of a distribution that was just saved,
+// where there is one.
+func (w *waiting) looked(ctx context.Context, f *fleet.Desk, d models.Distribution) error {
+	if d.UpstreamID != nil && (w.Wait || w.JSON) {
+		task, err := newestTask(ctx, f, models.Subject{Kind: models.SubjectUpstream, ID: *d.UpstreamID})
+		if err != nil {
+			return err
+		}
+		return w.follow(ctx, f, task)
+	}
+	if w.JSON {
+		return printJSON(os.Stdout, distributionView(fleet.DistributionRow{Distribution: d}))
+	}
+	printTo(os.Stdout, "%s", d.Slug)
+	return nil
+}
+
+type distributionChangeCmd struct {
+	waiting
+	distributionArg
+	rhythm
+	Name *string `help:"What people call it."`
+}
+
+// Run changes it; --wait follows the look at its source.
+func (c *distributionChangeCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err
+		}
+		row, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		plugin, err := typeNamed(f, row.UpdateType)
+		if err != nil {
+			return err
+		}
+		in := fleet.NewDistribution{
+			Name: row.Name, Settings: models.Settings{}, CheckEvery: row.CheckEvery, RebuildDays: row.RebuildDays, KeepPlatforms: row.KeepPlatforms,
+		}
+		maps.Copy(in.Settings, row.Settings)
+		replace(&in.Name, c.Name)
+		if err := c.into(&in, plugin); err != nil {
+			return err
+		}
+		d, err := f.UpdateDistribution(ctx, row.ID, in)
+		if err != nil {
+			return err
+		}
+		return c.looked(ctx, f, d)
+	})
+}
+
+// onDistribution is queue for a distribution by its short name.
+func (w *waiting) onDistribution(ctx context.Context, slug string, p models.Permission, ask func(f door, d models.Distribution) (models.Task, error)) error {
+	return w.queue(ctx, func(f door) (models.Task, error) {
+		if err := f.Actor().Needs(p); err != nil {
+			return models.Task{}, err
+		}
+		d, err := f.DistributionNamed(ctx, slug)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return ask(f, d)
+	})
+}
+
+type distributionCheckCmd struct {
+	waiting
+	distributionArg
+}
+
+// Run queues the look.
+func (c *distributionCheckCmd) Run(ctx context.Context) error {
+	return c.onDistribution(ctx, c.Slug, models.MayCheck, func(f door, d models.Distribution) (models.Task, error) { return f.CheckNow(ctx, d.ID) })
+}
+
+type distributionRetryCmd struct {
+	waiting
+	distributionArg
+}
+
+// Run queues the look.
+func (c *distributionRetryCmd) Run(ctx context.Context) error {
+	return c.onDistribution(ctx, c.Slug, models.MayCheck, func(f door, d models.Distribution) (models.Task, error) { return f.TryAgain(ctx, d.ID) })
+}
+
+type distributionChecksCmd struct {
+	act
+	distributionArg
+	Limit int `default:"50" help:"At most so many."`
+}
+
+// Run prints the list.
+func (c *distributionChecksCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		list, err := f.DistributionChecks(ctx, d.ID, c.Limit)
+		if err != nil {
+			return err
+		}
+		type check struct {
+			At      time.Time           `json:"at"`
+			Trigger models.Trigger      `json:"trigger"`
+			Outcome models.CheckOutcome `json:"outcome"`
+			From    string              `json:"old_revision,omitempty"`
+			To      string              `json:"new_revision,omitempty"`
+			Message string              `json:"message,omitempty"`
+			Times   int                 `json:"times"`
+		}
+		rows := make([]check, 0, len(list))
+		for _, k := range list {
+			rows = append(rows, check{k.EndedAt, k.Trigger, k.Outcome, k.OldRevision, k.NewRevision, k.Message, k.Times})
+		}
+		return c.table(rows, []string{"AT", "BY", "OUTCOME", "TIMES", "REVISION", "MESSAGE"}, func(line func(...any)) {
+			for _, k := range rows {
+				line(stamp(&k.At), k.Trigger, k.Outcome, k.Times, k.To, k.Message)
+			}
+		})
+	})
+}
+
+type distributionApproveCmd struct {
+	waiting
+	distributionArg
+	Yes      bool   `short:"y" help:"Build it."`
+	Revision string `help:"Only if this is what is held back (default: whatever is)."`
+}
+
+// Run says what is held back, or has it built.
+func (c *distributionApproveCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayBuild); c.Yes && err != nil {
+			return err
+		}
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		held, waits, err := f.Pending(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		if !waits {
+			return models.Errorf(models.Conflict, "%s holds no version back.", d.Name)
+		}
+		if !c.Yes {
+			return c.quote(d, held)
+		}
+		if c.Revision == "" {
+			c.Revision = held.Revision
+		}
+		p, err := f.Approve(ctx, d.ID, c.Revision)
+		if err != nil {
+			return err
+		}
+		return c.built(ctx, f, p)
+	})
+}
+
+func (c *distributionApproveCmd) quote(d models.Distribution, held plugins.Version) error {
+	if c.JSON {
+		return printJSON(os.Stdout, struct {
+			Revision string `json:"revision"`
+			Label    string `json:"label"`
+			Note     string `json:"note,omitempty"`
+			Security bool   `json:"security"`
+			Reason   string `json:"reason"`
+		}{held.Revision, held.Label, held.Note, held.Security, d.Reason})
+	}
+	printTo(os.Stdout, "%s holds %s back (%s). %s Use --yes to build it.", d.Name, held.Label, held.Revision, d.Reason)
+	return nil
+}
+
+// built follows the task that makes a platform.
+func (w *waiting) built(ctx context.Context, f door, p models.Platform) error {
+	task, err := newestTask(ctx, f, models.Subject{Kind: models.SubjectPlatform, ID: p.ID})
+	if err != nil {
+		return err
+	}
+	return w.follow(ctx, f, task)
+}
+
+type distributionRegisterCmd struct {
+	waiting
+	distributionArg
+	Folder string `arg:"" type:"path" help:"Absolute path of the code on the server; it is copied."`
+}
+
+// Run queues the copying.
+func (c *distributionRegisterCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err
+		}
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		p, err := f.RegisterPlatform(ctx, d.ID, c.Folder, "")
+		if err != nil {
+			return err
+		}
+		return c.built(ctx, f, p)
+	})
+}
+
+type distributionTypesCmd struct {
+	act
+	Type string `arg:"" optional:"" help:"Only this one."`
+}
+
+// Run prints the list.
+func (c *distributionTypesCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		if err := f.Actor().Needs(models.MaySeeFleet); err != nil {
+			return err
+		}
+		type setting struct {
+			Type     string   `json:"type"`
+			Key      string   `json:"key"`
+			Kind     string   `json:"kind"`
+			Label    string   `json:"label"`
+			Required bool     `json:"required"`
+			Secret   bool     `json:"secret"`
+			Default  string   `json:"default,omitempty"`
+			Choices  []string `json:"choices,omitempty"`
+		}
+		list := []setting{}
+		for _, plugin := range f.UpdateTypes() {
+			id := plugin.Info().ID
+			if c.Type != "" && c.Type != id {
+				continue
+			}
+			for _, field := range plugin.Fields() {
+				one := setting{id, field.Name, string(field.Kind), field.Label, field.Required, field.Kind.Secret(), field.Default, nil}
+				for _, option := range field.Options {
+					one.Choices = append(one.Choices, option.Value)
+				}
+				list = append(list, one)
+			}
+		}
+		return c.table(list, []string{"TYPE", "KEY", "KIND", "REQUIRED", "DEFAULT", "WHAT IT IS", "CHOICES"}, func(line func(...any)) {
+			for _, s := range list {
+				line(s.Type, s.Key, s.Kind, yes(s.Required), strconv.Quote(s.Default), s.Label, strings.Join(s.Choices, " "))
+			}
+		})
+	})
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+	"hefring/plugins"
+)
+
+// door is the fleet as most commands have it: the desk of the data folder here, or
+// a Hefring elsewhere by its JSON API. What both have stands here; a command that
+// needs more works on the data folder alone.
+type door interface {
+	Actor() models.Actor
+
+	Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error)
+	SiteNamed(ctx context.Context, uri string) (models.Site, error)
+	CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error)
+	CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error)
+	UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error)
+	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
+	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
+	VerifySite(ctx context.Context, siteID int64) (models.Task, error)
+	DisableSite(ctx context.Context, siteID int64) (models.Task, error)
+	EnableSite(ctx context.Context, siteID int64) (models.Task, error)
+	RunCron(ctx context.Context, siteID int64) (models.Task, error)
+	LoginToSite(ctx context.Context, siteID int64) (string, error)
+	HoldSite(ctx context.Context, siteID int64, reason string, until *time.Time) error
+	ReleaseSite(ctx context.Context, siteID int64) error
+	ConfigureSite(ctx context.Context, siteID int64, in fleet.SiteSettings) (models.Task, error)
+	DeleteSite(ctx context.Context, siteID int64, confirm string, backup bool) (models.Task, error)
+	FindSites(ctx context.Context, root string) (models.Task, error)
+	FoundSites(ctx context.Context, taskID int64) ([]models.FoundSite, error)
+
+	BackupSite(ctx context.Context, siteID int64, note string, keep bool) (models.Task, error)
+	Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error)
+	KeepBackup(ctx context.Context, backupID int64, keep bool) error
+	DeleteBackup(ctx context.Context, backupID int64) error
+	Backup(ctx context.Context, id int64) (models.Backup, error)
+	RestoreSite(ctx context.Context, backupID, platformID int64) (models.Task, error)
+
+	Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error)
+	PlatformNamed(ctx context.Context, name string) (models.Platform, error)
+	VerifyPlatform(ctx context.Context, platformID int64) (models.Task, error)
+	LockPlatform(ctx context.Context, platformID int64) error
+	UnlockPlatform(ctx context.Context, platformID int64) error
+	SetTarget(ctx context.Context, platformID int64) error
+	UpgradePlatformToTarget(ctx context.Context, platformID int64) (models.Task, error)
+	RetryBuild(ctx context.Context, platformID int64) (models.Task, error)
+	DeletePlatform(ctx context.Context, platformID int64) (models.Task, error)
+
+	SiteRow(ctx context.Context, siteID int64) (fleet.SiteRow, error)
+	SiteURL(site models.Site) string
+	SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error)
+	UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error)
+	CompareNow(ctx context.Context, siteID int64) (models.Task, error)
+	RetryInstall(ctx context.Context, siteID int64) (models.Task, error)
+
+	Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error)
+	DistributionNamed(ctx context.Context, slug string) (models.Distribution, error)
+	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
+	Pending(ctx context.Context, distributionID int64) (plugins.Version, bool, error)
+	Approve(ctx context.Context, distributionID int64, revision string) (models.Platform, error)
+	RegisterPlatform(ctx context.Context, distributionID int64, folder, once string) (models.Platform, error)
+	CheckNow(ctx context.Context, distributionID int64) (models.Task, error)
+	TryAgain(ctx context.Context, distributionID int64) (models.Task, error)
+
+	QueueRows(ctx context.Context, now time.Time) ([]fleet.QueueRow, error)
+	RunQueueNow(ctx context.Context, updateType string) (int, error)
+	PauseQueue(ctx context.Context, updateType string, paused bool) error
+	SaveQueue(ctx context.Context, q models.Queue) error
+	HostRows(ctx context.Context, now time.Time) ([]fleet.HostRow, error)
+	SaveHost(ctx context.Context, h models.Host) error
+
+	TestDatabaseServer(ctx context.Context, id int64) error
+	DeleteDatabaseServer(ctx context.Context, id int64) error
+	// DatabaseServerNamed gives 0 for "".
+	DatabaseServerNamed(ctx context.Context, name string) (int64, error)
+
+	Webhooks(ctx context.Context, distributionID int64) ([]fleet.WebhookRow, error)
+	Webhook(ctx context.Context, id int64, deliveries int) (fleet.WebhookRow, error)
+	CreateWebhook(ctx context.Context, distributionID int64, in fleet.NewWebhook) (models.Webhook, string, error)
+	RotateWebhook(ctx context.Context, id int64, once string) (string, error)
+	RetireWebhookSecret(ctx context.Context, id, secretID int64) error
+	DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error)
+
+	UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, int, error)
+	UserNamed(ctx context.Context, name string) (models.User, error)
+	AddUser(ctx context.Context, in fleet.NewUser) (models.User, error)
+	ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error
+	SetPassword(ctx context.Context, name, password string) error
+	DropSecondFactor(ctx context.Context, userID int64) error
+	CreateToken(ctx context.Context, in fleet.NewToken) (string, error)
+	Tokens(ctx context.Context, user string) ([]models.Token, error)
+	RevokeToken(ctx context.Context, user, name string) error
+	Clients(ctx context.Context) ([]fleet.ClientRow, error)
+	ClientNamed(ctx context.Context, name string) (models.Client, error)
+	Client(ctx context.Context, id int64) (models.Client, error)
+	SaveClient(ctx context.Context, c models.Client) (models.Client, error)
+	DeleteClient(ctx context.Context, id int64) error
+	GiveSite(ctx context.Context, siteID, clientID int64) error
+
+	Task(ctx context.Context, id int64) (models.Task, error)
+	Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error)
+	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error)
+	Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error)
+	CancelTask(ctx context.Context, taskID int64) error
+	RetryTask(ctx context.Context, taskID int64) (models.Task, error)
+}
+
+var _ door = (*fleet.Desk)(nil)

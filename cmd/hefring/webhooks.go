@@ -1,0 +1,210 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+type webhookCmd struct {
+	List   webhookListCmd   `cmd:"" help:"List a distribution's webhooks."`
+	Show   webhookShowCmd   `cmd:"" help:"Print a webhook with its last deliveries."`
+	Add    webhookAddCmd    `cmd:"" help:"Make a webhook and print its address and its secret, once."`
+	Rotate webhookRotateCmd `cmd:"" help:"Make a second secret and print it, once. Both are good until one is retired."`
+	Retire webhookRetireCmd `cmd:"" help:"Make one of a webhook's two secrets worthless."`
+	Delete webhookDeleteCmd `cmd:"" help:"Delete a webhook; its address answers no more."`
+}
+
+// webhookJSON is a webhook as scripts read it.
+type webhookJSON struct {
+	ID       int64           `json:"id"`
+	Provider models.Provider `json:"provider"`
+	Branch   string          `json:"branch,omitempty"`
+	Address  string          `json:"url"`
+	Secret   string          `json:"secret,omitempty"` // of a new one
+	Secrets  []secretJSON    `json:"secrets,omitempty"`
+	HookAt   *time.Time      `json:"delivered_at,omitempty"`
+}
+
+// secretJSON is a webhook's secret without what it holds.
+type secretJSON struct {
+	ID     int64      `json:"id"`
+	Made   time.Time  `json:"created_at"`
+	UsedAt *time.Time `json:"used_at,omitempty"`
+}
+
+func (c *act) webhookView(h models.Webhook, secrets []models.WebhookSecret) webhookJSON {
+	view := webhookJSON{ID: h.ID, Provider: h.Provider, Branch: h.Branch, Address: strings.TrimRight(c.URL, "/") + "/hooks/" + h.Address, HookAt: h.HookAt}
+	for _, s := range secrets {
+		view.Secrets = append(view.Secrets, secretJSON{s.ID, s.CreatedAt, s.UsedAt})
+	}
+	return view
+}
+
+type webhookListCmd struct {
+	act
+	distributionArg
+}
+
+// Run prints the list.
+func (c *webhookListCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err
+		}
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		rows, err := f.Webhooks(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		list := make([]webhookJSON, 0, len(rows))
+		for _, row := range rows {
+			list = append(list, c.webhookView(row.Webhook, row.Secrets))
+		}
+		return c.table(list, []string{"WEBHOOK", "SENDER", "BRANCH", "ADDRESS", "LAST DELIVERY"}, func(line func(...any)) {
+			for _, h := range list {
+				line(h.ID, h.Provider, h.Branch, h.Address, stamp(h.HookAt))
+			}
+		})
+	})
+}
+
+// webhookArg names the webhook of a command.
+type webhookArg struct {
+	ID int64 `arg:"" name:"webhook" help:"The webhook's number; see hefring webhook list."`
+}
+
+type webhookShowCmd struct {
+	act
+	webhookArg
+	Limit int `default:"50" help:"At most so many deliveries."`
+}
+
+// Run prints it.
+func (c *webhookShowCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		row, err := f.Webhook(ctx, c.ID, c.Limit)
+		if err != nil {
+			return err
+		}
+		type delivery struct {
+			At      time.Time              `json:"at"`
+			Event   string                 `json:"event"`
+			Ref     string                 `json:"ref,omitempty"`
+			Outcome models.DeliveryOutcome `json:"outcome"`
+			Reason  string                 `json:"reason,omitempty"`
+			Sender  string                 `json:"sender"`
+			Times   int                    `json:"times"`
+		}
+		list := make([]delivery, 0, len(row.Deliveries))
+		for _, d := range row.Deliveries {
+			list = append(list, delivery{d.At, d.Event, d.Ref, d.Outcome, d.Reason, d.Sender, d.Times})
+		}
+		view := c.webhookView(row.Webhook, row.Secrets)
+		if c.JSON {
+			return printJSON(os.Stdout, struct {
+				webhookJSON
+
+				Distribution string     `json:"distribution"`
+				Deliveries   []delivery `json:"deliveries"`
+			}{view, row.Distribution.Slug, list})
+		}
+		facts := []fact{{"distribution", row.Distribution.Slug}, {"sender", view.Provider}, {"branch", view.Branch}, {"address", view.Address}}
+		for _, s := range view.Secrets {
+			facts = append(facts, fact{"secret", fmt.Sprintf("%d, made %s, last used %s", s.ID, stamp(&s.Made), cmp.Or(stamp(s.UsedAt), "never"))})
+		}
+		if err := c.facts(nil, facts); err != nil {
+			return err
+		}
+		return c.table(list, []string{"AT", "EVENT", "REF", "OUTCOME", "TIMES", "FROM", "WHY"}, func(line func(...any)) {
+			for _, d := range list {
+				line(stamp(&d.At), d.Event, d.Ref, d.Outcome, d.Times, d.Sender, d.Reason)
+			}
+		})
+	})
+}
+
+type webhookAddCmd struct {
+	act
+	distributionArg
+	Provider string `required:"" placeholder:"SENDER" help:"Who sends: github, gitlab, gitlab-token, gitea, bitbucket, bitbucket-server, standard or signature."`
+	Branch   string `help:"Listen to this branch only."`
+}
+
+// Run makes it.
+func (c *webhookAddCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err
+		}
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		h, secret, err := f.CreateWebhook(ctx, d.ID, fleet.NewWebhook{Provider: models.Provider(c.Provider), Branch: c.Branch})
+		if err != nil {
+			return err
+		}
+		view := c.webhookView(h, nil)
+		view.Secret = secret
+		return c.facts(view, []fact{{"webhook", h.ID}, {"address", view.Address}, {"secret", secret}})
+	})
+}
+
+type webhookRotateCmd struct {
+	act
+	webhookArg
+}
+
+// Run makes the secret.
+func (c *webhookRotateCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		secret, err := f.RotateWebhook(ctx, c.ID, "")
+		if err != nil {
+			return err
+		}
+		return c.secret(secret)
+	})
+}
+
+// secret prints a secret, which is shown once.
+func (c *act) secret(text string) error {
+	if c.JSON {
+		return printJSON(os.Stdout, map[string]string{"secret": text})
+	}
+	printTo(os.Stdout, "%s", text)
+	return nil
+}
+
+type webhookRetireCmd struct {
+	act
+	webhookArg
+	Secret int64 `arg:"" help:"The secret's number; see hefring webhook show."`
+}
+
+// Run retires it.
+func (c *webhookRetireCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error { return f.RetireWebhookSecret(ctx, c.ID, c.Secret) })
+}
+
+type webhookDeleteCmd struct {
+	act
+	webhookArg
+}
+
+// Run deletes it.
+func (c *webhookDeleteCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		_, err := f.DeleteWebhook(ctx, c.ID)
+		return err
+	})
+}

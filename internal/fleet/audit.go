@@ -1,0 +1,196 @@
+package fleet
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"hefring/models"
+)
+
+// Audit is the part of the store that keeps the record of changes.
+type Audit interface {
+	// Events gives one page of the record, newest first.
+	Events(ctx context.Context, f EventFilter) (EventPage, error)
+	// Through gives the same store, whose changes are recorded as coming from there.
+	Through(from models.Entrance) Store
+}
+
+// EventFilter narrows the record of changes. Zero values do not narrow.
+type EventFilter struct {
+	Actor, Verb string // exactly
+	Subject     models.Subject
+	// Name is that of a site, distribution, platform, user, client or database
+	// server; with a kind of subject it is looked for among those only.
+	Name         string
+	Door         models.Door
+	Address      string // exactly
+	Query        string // part of the sentence or of what changed
+	Since, Until time.Time
+	Before       int64 // only what comes after this event in the order of the record
+	Limit        int   // 0 means 50; at most MaxEvents
+}
+
+// MaxEvents is how many events one page may have.
+const MaxEvents = 500
+
+// EventRow is one line of the record of changes.
+type EventRow struct {
+	models.Event
+	Name string // of its subject, as it is now; "" when that is gone or has none
+}
+
+// EventPage is one page of the record.
+type EventPage struct {
+	Rows []EventRow
+	// Next is the Before of the next page; 0: there is none. A page of a search for
+	// text may have few rows or none, and a next one all the same: each looks through
+	// a part of the record only.
+	Next int64
+}
+
+// Through gives the same use cases for somebody who comes by that way.
+func (f *Fleet) Through(from models.Entrance) *Fleet {
+	through := *f
+	through.store = f.store.Through(from)
+	return &through
+}
+
+// Events gives one page of the record of changes, newest first. Invalid: nothing has
+// the name that was asked for.
+func (f *Fleet) Events(ctx context.Context, in EventFilter) (EventPage, error) {
+	in, err := f.named(ctx, in)
+	if err != nil {
+		return EventPage{}, err
+	}
+	return f.store.Events(ctx, in)
+}
+
+// EachEvent hands over every event that a filter leaves, newest first, a page at a
+// time.
+func (f *Fleet) EachEvent(ctx context.Context, in EventFilter, do func([]EventRow) error) error {
+	in, err := f.named(ctx, in)
+	if err != nil {
+		return err
+	}
+	in.Limit = MaxEvents
+	for {
+		page, err := f.store.Events(ctx, in)
+		if err != nil {
+			return err
+		}
+		if err := do(page.Rows); err != nil || page.Next == 0 {
+			return err
+		}
+		in.Before = page.Next
+	}
+}
+
+// named finds the subject whose name a filter says.
+func (f *Fleet) named(ctx context.Context, in EventFilter) (EventFilter, error) {
+	in.Name = strings.TrimSpace(in.Name)
+	if in.Name == "" {
+		return in, nil
+	}
+	for _, one := range f.finders() {
+		if in.Subject.Kind != "" && in.Subject.Kind != one.kind {
+			continue
+		}
+		id, err := one.find(ctx, in.Name)
+		if err == nil && id != 0 {
+			in.Subject, in.Name = models.Subject{Kind: one.kind, ID: id}, ""
+			return in, nil
+		}
+		if err != nil && models.CodeOf(err) != models.NotFound {
+			return in, err
+		}
+	}
+	return in, models.InvalidField("name", "Nothing has this name now. What was deleted is found by a part of the text.")
+}
+
+// finder finds what has a name; NotFound or 0: nothing has.
+type finder struct {
+	kind models.SubjectKind
+	find func(ctx context.Context, name string) (int64, error)
+}
+
+func (f *Fleet) finders() []finder {
+	return []finder{
+		{models.SubjectSite, func(ctx context.Context, name string) (int64, error) {
+			site, err := f.store.SiteNamed(ctx, strings.ToLower(name))
+			return site.ID, err
+		}},
+		{models.SubjectDistribution, f.distributionNamed},
+		{models.SubjectPlatform, func(ctx context.Context, name string) (int64, error) {
+			p, err := f.store.PlatformNamed(ctx, name)
+			return p.ID, err
+		}},
+		{models.SubjectUser, func(ctx context.Context, name string) (int64, error) {
+			u, err := f.store.UserByName(ctx, name)
+			return u.ID, err
+		}},
+		{models.SubjectClient, func(ctx context.Context, name string) (int64, error) {
+			clients, err := f.store.ClientNames(ctx)
+			return idAmong(clients, func(c models.Client) (int64, string) { return c.ID, c.Name }, name), err
+		}},
+		{models.SubjectServer, func(ctx context.Context, name string) (int64, error) {
+			rows, err := f.store.DatabaseServers(ctx)
+			return idAmong(rows, func(r DatabaseServerRow) (int64, string) { return r.ID, r.Name }, name), err
+		}},
+	}
+}
+
+func (f *Fleet) distributionNamed(ctx context.Context, name string) (int64, error) {
+	rows, _, err := f.store.Distributions(ctx, Filter{Query: name, Limit: MaxEvents})
+	bySlug := idAmong(rows, func(d DistributionRow) (int64, string) { return d.ID, d.Slug }, name)
+	if bySlug != 0 {
+		return bySlug, err
+	}
+	return idAmong(rows, func(d DistributionRow) (int64, string) { return d.ID, d.Name }, name), err
+}
+
+// idAmong gives the id of the row with a name, 0 for none.
+func idAmong[T any](rows []T, of func(T) (int64, string), name string) int64 {
+	for _, row := range rows {
+		if id, called := of(row); strings.EqualFold(called, name) {
+			return id
+		}
+	}
+	return 0
+}
+
+// Events is Fleet.Events for those who may.
+func (d *Desk) Events(ctx context.Context, in EventFilter) (EventPage, error) {
+	return guarded(d, models.MaySeeAudit, func() (EventPage, error) { return d.fleet.Events(ctx, in) })
+}
+
+// EachEvent is Fleet.EachEvent for those who may.
+func (d *Desk) EachEvent(ctx context.Context, in EventFilter, do func([]EventRow) error) error {
+	if err := d.may(models.MaySeeAudit); err != nil {
+		return err
+	}
+	return d.fleet.EachEvent(ctx, in, do)
+}
+
+// EventLine is one line of the record as programs read it.
+type EventLine struct {
+	ID          int64              `json:"id"`
+	At          time.Time          `json:"at"`
+	Actor       string             `json:"actor"`
+	Door        models.Door        `json:"door,omitempty"`
+	Address     string             `json:"address,omitempty"`
+	Verb        string             `json:"verb"`
+	SubjectKind models.SubjectKind `json:"subject_kind,omitempty"`
+	SubjectID   int64              `json:"subject_id,omitempty"`
+	Subject     string             `json:"subject,omitempty" doc:"Its name, as it is now"`
+	Text        string             `json:"text,omitempty"`
+	Changes     models.Changes     `json:"changes,omitempty"`
+}
+
+// Line gives the row as programs read it.
+func (r EventRow) Line() EventLine {
+	return EventLine{
+		ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Door: r.Door, Address: r.Address, Verb: r.Verb,
+		SubjectKind: r.Subject.Kind, SubjectID: r.Subject.ID, Subject: r.Name, Text: r.Text, Changes: r.Changes,
+	}
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+// Through gives the same store, whose changes are recorded as coming from there.
+func (s *Store) Through(from models.Entrance) fleet.Store {
+	through := *s
+	through.entrance = from
+	return &through
+}
+
+// RecordEvent adds a line to the record of changes. At is set when it is zero, and
+// where it comes from is what Through said.
+func (s *Store) RecordEvent(ctx context.Context, e models.Event) error {
+	if e.At.IsZero() {
+		e.At = now()
+	}
+	if e.Door == "" {
+		e.Door, e.Address = s.entrance.Door, s.entrance.Address
+	}
+	if err := s.with(ctx).Create(&e).Error; err != nil {
+		return fmt.Errorf("record event %s: %w", e.Verb, err)
+	}
+	return nil
+}
+
+func (s *Store) event(ctx context.Context, by, verb string, subject models.Subject, text string) error {
+	return s.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: subject, Text: text})
+}
+
+// eventOrder is that of the record: newest first.
+const eventOrder = "at DESC, id DESC"
+
+// searchedAtOnce is how many lines one page of a search for text looks through, so
+// that it answers soon however long the record is.
+const searchedAtOnce = 50_000
+
+// Events gives one page of the record of changes, newest first.
+func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPage, error) {
+	query, err := s.events(ctx, f)
+	if err != nil {
+		return fleet.EventPage{}, err
+	}
+	var edge int64
+	if f.Query != "" {
+		if query, edge, err = s.searchEvents(query, f.Query); err != nil {
+			return fleet.EventPage{}, err
+		}
+	}
+	limit := f.Limit
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	limit = min(limit, fleet.MaxEvents)
+	var list []models.Event
+	if err := query.Order(eventOrder).Limit(limit + 1).Find(&list).Error; err != nil {
+		return fleet.EventPage{}, fmt.Errorf("list events: %w", err)
+	}
+	page := fleet.EventPage{Next: edge}
+	if len(list) > limit {
+		list = list[:limit]
+		page.Next = list[limit-1].ID
+	}
+	page.Rows, err = s.nameEvents(ctx, list)
+	return page, err
+}
+
+// events asks for what a filter leaves, without its text.
+func (s *Store) events(ctx context.Context, f fleet.EventFilter) (*gorm.DB, error) {
+	query := s.with(ctx).Model(&models.Event{})
+	for column, value := range map[string]string{
+		"actor": f.Actor, "verb": f.Verb, "subject_kind": string(f.Subject.Kind), "door": string(f.Door), "address": f.Address,
+	} {
+		if value != "" {
+			query = query.Where(column+" = ?", value)
+		}
+	}
+	if f.Subject.ID != 0 {
+		query = query.Where("subject_id = ?", f.Subject.ID)
+	}
+	if !f.Since.IsZero() {
+		query = query.Where("at >= ?", f.Since.UTC())
+	}
+	if !f.Until.IsZero() {
+		query = query.Where("at < ?", f.Until.UTC())
+	}
+	if f.Before != 0 {
+		var last models.Event
+		err := s.with(ctx).Select("id", "at").Where("id = ?", f.Before).Take(&last).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			return nil, models.InvalidField("before", "There is no such event. Begin with the first page.")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load event %d: %w", f.Before, err)
+		}
+		query = query.Where("(at, id) < (?, ?)", last.At.UTC(), last.ID)
+	}
+	return query.Session(&gorm.Session{}), nil
+}
+
+// searchEvents narrows a query to the lines with a text among those that are looked
+// through at once. edge is the last of these; 0: the record ends before.
+func (s *Store) searchEvents(query *gorm.DB, text string) (narrowed *gorm.DB, edge int64, err error) {
+	var last struct {
+		ID int64
+		At time.Time
+	}
+	err = query.Select("id", "at").Order(eventOrder).Offset(searchedAtOnce - 1).Take(&last).Error
+	if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, 0, fmt.Errorf("search events: %w", err)
+	}
+	if err == nil {
+		query = query.Where("(at, id) >= (?, ?)", last.At.UTC(), last.ID)
+	}
+	return query.Where(`LOWER(text || ' ' || COALESCE(changes, '')) LIKE ? ESCAPE '\'`, contains(text)), last.ID, nil
+}
+
+// nameEvents adds the names of what events speak of.
+func (s *Store) nameEvents(ctx context.Context, list []models.Event) ([]fleet.EventRow, error) {
+	ids := map[models.SubjectKind][]int64{}
+	for _, e := range list {
+		ids[e.Subject.Kind] = append(ids[e.Subject.Kind], e.Subject.ID)
+	}
+	names := map[models.Subject]string{}
+	for kind, from := range map[models.SubjectKind][2]string{
+		models.SubjectSite: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
+		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
+		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
+	} {
+		if len(ids[kind]) == 0 {
+			continue
+		}
+		var found []struct {
+			ID   int64
+			Name string
+		}
+		if err := s.with(ctx).Table(from[0]).Select("id, "+from[1]+" AS name").Where("id IN ?", ids[kind]).Find(&found).Error; err != nil {
+			return nil, fmt.Errorf("name what events speak of: %w", err)
+		}
+		for _, one := range found {
+			names[models.Subject{Kind: kind, ID: one.ID}] = one.Name
+		}
+	}
+	rows := make([]fleet.EventRow, len(list))
+	for i, e := range list {
+		rows[i] = fleet.EventRow{Event: e, Name: names[e.Subject]}
+	}
+	return rows, nil
+}
