@@ -79,6 +79,10 @@ bench-upgrades: ## how long an upgrade refuses writes, against bare updates and 
 bench-pages: ## every page on a fleet of 100,000 sites (SQLite: 10,000) with 20 readers, and how many queries it asks; fails when a goal is missed. HEFRING_BENCH_ONLY, HEFRING_BENCH_DATABASE, HEFRING_BENCH_REQUESTS
 	$(GO) test -tags bench -count=1 -timeout 60m -run '^TestBenchPages$$' -v ./e2e
 
+.PHONY: guide-pictures
+guide-pictures: ## the pictures in the documents, made anew by the browser tests
+	HEFRING_GUIDE=$(CURDIR)/docs/images $(GO) test -count=1 -run '^Test(MainJob|Life_.*|People)$$' ./e2e
+
 .PHONY: torture
 torture: build ## kill -9 and faults at every step of every move, on every database; HEFRING_TORTURE_ONLY=<pattern> HEFRING_TORTURE_FOR=<time>
 	HEFRING_TORTURE_LOGS=$(CURDIR)/bin/torture $(GO) test -tags torture -count=1 -parallel 6 -timeout 180m -run '^TestTorture_(Kills|Faults|BadVersions|Tampered)$$' -v ./e2e

@@ -443,6 +443,27 @@ func (b *browser) picture(address, what, theme string) {
 	}
 }
 
+// show keeps a picture for the documents, where HEFRING_GUIDE says.
+func (b *browser) show(name string) {
+	b.t.Helper()
+	folder := os.Getenv("HEFRING_GUIDE")
+	if folder == "" {
+		return
+	}
+	var picture []byte
+	if err := b.do(theming("light"), chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		view := b.clip(ctx, 1280)
+		view.Height = min(view.Height, 1100)
+		picture, err = cdppage.CaptureScreenshot().WithCaptureBeyondViewport(true).WithFromSurface(true).WithClip(view).Do(ctx)
+		return err
+	})); err != nil {
+		b.t.Fatalf("take a picture of %s: %v", name, err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // clip is the whole page, within reason.
 func (b *browser) clip(ctx context.Context, width int64) *cdppage.Viewport {
 	height := 900.0

@@ -203,6 +203,7 @@ func (l *life) backsUp() {
 	b.sees("No schedule removes it")
 	b.until(10*time.Second, "the backup is kept", `document.querySelector('#backup-1').innerText.includes('Kept')`)
 	b.examine("backed up")
+	b.show("site")
 }
 
 func (l *life) rollsBack() {
@@ -228,6 +229,7 @@ func (l *life) rollsBack() {
 		l.t.Errorf("the loss of one entry of the guestbook is not told: %q", quote)
 	}
 	b.examine("rollback dialog")
+	b.show("rollback")
 	b.press("Not now")
 	b.until(5*time.Second, "the dialog is closed", `!document.querySelector('dialog[open]')`)
 	if got := b.text(`document.activeElement.id`); got != "rollback" {
@@ -287,6 +289,7 @@ func (l *life) clones() {
 	b.lands(`^/sites/2$`)
 	l.becomes("current")
 	b.examine("cloned")
+	b.show("cloned")
 	l.v.comment(lagoon, "Only in the copy")
 	l.v.serves(lagoon, "tidepool 10.6.2", "Sailed after the fair", "Only in the copy")
 	l.lacks(harbour, "Only in the copy")
@@ -300,6 +303,7 @@ func (l *life) configures() {
 	b.press("Site settings")
 	b.lands(`^/sites/1/settings$`)
 	b.examine("")
+	b.show("site-settings")
 	wrong := map[string]string{"aliases": "no host!\n" + lagoon, "probes": "news", "cron_every": "0", "backup_every": "1", "backup_keep": ""}
 	for name, typed := range wrong {
 		b.fill(name, typed)
@@ -482,6 +486,7 @@ func (l *life) compares() {
 	b.sees(harbour)
 	b.sees("Can go")
 	b.examine("")
+	b.show("compare")
 	b.pressOn("#all")
 	b.press("Compare")
 	b.lands(`all=1`)
@@ -636,6 +641,7 @@ func TestLife_Import(t *testing.T) {
 		b.lands(`^/sites/clone`)
 		b.sees("Nothing outside is changed")
 		b.examine("adopt")
+		b.show("adopt")
 		b.fill("uri", uri)
 		b.press("Adopt this site")
 		b.lands(fmt.Sprintf(`^/sites/%d$`, i+1))

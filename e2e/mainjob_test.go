@@ -128,6 +128,7 @@ func (m *mainJob) createDistribution() {
 	for name, value := range map[string]string{"name": "Tidepool", "git.url": m.repo.url, "git.branch": "", "git.subdirectory": "", "git.docroot": "web"} {
 		b.fill(name, value)
 	}
+	b.show("add-distribution")
 	b.press("Add and check now")
 	b.lands(`^/distributions/1$`)
 }
@@ -157,6 +158,7 @@ func (m *mainJob) firstPlatform() {
 		m.t.Errorf("the page was loaded anew (%s)", left)
 	}
 	b.examine("ready")
+	b.show("first-platform")
 	b.pressOn(`#platforms tbody th a`)
 	b.lands(`^/platforms/1$`)
 	b.sees("10.5.8")
@@ -214,6 +216,7 @@ func (m *mainJob) createSites() {
 		b.lands(fmt.Sprintf(`^/sites/%d$`, i+1))
 		b.until(time.Minute, "the site is installed", `(document.querySelector('#top .badge') || {dataset: {}}).dataset.s === 'current'`)
 		b.examine("installed")
+		b.show("installed")
 		b.press("Visit the site")
 		b.seesWithin(20*time.Second, "Office of "+uri)
 		b.sees("tidepool 10.5.8")
@@ -280,6 +283,10 @@ func (m *mainJob) secondPlatform() {
 	m.b.sees("Update ready")
 	m.b.sees("Upgrade 2 sites")
 	m.b.examine("behind")
+	m.b.show("decisions")
+	m.b.visit("/distributions/1")
+	m.b.sees("Upgrade 2 sites")
+	m.b.show("distribution")
 }
 
 // buttons crawls all lists and pages: the Upgrade buttons have to be exactly
@@ -380,6 +387,7 @@ func (m *mainJob) upgradeSite() {
 	b.sees("system_update_10600")
 	b.sees("tidepool_tides_update_10101")
 	b.examine("dialog")
+	b.show("upgrade")
 	b.press("Not now")
 	b.until(5*time.Second, "the dialog is closed", `!document.querySelector('dialog[open]')`)
 	if got := b.text(`document.activeElement.id`); got != "upgrade" {
@@ -398,6 +406,7 @@ func (m *mainJob) upgradeSite() {
 	writer.finish(m.t, http.StatusServiceUnavailable)
 	m.steps(path, "updatedb", "switch", "reopen")
 	b.examine("succeeded")
+	b.show("upgraded")
 	b.visit(m.v.url(harbour, "/?fresh=1"))
 	b.sees("tidepool 10.6.2")
 	b.sees("Range") // what the database update made
@@ -500,6 +509,7 @@ func (m *mainJob) throwing() {
 	b.until(10*time.Second, "the failing step is marked and its log shows PHP's error",
 		`document.querySelector('#step-updatedb').dataset.s === 'failed' && /undefined function.*tidepool_tides_station_code/.test(document.querySelector('#step-updatedb pre').innerText)`)
 	b.examine("recovered")
+	b.show("recovered")
 	b.visit(task) // and after a reload
 	b.until(10*time.Second, "the failing step shows PHP's error",
 		`document.querySelector('#step-updatedb').dataset.s === 'failed' && document.querySelector('#step-updatedb details').open && /undefined function.*tidepool_tides_station_code/.test(document.querySelector('#step-updatedb pre').innerText)`)
