@@ -169,7 +169,7 @@ func (f *Fleet) dropBackup(ctx context.Context, by string, b models.Backup) erro
 // pruneBackups removes scheduled backups beyond the number that their site
 // keeps, and what failed ones may have left.
 func (f *Fleet) pruneBackups(ctx context.Context) error {
-	spent, err := f.store.SpentBackups(ctx, 200)
+	spent, err := f.store.SpentBackups(ctx, f.cfg.Server, 200)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.prunePlatforms(ctx); err != nil {
 		return fmt.Errorf("prune platforms: %w", err)
 	}
-	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Now().Add(-keepOld), 100)
+	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Server, f.cfg.Now().Add(-keepOld), 100)
 	if err != nil {
 		return fmt.Errorf("list old databases: %w", err)
 	}
