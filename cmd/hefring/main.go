@@ -19,6 +19,8 @@ var version = "dev"
 // cli is every command with its flags.
 type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	Worker     workerCmd     `cmd:"" help:"Run the worker of a web host that is not the control plane's: it takes that server's tasks."`
+	Server     serverCmd     `cmd:"" help:"Web hosts with workers of their own."`
 	Site       siteCmd       `cmd:"" help:"Sites: install, upgrade, roll back, back up, restore, clone, delete …"`
 	Platform   platformCmd   `cmd:"" help:"Platforms: verify, lock, compare, delete …"`
 	Database   databaseCmd   `cmd:"" help:"Database servers for sites."`

@@ -105,7 +105,9 @@ type Config struct {
 	// WorkerDatabase is where workers find the control plane's database, a
 	// postgres:// address without a user.
 	WorkerDatabase string
-	Now       func() time.Time
+	// SealFor encrypts for the key of a worker, by its public half.
+	SealFor func(recipient, context string, plain []byte) ([]byte, error)
+	Now     func() time.Time
 }
 
 // Fleet is the set of use cases.

@@ -62,7 +62,7 @@ type Joining struct {
 	TokenHash string
 	Recipient string // its public key
 	Version   string
-	Verifier  string // of its new role's password, as PostgreSQL keeps it
+	Password  string // of its new role in the database
 	KeyHash   string // of what it will show to be given platforms
 	Now       time.Time
 }

@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -60,16 +64,42 @@ func workerRights() []workerRight {
 	}
 }
 
+// scramVerifier is what PostgreSQL keeps of a password (RFC 5803), so that the
+// password itself is in no statement and no log.
+func scramVerifier(password string) (string, error) {
+	const iterations = 4096
+	salt := make([]byte, 16)
+	if _, err := rand.Read(salt); err != nil {
+		return "", fmt.Errorf("make salt: %w", err)
+	}
+	salted, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("derive key: %w", err)
+	}
+	mac := func(text string) []byte {
+		h := hmac.New(sha256.New, salted)
+		_, _ = h.Write([]byte(text)) // never fails
+		return h.Sum(nil)
+	}
+	stored := sha256.Sum256(mac("Client Key"))
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]), encode(mac("Server Key"))), nil
+}
+
 // workerConns is how many connections a worker may have at once.
 const workerConns = 40
 
 // createRole makes the role of a server's worker with exactly its rights.
-func (s *Store) createRole(ctx context.Context, serverID int64, verifier string) (string, error) {
+func (s *Store) createRole(ctx context.Context, serverID int64, password string) (string, error) {
 	tx, err := s.postgresTx()
 	if err != nil {
 		return "", err
 	}
 	role := fmt.Sprintf("hefring_worker_%d_%s", serverID, strings.ToLower(rand.Text()[:8]))
+	verifier, err := scramVerifier(password)
+	if err != nil {
+		return "", err
+	}
 	statements := []string{fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s' CONNECTION LIMIT %d", role, verifier, workerConns)}
 	var database, schema string
 	if err := tx.QueryRow(ctx, "SELECT current_database(), current_schema()").Scan(&database, &schema); err != nil {

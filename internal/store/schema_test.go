@@ -312,10 +312,10 @@ func TestMigrations_ChecksMirrorModels(t *testing.T) {
 		"checks.outcome":      texts(models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed, models.CheckThrottled, models.CheckBlocked),
 		"distributions.condition": texts(models.ConditionNew, models.ConditionCurrent, models.ConditionChanged,
 			models.ConditionFailing, models.ConditionHeld),
-		"servers.state":           texts(models.ServerStates()...),
-		"server_platforms.state":  texts(models.DeliveryStates()...),
-		"webhooks.provider":  texts(models.Providers()...),
-		"deliveries.outcome": texts(models.DeliveryOutcomes()...),
+		"servers.state":          texts(models.ServerStates()...),
+		"server_platforms.state": texts(models.DeliveryStates()...),
+		"webhooks.provider":      texts(models.Providers()...),
+		"deliveries.outcome":     texts(models.DeliveryOutcomes()...),
 	}
 	for name, s := range openBoth(t) {
 		found := checked(t, s)

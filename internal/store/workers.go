@@ -119,7 +119,7 @@ func (s *Store) JoinServer(ctx context.Context, in fleet.Joining) (models.Server
 				return err
 			}
 		}
-		if server.Role, err = tx.createRole(ctx, server.ID, in.Verifier); err != nil {
+		if server.Role, err = tx.createRole(ctx, server.ID, in.Password); err != nil {
 			return err
 		}
 		server.State, server.Recipient, server.Version, server.JoinedAt, server.SeenAt = models.ServerJoined, in.Recipient, in.Version, &in.Now, nil
