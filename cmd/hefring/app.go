@@ -182,7 +182,7 @@ const (
 	// keysEvery is how often workers are given the passwords that they need; what
 	// people do shares them at once.
 	keysEvery = time.Minute
-	tidyEvery    = time.Hour
+	tidyEvery = time.Hour
 )
 
 // serve runs everything until ctx ends.

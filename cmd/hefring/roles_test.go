@@ -175,7 +175,7 @@ func description(t *testing.T, handler http.Handler) document {
 // have no user.
 var commands = map[models.Permission][]string{
 	models.MaySeeSites:         {"site list", "site backups", "task list", "task log"},
-	models.MaySeeFleet:         {"platform list", "platform diff", "database list", "client list"},
+	models.MaySeeFleet:         {"platform list", "platform diff", "database list", "client list", "server list", "server show"},
 	models.MayUpgrade:          {"site upgrade", "site rollback"},
 	models.MayOperateSites:     {"site verify", "site hold", "site release", "site cron"},
 	models.MaySignInToSites:    {"site login"},
@@ -188,7 +188,7 @@ var commands = map[models.Permission][]string{
 	models.MayVerifyPlatforms:  {"platform verify"},
 	models.MayUpgradePlatforms: {"platform upgrade"},
 	models.MayManagePlatforms:  {"platform lock", "platform unlock", "platform target", "platform delete"},
-	models.MayManageServers:    {"database add", "database test", "database delete"},
+	models.MayManageServers:    {"database add", "database test", "database delete", "server add", "server invite", "server remove"},
 	models.MayCancelTasks:      {"task cancel", "task retry"},
 	models.MayManageClients:    {"client add", "client delete", "site give"},
 	models.MayManageUsers:      {"user add", "user list", "user change", "user password", "token add", "token list", "token revoke"},
