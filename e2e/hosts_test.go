@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -94,6 +95,7 @@ func (n *network) host(name string, number int) *netHost {
 	})
 	port := fmt.Sprintf("%sp%d", n.bridge, number)
 	n.ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", h.name)
+	n.t.Cleanup(func() { n.ip("link", "del", port) }) // a sandbox of somebody else may hold the namespace for a while
 	n.ip("link", "set", port, "master", n.bridge, "up")
 	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", h.ip + "/24", "dev", "eth0"}, {"link", "set", "eth0", "up"}} {
 		n.ip(append([]string{"-n", h.name}, args...)...)
@@ -166,7 +168,7 @@ func (h *netHost) tell() {
 		return
 	}
 	text, _ := os.ReadFile(filepath.Join(h.dir, "log"))
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool { return strings.Contains(line, "msg=request") })
 	h.net.t.Logf("%s's log ends with:\n%s", h.name, strings.Join(lines[max(0, len(lines)-25):], "\n"))
 }
 

@@ -44,8 +44,12 @@ func (f *Fleet) bring(ctx context.Context, t models.Task, p models.Platform) err
 	if p.State != models.PlatformReady {
 		return models.Errorf(models.Conflict, "%s is %s by now.", p.Name, p.State)
 	}
+	server, err := f.store.Server(ctx, f.cfg.Server)
+	if err != nil {
+		return err
+	}
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		task := models.Task{Kind: models.TaskDeliver, Subject: deliverySubject(d.ID), Title: "Bring " + p.Name, Actor: t.Actor}
+		task := models.Task{Kind: models.TaskDeliver, Subject: deliverySubject(d.ID), Title: "Bring " + p.Name + " to " + server.Name, Actor: t.Actor}
 		if err := tx.CreateTask(ctx, &task); err != nil {
 			return err
 		}

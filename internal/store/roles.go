@@ -58,8 +58,6 @@ func workerRights() []workerRight {
 		{"river_job", "SELECT, INSERT, UPDATE, DELETE", ""},
 		{"river_leader", "SELECT, INSERT, UPDATE, DELETE", ""},
 		{"river_queue", "SELECT, INSERT, UPDATE, DELETE", ""},
-		{"river_client", "SELECT, INSERT, UPDATE, DELETE", ""},
-		{"river_client_queue", "SELECT, INSERT, UPDATE, DELETE", ""},
 		{"river_notification", "SELECT, INSERT, UPDATE, DELETE", ""},
 	}
 }
@@ -89,6 +87,15 @@ func scramVerifier(password string) (string, error) {
 // workerConns is how many connections a worker may have at once.
 const workerConns = 40
 
+// roleSettings have PostgreSQL notice that a web host is gone. What its worker was
+// about to write would else stay locked for hours.
+func roleSettings() []string {
+	return []string{
+		"tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "tcp_user_timeout = 30000",
+		"idle_in_transaction_session_timeout = '1min'",
+	}
+}
+
 // createRole makes the role of a server's worker with exactly its rights.
 func (s *Store) createRole(ctx context.Context, serverID int64, password string) (string, error) {
 	tx, err := s.postgresTx()
@@ -104,6 +111,9 @@ func (s *Store) createRole(ctx context.Context, serverID int64, password string)
 	var database, schema string
 	if err := tx.QueryRow(ctx, "SELECT current_database(), current_schema()").Scan(&database, &schema); err != nil {
 		return "", fmt.Errorf("ask for the database's name: %w", err)
+	}
+	for _, setting := range roleSettings() {
+		statements = append(statements, "ALTER ROLE "+role+" SET "+setting)
 	}
 	statements = append(statements,
 		"GRANT CONNECT ON DATABASE "+quote(database)+" TO "+role,

@@ -43,8 +43,8 @@ func (f *fixture) siteOn(t *testing.T, uri string, server *int64) models.Site {
 	return s
 }
 
-// worker is a Runner of a server with the database rights of its worker.
-func worker(t *testing.T, s models.Server, dsn string) *fixture {
+// workerOf is a Runner of a server with the database rights of its worker.
+func workerOf(t *testing.T, s models.Server, dsn string) *fixture {
 	t.Helper()
 	st, err := store.OpenJoined(t.Context(), dsn, slog.New(slog.DiscardHandler))
 	ok(t, err)
@@ -64,7 +64,7 @@ func TestRunner_Server_DoesItsOwnTasksOnly(t *testing.T) {
 	dsn := postgres.Open(t)
 	f := setup(t, dsn)
 	server, address := f.joined(t, dsn, "web2")
-	w := worker(t, server, address)
+	w := workerOf(t, server, address)
 	says := func(who string) fleet.Handler {
 		return func(_ context.Context, _ models.Task, log fleet.Log) (string, models.TaskState, error) {
 			log.Printf(models.LevelInfo, "here")
@@ -173,7 +173,7 @@ func TestServer_JoinAndRemove(t *testing.T) {
 	ok(t, err)
 	want(t, "whose key it is", found.ID, server.ID)
 
-	w := worker(t, server, address)
+	w := workerOf(t, server, address)
 	ok(t, w.BeatServer(f.ctx, server.ID, "1.2.3"))
 	rows, err := f.ServerRows(f.ctx)
 	ok(t, err)
