@@ -108,6 +108,7 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 		return s, err
 	}
 	s.Password = ""
+	f.shareNow(ctx)
 	return s, nil
 }
 

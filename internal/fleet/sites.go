@@ -69,7 +69,7 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.S
 		return f.store.Site(ctx, first)
 	}
 	if err == nil && s.ServerID != nil {
-		err = f.ShareKeys(ctx)
+		f.shareNow(ctx)
 	}
 	return s, err
 }
@@ -141,6 +141,9 @@ func (f *Fleet) make(ctx context.Context, t models.Task, _ Log, do func(models.S
 		return s.Reason, models.TaskFailed, nil
 	}
 	cause := f.brought(ctx, t, p)
+	if cause == nil {
+		cause = f.keyed(ctx, t, s)
+	}
 	if _, waits := errors.AsType[Waiting](cause); waits {
 		return "", "", cause
 	}

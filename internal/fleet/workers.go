@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"strings"
 	"time"
@@ -117,8 +117,8 @@ func (f *Fleet) JoinServer(ctx context.Context, in JoinRequest) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("write credentials: %w", err)
 	}
-	sealed, err := f.cfg.SealFor(in.Recipient, JoinContext(in.Name), text)
-	return sealed, errors.Join(err, f.ShareKeys(ctx))
+	f.shareNow(ctx)
+	return f.cfg.SealFor(in.Recipient, JoinContext(in.Name), text)
 }
 
 // shortened bounds what a worker says of itself.
@@ -193,6 +193,29 @@ func (f *Fleet) ShareKeys(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// shareNow is ShareKeys after something that people did; the schedule tries again.
+func (f *Fleet) shareNow(ctx context.Context) {
+	if err := f.ShareKeys(ctx); err != nil {
+		f.logger.WarnContext(ctx, "share passwords of database servers with workers", slog.Any("error", err))
+	}
+}
+
+// keyTime is how long a new site waits for the password of its database server.
+const keyTime = 3 * time.Minute
+
+// keyed fails with Waiting until this server's worker has the password that a new site
+// needs.
+func (f *Fleet) keyed(ctx context.Context, t models.Task, s models.Site) error {
+	if f.cfg.Server == 0 || s.DatabaseServerID == nil || ctx.Err() != nil {
+		return nil
+	}
+	_, err := f.store.ServerKey(ctx, f.cfg.Server, *s.DatabaseServerID)
+	if models.CodeOf(err) == models.NotFound && f.cfg.Now().Sub(t.CreatedAt) < keyTime {
+		return Waiting{For: deliveryPoll}
+	}
+	return err
 }
 
 // Beat notes that this server's worker lives.

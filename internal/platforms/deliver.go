@@ -2,6 +2,7 @@ package platforms
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -151,7 +152,7 @@ func (s *Store) Unpack(ctx context.Context, staged, want string, fetch Fetch) (e
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(fetchPause):
+		case <-time.After(cmp.Or(s.Again, fetchPause)):
 		}
 	}
 	return s.explain("receive platform", u.seal())

@@ -3,11 +3,14 @@ package platforms_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"hefring/internal/platforms"
 	"hefring/models"
@@ -82,6 +85,49 @@ func (b *broken) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	return n, err
+}
+
+// A connection that breaks is made anew and goes on after the last whole file.
+func TestStore_Unpack_GoesOnWhereItBroke(t *testing.T) {
+	here, there := newStore(t), newStore(t)
+	there.Again = time.Millisecond
+	files := drupal("web")
+	for n := range 6 {
+		noise := make([]byte, 100_000)
+		if _, err := rand.Read(noise); err != nil {
+			t.Fatal(err)
+		}
+		files[fmt.Sprintf("web/big-%d", n)] = string(noise)
+	}
+	staging := staged(t, here, 1, files)
+	sealed, err := here.Seal(t.Context(), staging, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := here.Publish(staging, "p-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := from(here, root, sealed.Digest)
+	var asked []int
+	got, err := delivered(t, there, sealed.Digest, func(ctx context.Context, n int) (io.ReadCloser, error) {
+		asked = append(asked, n)
+		body, err := fetch(ctx, n)
+		if len(asked) > 3 {
+			return body, err
+		}
+		return io.NopCloser(&broken{body, 150_000}), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) != 4 || asked[0] != 0 || asked[3] == 0 {
+		t.Errorf("it asked from %v on", asked)
+	}
+	findings, err := there.Verify(t.Context(), got, sealed.Digest)
+	if err != nil || len(findings) != 0 {
+		t.Errorf("it differs: %v %v", findings, err)
+	}
 }
 
 func TestStore_Unpack_RefusesWhatIsNotThePlatform(t *testing.T) {

@@ -150,12 +150,13 @@ func (s *Store) RemoveServer(ctx context.Context, by string, server models.Serve
 	return s.changingRoles(ctx, func(tx *Store) error {
 		done := tx.with(ctx).Model(&models.Server{}).Where("id = ? AND state <> ?", server.ID, models.ServerRemoved).
 			Where("NOT EXISTS (SELECT 1 FROM sites WHERE sites.server_id = servers.id AND sites.state <> ?)", models.SiteDeleted).
+			Where("NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.server_id = servers.id AND tasks.state IN ?)", unfinished()).
 			Updates(map[string]any{"state": models.ServerRemoved, "role": "", "recipient": ""})
 		if done.Error != nil {
 			return fmt.Errorf("remove server %s: %w", server.Name, done.Error)
 		}
 		if done.RowsAffected == 0 {
-			return models.Errorf(models.Conflict, "There are sites on %s, or it is removed already. Delete its sites or move them first.", server.Name)
+			return models.Errorf(models.Conflict, "There are sites on %s, or tasks in its queue, or it is removed already. Delete its sites and cancel its tasks first.", server.Name)
 		}
 		for _, of := range []any{&models.ServerJoin{}, &models.ServerKey{}, &models.ServerPlatform{}} {
 			if err := tx.with(ctx).Where("server_id = ?", server.ID).Delete(of).Error; err != nil {
