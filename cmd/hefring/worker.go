@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"hefring/internal/config"
@@ -40,9 +41,15 @@ type workerCmd struct {
 
 // Run works on this server's queue until it is told to stop.
 func (c *workerCmd) Run(ctx context.Context) error {
-	base, database := c.URL, c.Database // as they were given; Validate fills them
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	base, database := c.URL, c.Database
+	if base == "http://"+c.Listen { // what follows from other settings was not given
+		base = ""
+	}
+	if strings.HasPrefix(database, "sqlite:") {
+		database = ""
 	}
 	if err := layout(c.Data).make(c.Data); err != nil {
 		return err
@@ -151,7 +158,7 @@ func (w *workerHost) load(base string) error {
 	}
 	given, err := url.Parse(w.database)
 	joined, err2 := url.Parse(w.who.Database)
-	if err != nil || err2 != nil || given.Scheme == "sqlite" {
+	if err != nil || err2 != nil || given.Host == "" && given.RawQuery == "" {
 		return models.InvalidField("database", "Use postgres://host/name: where this host finds the control plane's database. The user is the worker's own.")
 	}
 	given.User = joined.User
