@@ -45,6 +45,10 @@ e2e-drupal: build ## the whole life of sites on real Drupal: HEFRING_DRUPAL_REPO
 	@# -run names a test only if it was told where its Drupal is.
 	$(GO) test -count=1 -timeout 90m -v -run "^($${HEFRING_DRUPAL_REPO:+TestDrupal}|$${HEFRING_DRUPAL7_REPO:+TestDrupal7})\$$" -tags drupal ./e2e/...
 
+.PHONY: e2e-hosts
+e2e-hosts: build ## several hosts, as network namespaces (needs root): a control plane, two web hosts and a database, each of which fails in the middle of an upgrade
+	$(GO) test -count=1 -timeout 30m -tags hosts -run '^TestHosts$$' -v ./e2e
+
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...
 
@@ -81,7 +85,7 @@ bench-pages: ## every page on a fleet of 100,000 sites (SQLite: 10,000) with 20 
 
 .PHONY: guide-pictures
 guide-pictures: ## the pictures in the documents, made anew by the browser tests
-	HEFRING_GUIDE=$(CURDIR)/docs/images $(GO) test -count=1 -run '^Test(MainJob|Life_.*|People)$$' ./e2e
+	HEFRING_GUIDE=$(CURDIR)/docs/images $(GO) test -count=1 -timeout 30m -run '^Test(MainJob|Life_.*|People)$$' ./e2e
 
 .PHONY: torture
 torture: build ## kill -9 and faults at every step of every move, on every database; HEFRING_TORTURE_ONLY=<pattern> HEFRING_TORTURE_FOR=<time>

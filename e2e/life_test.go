@@ -289,7 +289,6 @@ func (l *life) clones() {
 	b.lands(`^/sites/2$`)
 	l.becomes("current")
 	b.examine("cloned")
-	b.show("cloned")
 	l.v.comment(lagoon, "Only in the copy")
 	l.v.serves(lagoon, "tidepool 10.6.2", "Sailed after the fair", "Only in the copy")
 	l.lacks(harbour, "Only in the copy")

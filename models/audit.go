@@ -139,7 +139,7 @@ func flatten(all map[string]field, name string, v reflect.Value, secret bool) {
 	if !v.IsValid() {
 		return
 	}
-	switch _, isTime := v.Interface().(time.Time); {
+	switch _, isTime := reflect.TypeAssert[time.Time](v); {
 	case v.Kind() == reflect.Struct && !isTime:
 		flattenStruct(all, name, v, secret)
 	case v.Kind() == reflect.Map && !secret:

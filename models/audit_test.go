@@ -19,7 +19,8 @@ func TestDiff_Changed_SaysFieldsInWords(t *testing.T) {
 	after.CheckEvery, after.Settings = &day, Settings{"url": "https://example.org/x.git", "branch": "main"}
 	after.Secrets = []byte("sealed")
 	want := Changes{
-		{Field: "check every", After: "24h0m0s"}, {Field: "secrets", Secret: true},
+		{Field: "check every", After: "24h0m0s"},
+		{Field: "secrets", Secret: true},
 		{Field: "settings url", Before: "https://…@example.org/x.git", After: "https://example.org/x.git"},
 	}
 	if got := Diff(before, after); !slices.Equal(got, want) {
@@ -61,9 +62,39 @@ func TestDiff_EverySecretField_IsNeverShown(t *testing.T) {
 	const planted = "planted-secret"
 	looked := 0
 	for _, model := range []any{
-		Backup{}, Channel{}, Check{}, Client{}, Comparison{}, DatabaseServer{}, Delivery{}, Distribution{}, Event{}, Host{}, Identity{}, LoginLink{},
-		Notice{}, NoticeAttempt{}, NoticeMessage{}, Outlet{}, Platform{}, Queue{}, RecoveryCode{}, SecondFactor{}, SignIn{}, Site{}, SourceState{},
-		Task{}, TaskLine{}, Throttle{}, Token{}, Upgrade{}, UpgradeStep{}, Upstream{}, User{}, Webhook{}, WebhookSecret{},
+		Backup{},
+		Channel{},
+		Check{},
+		Client{},
+		Comparison{},
+		DatabaseServer{},
+		Delivery{},
+		Distribution{},
+		Event{},
+		Host{},
+		Identity{},
+		LoginLink{},
+		Notice{},
+		NoticeAttempt{},
+		NoticeMessage{},
+		Outlet{},
+		Platform{},
+		Queue{},
+		RecoveryCode{},
+		SecondFactor{},
+		SignIn{},
+		Site{},
+		SourceState{},
+		Task{},
+		TaskLine{},
+		Throttle{},
+		Token{},
+		Upgrade{},
+		UpgradeStep{},
+		Upstream{},
+		User{},
+		Webhook{},
+		WebhookSecret{},
 	} {
 		kind := reflect.TypeOf(model)
 		for f := range kind.Fields() {

@@ -133,7 +133,7 @@ type Permission string
 // Permissions. Who has them says the table below, and nothing else.
 const (
 	MaySeeSites            Permission = "see sites, their backups and tasks"
-	MaySeeFleet            Permission = "see distributions, platforms, queues and database servers"
+	MaySeeFleet            Permission = "see distributions, platforms, queues, servers and database servers"
 	MayCheck               Permission = "check sources"
 	MayBuild               Permission = "build and approve versions"
 	MayVerifyPlatforms     Permission = "verify platforms"
@@ -151,7 +151,7 @@ const (
 	MayManageDistributions Permission = "manage distributions and their webhooks"
 	MayManagePlatforms     Permission = "lock, unlock, choose and delete platforms"
 	MayManageClients       Permission = "manage clients and whose a site is"
-	MayManageServers       Permission = "manage database servers"
+	MayManageServers       Permission = "manage servers and database servers"
 	MayChangeSettings      Permission = "change settings"
 	MayManageUsers         Permission = "manage users"
 	MaySeeAudit            Permission = "see the record of changes"
@@ -198,6 +198,8 @@ func (t Task) Permission() Permission {
 		return MayCheck
 	case TaskBuild:
 		return MayBuild
+	case TaskDeliver:
+		return MayManageServers
 	case TaskInstall, TaskClone, TaskImport:
 		return MayCreateSites
 	case TaskCompare, TaskUpgrade, TaskRollback:

@@ -19,7 +19,9 @@ type Site struct {
 	CertificateKey string `gorm:"default:''"`
 	PlatformID     int64
 	Server         string
-	Database       Database `gorm:"serializer:json"` // where its content is now
+	// ServerID is the server that it is on; nil: the host of the control plane.
+	ServerID *int64
+	Database Database `gorm:"serializer:json"` // where its content is now
 	// DatabaseServerID is where its databases are made; nil: SQLite files.
 	DatabaseServerID *int64
 	ClientID         *int64 // whose it is; nil: the host's own

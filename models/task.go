@@ -24,6 +24,7 @@ const (
 	TaskCron            TaskKind = "cron"             // run a site's cron
 	TaskDelete          TaskKind = "delete"           // delete a site or a platform
 	TaskImport          TaskKind = "import"           // look for sites in a code base outside
+	TaskDeliver         TaskKind = "deliver"          // bring a platform to a server
 )
 
 // SubjectKind names what a task works on.
@@ -40,6 +41,8 @@ const (
 	SubjectClient       SubjectKind = "client"
 	SubjectImport       SubjectKind = "import" // code bases outside; one is looked at at a time
 	SubjectServer       SubjectKind = "database-server"
+	SubjectWebServer    SubjectKind = "server"          // a web host with a worker
+	SubjectDelivery     SubjectKind = "server-platform" // a platform on a server
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"
@@ -57,6 +60,7 @@ type Task struct {
 	ID        int64
 	Kind      TaskKind
 	Subject   `gorm:"embedded"`
+	ServerID  *int64 // whose worker does it; nil: the control plane's own
 	Title     string // what people call it: Upgrade museum.example.org to 10.6.2
 	State     TaskState
 	ParentID  *int64

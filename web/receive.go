@@ -235,7 +235,7 @@ func reply(w http.ResponseWriter, status int, text string) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, strings.TrimSpace(text)+"\n") //nolint:gosec // plain text, and nosniff
+	_, _ = io.WriteString(w, strings.TrimSpace(text)+"\n")
 }
 
 // buckets let each key do something so often: burst times at once, and rate

@@ -139,7 +139,9 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 		fact.Label = nameOr(server.Name, err, &fact)
 	case models.SubjectImport:
 		fact.Label = "a code base outside"
-	case models.SubjectQueue, models.SubjectUser, models.SubjectUpstream, models.SubjectClient, models.SubjectChannel:
+	case models.SubjectDelivery:
+		fact.Label = "a platform on a server"
+	case models.SubjectQueue, models.SubjectWebServer, models.SubjectUser, models.SubjectUpstream, models.SubjectClient, models.SubjectChannel:
 		fact.Label = string(subject.Kind)
 	}
 	return fact

@@ -113,7 +113,7 @@ func (c *act) reach(ctx context.Context, work func(f door) error) error {
 // do is for what is done on the data folder alone.
 func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
 	if token, err := c.remoteToken(); err != nil || token != "" {
-		return &exitError{exitSettings, "This cannot be done from elsewhere. Run the command on the server, without --token-file and HEFRING_TOKEN."}
+		return notFromElsewhere()
 	}
 	open := withApp
 	if c.open != nil {
@@ -126,6 +126,10 @@ func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
 		}
 		return commandError(work(a.fleet.For(by)))
 	})
+}
+
+func notFromElsewhere() error {
+	return &exitError{exitSettings, "This cannot be done from elsewhere. Run the command on the server, without --token-file and HEFRING_TOKEN."}
 }
 
 // actor is who acts. Whoever can read the data folder may do everything.
@@ -242,7 +246,7 @@ const (
 // tail prints the lines of a task until it has ended.
 func tail(ctx context.Context, f door, id int64, out io.Writer) (models.Task, error) {
 	every := tailEvery
-	if _, far := f.(*remote); far {
+	if _, far := f.(*farDoor); far {
 		every = farEvery
 	}
 	tick := time.NewTicker(every)

@@ -19,6 +19,7 @@ import (
 	"hefring/internal/metrics"
 	"hefring/internal/notify"
 	"hefring/internal/platforms"
+	"hefring/internal/remote"
 	"hefring/internal/run"
 	"hefring/internal/secret"
 	"hefring/internal/sites"
@@ -110,6 +111,7 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
+		WorkerDatabase: cfg.Database, SealFor: secret.SealFor,
 		Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
 	})
 	if a.tasks, err = a.newTasks(ctx); err != nil {
@@ -177,7 +179,10 @@ const (
 	// noticesEvery is how often it is looked whether somebody must be told.
 	noticesEvery = 20 * time.Second
 	mendEvery    = 3 * time.Second
-	tidyEvery    = time.Hour
+	// keysEvery is how often workers are given the passwords that they need; what
+	// people do shares them at once.
+	keysEvery = time.Minute
+	tidyEvery = time.Hour
 )
 
 // serve runs everything until ctx ends.
@@ -208,6 +213,7 @@ func (a *app) serve(ctx context.Context) error {
 		tasks.Timed{Name: "due checks", Every: tickEvery, Run: onTime.DispatchChecks},
 		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: onTime.DispatchSites},
 		tasks.Timed{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return onTime.DispatchNotices(ctx, a.notifier) }},
+		tasks.Timed{Name: "keys of servers", Every: keysEvery, Run: a.fleet.ShareKeys},
 		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
 		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
 	if err != nil {
@@ -238,12 +244,12 @@ func (a *app) tidy(ctx context.Context) error {
 // serveHTTP answers until ctx ends; then requests get a moment to finish.
 func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: web.New(web.Config{
+		Handler: a.withWorkers(web.New(web.Config{
 			Front: a.fleet, Through: func(from models.Entrance) web.Front { return a.fleet.Through(from) }, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			OIDC: a.provider(), Proxies: a.proxies(), SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
 			Health: a.health, Observer: a.metrics,
 			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
-		}),
+		})),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
 		ErrorLog:    slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),
@@ -261,6 +267,14 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 		return server.Close()
 	}
 	return nil
+}
+
+// withWorkers has workers answered beside people.
+func (a *app) withWorkers(people http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(remote.Prefix, remote.Handler(a.fleet, a.logger))
+	mux.Handle("/", people)
+	return mux
 }
 
 // provider is who people sign in with beside passwords. The settings were checked.

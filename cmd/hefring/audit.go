@@ -46,7 +46,7 @@ func (c *auditCmd) Run(ctx context.Context) error {
 		}
 		return c.table(nil, []string{"WHEN", "WHO", "DID", "ABOUT", "FROM", "WHAT CHANGED"}, func(line func(...any)) {
 			for _, row := range rows {
-				about := strings.TrimSpace(string(row.Subject.Kind) + " " + row.Name)
+				about := strings.TrimSpace(string(row.Kind) + " " + row.Name)
 				line(row.At.UTC().Format(time.RFC3339), row.Actor, row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
 			}
 		})

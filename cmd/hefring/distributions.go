@@ -134,10 +134,21 @@ type distributionDetails struct {
 
 func (d distributionDetails) facts() []fact {
 	list := []fact{
-		{"distribution", d.Slug}, {"name", d.Name}, {"type", d.Type}, {"condition", d.Condition}, {"reason", d.Reason},
-		{"upgrade target", d.Target}, {"Drupal", d.Drupal}, {"revision", d.Revision}, {"observed", d.Observed}, {"checked", stamp(d.Checked)},
-		{"check every", d.CheckEvery}, {"rebuild", days(d.RebuildDays)}, {"keep platforms", nonzero(d.KeepPlatforms)},
-		{"sites", d.Sites}, {"behind", d.Behind},
+		{"distribution", d.Slug},
+		{"name", d.Name},
+		{"type", d.Type},
+		{"condition", d.Condition},
+		{"reason", d.Reason},
+		{"upgrade target", d.Target},
+		{"Drupal", d.Drupal},
+		{"revision", d.Revision},
+		{"observed", d.Observed},
+		{"checked", stamp(d.Checked)},
+		{"check every", d.CheckEvery},
+		{"rebuild", days(d.RebuildDays)},
+		{"keep platforms", nonzero(d.KeepPlatforms)},
+		{"sites", d.Sites},
+		{"behind", d.Behind},
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Settings)) {
 		list = append(list, fact{"setting " + name, strings.ReplaceAll(d.Settings[name], "\n", " ⏎ ")})

@@ -22,6 +22,8 @@ var version = "dev"
 // cli is every command with its flags.
 type cli struct {
 	Serve        serveCmd        `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	Worker       workerCmd       `cmd:"" help:"Run the worker of a web host that is not the control plane's: it takes that server's tasks."`
+	Server       serverCmd       `cmd:"" help:"Web hosts with workers of their own."`
 	Overview     overviewCmd     `cmd:"" help:"What needs a decision, what runs, and how the fleet stands."`
 	Distribution distributionCmd `cmd:"" help:"Distributions: add, change, check, approve …"`
 	Site         siteCmd         `cmd:"" help:"Sites: install, upgrade, roll back, back up, restore, clone, delete …"`

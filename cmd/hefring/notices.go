@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -161,8 +160,14 @@ func (c *noticeShowCmd) Run(ctx context.Context) error {
 			causes = append(causes, string(cause))
 		}
 		err = c.facts(nil, []fact{
-			{"channel", row.Name}, {"kind", row.Kind}, {"to", row.Target}, {"about", scopeText(row)}, {"causes", strings.Join(causes, " ")},
-			{"when", digestText(row.Every)}, {"paused", yes(row.Paused)}, {"problem", row.Reason},
+			{"channel", row.Name},
+			{"kind", row.Kind},
+			{"to", row.Target},
+			{"about", scopeText(row)},
+			{"causes", strings.Join(causes, " ")},
+			{"when", digestText(row.Every)},
+			{"paused", yes(row.Paused)},
+			{"problem", row.Reason},
 		})
 		if err != nil {
 			return err
@@ -262,7 +267,7 @@ type noticeChangeCmd struct {
 
 // Run changes it.
 func (c *noticeChangeCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.channelArg.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
 		in := row.Channel
 		replace(&in.Name, c.Rename)
 		if err := c.into(ctx, f, &in); err != nil {
@@ -323,7 +328,7 @@ func (c *noticeTestCmd) Run(ctx context.Context) error {
 			{"delivered", yes(a.Delivered)}, {"to", a.Recipient}, {"status", nonzero(a.Status)}, {"answer", a.Answer}, {"took", a.Took.Round(time.Millisecond)},
 		})
 		if err == nil && !a.Delivered {
-			err = &exitError{exitFailed, fmt.Sprintf("Not delivered. %s", a.Problem)}
+			err = &exitError{exitFailed, "Not delivered. " + a.Problem}
 		}
 		return err
 	})

@@ -34,10 +34,10 @@ const (
 	maxClients  = 10000
 )
 
-// remote is a Hefring elsewhere, by its JSON API. Sites, platforms and database
+// farDoor is a Hefring elsewhere, by its JSON API. Sites, platforms and database
 // servers have names there; it gives them numbers of its own, so that commands
 // need not know where they work.
-type remote struct {
+type farDoor struct {
 	base   string // with the API's prefix
 	token  string
 	client *http.Client
@@ -70,19 +70,19 @@ func (c *act) remoteToken() (string, error) {
 
 // newRemote gives the Hefring at an address. A token never goes over the network
 // in the clear.
-func newRemote(address, token, caFile string) (*remote, error) {
+func newRemote(address, token, caFile string) (*farDoor, error) {
 	at, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || at.Host == "" || at.User != nil {
 		return nil, models.InvalidField("url", "Use the address of the dashboard, such as https://hefring.example.org.")
 	}
-	if at.Scheme != "https" && !(at.Scheme == "http" && isHere(at.Hostname())) {
+	if at.Scheme != "https" && (at.Scheme != "http" || !isHere(at.Hostname())) {
 		return nil, models.InvalidField("url", "Use an address that begins with https://: everybody on the way could read the token.")
 	}
 	roots, err := authorities(caFile)
 	if err != nil {
 		return nil, err
 	}
-	return &remote{
+	return &farDoor{
 		base: at.String() + api.Prefix, token: token, made: map[models.Subject]models.Task{}, urls: map[string]string{},
 		client: &http.Client{
 			Timeout: remoteLimit,
@@ -123,17 +123,17 @@ func authorities(caFile string) (*x509.CertPool, error) {
 }
 
 // get asks for something.
-func (r *remote) get(ctx context.Context, path string, query url.Values, into any) error {
+func (r *farDoor) get(ctx context.Context, path string, query url.Values, into any) error {
 	return r.ask(ctx, http.MethodGet, path, query, nil, into)
 }
 
 // post has something done.
-func (r *remote) post(ctx context.Context, path string, body, into any) error {
+func (r *farDoor) post(ctx context.Context, path string, body, into any) error {
 	return r.ask(ctx, http.MethodPost, path, nil, body, into)
 }
 
 // start has work queued.
-func (r *remote) start(ctx context.Context, method, path string, query url.Values, body any) (models.Task, error) {
+func (r *farDoor) start(ctx context.Context, method, path string, query url.Values, body any) (models.Task, error) {
 	var answer api.Started
 	err := r.ask(ctx, method, path, query, body, &answer)
 	return taskFrom(answer.Task), err
@@ -141,7 +141,7 @@ func (r *remote) start(ctx context.Context, method, path string, query url.Value
 
 // ask sends one request. What the other side refuses comes back as the error that
 // the same command would have given there.
-func (r *remote) ask(ctx context.Context, method, path string, query url.Values, body, into any) error {
+func (r *farDoor) ask(ctx context.Context, method, path string, query url.Values, body, into any) error {
 	var payload io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -194,10 +194,10 @@ func (r *remote) ask(ctx context.Context, method, path string, query url.Values,
 	return nil
 }
 
-func (r *remote) host() string { return strings.TrimSuffix(r.base, api.Prefix) }
+func (r *farDoor) host() string { return strings.TrimSuffix(r.base, api.Prefix) }
 
 // silent says why there was no answer.
-func (r *remote) silent(err error) error {
+func (r *farDoor) silent(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
@@ -208,7 +208,7 @@ func (r *remote) silent(err error) error {
 }
 
 // refused makes an error of an answer that is a problem, as RFC 9457 has it.
-func (r *remote) refused(response *http.Response, text []byte) error {
+func (r *farDoor) refused(response *http.Response, text []byte) error {
 	if to := response.Header.Get("Location"); response.StatusCode < 400 {
 		return models.Errorf(models.Invalid, "%s is elsewhere: it names %q. Give the right address with --url.", r.host(), to)
 	}
@@ -250,7 +250,7 @@ func codeOf(status int) models.Code {
 }
 
 // number is the number here of what has a name there.
-func (r *remote) number(kind models.SubjectKind, name string) int64 {
+func (r *farDoor) number(kind models.SubjectKind, name string) int64 {
 	full := string(kind) + " " + name
 	for i, known := range r.names {
 		if known == full {
@@ -262,7 +262,7 @@ func (r *remote) number(kind models.SubjectKind, name string) int64 {
 }
 
 // path is where the API has what has a number here.
-func (r *remote) path(id int64, more ...string) string {
+func (r *farDoor) path(id int64, more ...string) string {
 	if id < 1 || id > int64(len(r.names)) {
 		return "/unknown"
 	}
@@ -271,7 +271,7 @@ func (r *remote) path(id int64, more ...string) string {
 }
 
 // name is what has a number here; "" for 0.
-func (r *remote) name(id int64) string {
+func (r *farDoor) name(id int64) string {
 	if id < 1 || id > int64(len(r.names)) {
 		return ""
 	}
@@ -280,7 +280,7 @@ func (r *remote) name(id int64) string {
 }
 
 // listed gives the items of a list, up to a number of them, page after page.
-func listed[T any](ctx context.Context, r *remote, path string, query url.Values, limit int) ([]T, int, error) {
+func listed[T any](ctx context.Context, r *farDoor, path string, query url.Values, limit int) ([]T, int, error) {
 	var all []T
 	limit = cmp.Or(limit, 50)
 	for {

@@ -13,7 +13,7 @@ import (
 	"hefring/web/api"
 )
 
-func (r *remote) userFrom(u api.User) fleet.UserRow {
+func (r *farDoor) userFrom(u api.User) fleet.UserRow {
 	row := fleet.UserRow{User: models.User{ID: r.number(models.SubjectUser, u.Name), Name: u.Name, Role: u.Role, CreatedAt: u.Created}, ClientName: u.Client}
 	if u.Client != "" {
 		row.ClientID = new(r.number(models.SubjectClient, u.Client))
@@ -25,7 +25,7 @@ func (r *remote) userFrom(u api.User) fleet.UserRow {
 }
 
 // UserRows lists who may sign in.
-func (r *remote) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, int, error) {
+func (r *farDoor) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, int, error) {
 	list, total, err := listed[api.User](ctx, r, "/users", filterQuery(f), f.Limit)
 	return each(list, r.userFrom), total, err
 }
@@ -33,7 +33,7 @@ func (r *remote) UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow,
 func userPath(name string) string { return "/users/" + url.PathEscape(name) }
 
 // UserNamed finds a user by its name.
-func (r *remote) UserNamed(ctx context.Context, name string) (models.User, error) {
+func (r *farDoor) UserNamed(ctx context.Context, name string) (models.User, error) {
 	var u api.User
 	if err := r.get(ctx, userPath(name), nil, &u); err != nil {
 		return models.User{}, err
@@ -42,40 +42,40 @@ func (r *remote) UserNamed(ctx context.Context, name string) (models.User, error
 }
 
 // AddUser adds a user.
-func (r *remote) AddUser(ctx context.Context, in fleet.NewUser) (models.User, error) {
+func (r *farDoor) AddUser(ctx context.Context, in fleet.NewUser) (models.User, error) {
 	var u api.User
 	err := r.post(ctx, "/users", map[string]any{"name": in.Name, "role": in.Role, "client": r.name(in.ClientID), "password": in.Password}, &u)
 	return models.User{Name: u.Name, Role: u.Role}, err
 }
 
 // ChangeUser changes what a user may do.
-func (r *remote) ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error {
+func (r *farDoor) ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error {
 	body := map[string]any{"role": in.Role, "client": r.name(in.ClientID), "disabled": in.Disabled}
 	return r.ask(ctx, http.MethodPut, r.path(id), nil, body, nil)
 }
 
 // SetPassword gives a user a new password.
-func (r *remote) SetPassword(ctx context.Context, name, password string) error {
+func (r *farDoor) SetPassword(ctx context.Context, name, password string) error {
 	return r.ask(ctx, http.MethodPut, userPath(name)+"/password", nil, map[string]string{"password": password}, nil)
 }
 
 // DropSecondFactor takes a user's second factor away.
-func (r *remote) DropSecondFactor(ctx context.Context, id int64) error {
+func (r *farDoor) DropSecondFactor(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, r.path(id, "second-factor"), nil, nil, nil)
 }
 
-func (r *remote) clientFrom(c api.Client) fleet.ClientRow {
+func (r *farDoor) clientFrom(c api.Client) fleet.ClientRow {
 	return fleet.ClientRow{Client: models.Client{ID: r.number(models.SubjectClient, c.Name), Name: c.Name, Note: c.Note}, Sites: c.Sites, Users: c.Users}
 }
 
 // Clients lists clients.
-func (r *remote) Clients(ctx context.Context) ([]fleet.ClientRow, error) {
+func (r *farDoor) Clients(ctx context.Context) ([]fleet.ClientRow, error) {
 	list, _, err := listed[api.Client](ctx, r, "/clients", url.Values{}, maxClients)
 	return each(list, r.clientFrom), err
 }
 
 // ClientNamed finds a client by its name.
-func (r *remote) ClientNamed(ctx context.Context, name string) (models.Client, error) {
+func (r *farDoor) ClientNamed(ctx context.Context, name string) (models.Client, error) {
 	list, _, err := listed[api.Client](ctx, r, "/clients", url.Values{"query": {name}}, maxClients)
 	if err != nil {
 		return models.Client{}, err
@@ -89,12 +89,12 @@ func (r *remote) ClientNamed(ctx context.Context, name string) (models.Client, e
 }
 
 // Client loads one.
-func (r *remote) Client(ctx context.Context, id int64) (models.Client, error) {
+func (r *farDoor) Client(ctx context.Context, id int64) (models.Client, error) {
 	return r.ClientNamed(ctx, r.name(id))
 }
 
 // SaveClient makes a client or changes it.
-func (r *remote) SaveClient(ctx context.Context, c models.Client) (models.Client, error) {
+func (r *farDoor) SaveClient(ctx context.Context, c models.Client) (models.Client, error) {
 	body := map[string]string{"name": c.Name, "note": c.Note}
 	if c.ID == 0 {
 		return c, r.post(ctx, "/clients", body, nil)
@@ -103,17 +103,17 @@ func (r *remote) SaveClient(ctx context.Context, c models.Client) (models.Client
 }
 
 // DeleteClient deletes a client.
-func (r *remote) DeleteClient(ctx context.Context, id int64) error {
+func (r *farDoor) DeleteClient(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, r.path(id), nil, nil, nil)
 }
 
 // GiveSite says whose a site is.
-func (r *remote) GiveSite(ctx context.Context, siteID, clientID int64) error {
+func (r *farDoor) GiveSite(ctx context.Context, siteID, clientID int64) error {
 	return r.ask(ctx, http.MethodPut, r.path(siteID, "client"), nil, map[string]string{"client": r.name(clientID)}, nil)
 }
 
 // CreateToken makes a token.
-func (r *remote) CreateToken(ctx context.Context, in fleet.NewToken) (string, error) {
+func (r *farDoor) CreateToken(ctx context.Context, in fleet.NewToken) (string, error) {
 	var made struct {
 		Token string `json:"token"`
 	}
@@ -123,7 +123,7 @@ func (r *remote) CreateToken(ctx context.Context, in fleet.NewToken) (string, er
 }
 
 // Tokens lists a user's tokens.
-func (r *remote) Tokens(ctx context.Context, user string) ([]models.Token, error) {
+func (r *farDoor) Tokens(ctx context.Context, user string) ([]models.Token, error) {
 	list, _, err := listed[api.Token](ctx, r, userPath(user)+"/tokens", url.Values{}, remotePage)
 	return each(list, func(t api.Token) models.Token {
 		return models.Token{Name: t.Name, Role: t.Role, Client: t.Client, ExpiresAt: t.Expires, UsedAt: t.UsedAt, CreatedAt: t.Created}
@@ -131,7 +131,7 @@ func (r *remote) Tokens(ctx context.Context, user string) ([]models.Token, error
 }
 
 // RevokeToken ends a token.
-func (r *remote) RevokeToken(ctx context.Context, user, name string) error {
+func (r *farDoor) RevokeToken(ctx context.Context, user, name string) error {
 	return r.ask(ctx, http.MethodDelete, userPath(user)+"/tokens/"+url.PathEscape(name), nil, nil, nil)
 }
 
@@ -149,7 +149,7 @@ func webhookFrom(h api.Webhook) fleet.WebhookRow {
 }
 
 // Webhooks lists a distribution's webhooks.
-func (r *remote) Webhooks(ctx context.Context, distributionID int64) ([]fleet.WebhookRow, error) {
+func (r *farDoor) Webhooks(ctx context.Context, distributionID int64) ([]fleet.WebhookRow, error) {
 	list, _, err := listed[api.Webhook](ctx, r, r.path(distributionID, "webhooks"), url.Values{}, remotePage)
 	return each(list, webhookFrom), err
 }
@@ -157,7 +157,7 @@ func (r *remote) Webhooks(ctx context.Context, distributionID int64) ([]fleet.We
 func webhookPath(id int64) string { return "/webhooks/" + strconv.FormatInt(id, 10) }
 
 // Webhook loads one with its last deliveries.
-func (r *remote) Webhook(ctx context.Context, id int64, deliveries int) (fleet.WebhookRow, error) {
+func (r *farDoor) Webhook(ctx context.Context, id int64, deliveries int) (fleet.WebhookRow, error) {
 	var h api.Webhook
 	err := r.get(ctx, webhookPath(id), nil, &h)
 	row := webhookFrom(h)
@@ -166,7 +166,7 @@ func (r *remote) Webhook(ctx context.Context, id int64, deliveries int) (fleet.W
 }
 
 // CreateWebhook makes a webhook and gives its secret.
-func (r *remote) CreateWebhook(ctx context.Context, distributionID int64, in fleet.NewWebhook) (models.Webhook, string, error) {
+func (r *farDoor) CreateWebhook(ctx context.Context, distributionID int64, in fleet.NewWebhook) (models.Webhook, string, error) {
 	var made struct {
 		api.Webhook
 
@@ -177,18 +177,18 @@ func (r *remote) CreateWebhook(ctx context.Context, distributionID int64, in fle
 }
 
 // RotateWebhook makes a second secret.
-func (r *remote) RotateWebhook(ctx context.Context, id int64, _ string) (string, error) {
+func (r *farDoor) RotateWebhook(ctx context.Context, id int64, _ string) (string, error) {
 	var made api.Secret
 	err := r.post(ctx, webhookPath(id)+"/rotate", nil, &made)
 	return made.Secret, err
 }
 
 // RetireWebhookSecret makes a secret worthless.
-func (r *remote) RetireWebhookSecret(ctx context.Context, id, secretID int64) error {
+func (r *farDoor) RetireWebhookSecret(ctx context.Context, id, secretID int64) error {
 	return r.ask(ctx, http.MethodDelete, webhookPath(id)+"/secrets/"+strconv.FormatInt(secretID, 10), nil, nil, nil)
 }
 
 // DeleteWebhook deletes a webhook.
-func (r *remote) DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error) {
+func (r *farDoor) DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error) {
 	return models.Webhook{ID: id}, r.ask(ctx, http.MethodDelete, webhookPath(id), nil, nil, nil)
 }

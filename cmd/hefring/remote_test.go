@@ -188,8 +188,8 @@ func TestRemote_Strangers_GetNothing(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	silent := httptest.NewServer(http.NotFoundHandler())
-	silent.Close()
+	// Nobody listens at this address, whatever port others get meanwhile.
+	const silent = "http://127.9.9.9:9"
 	trusted := httptest.NewTLSServer(good.Config.Handler)
 	defer trusted.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
@@ -212,7 +212,7 @@ func TestRemote_Strangers_GetNothing(t *testing.T) {
 		{answering(http.StatusOK, `{"items":"`+strings.Repeat("x", maxAnswer)+`"}`), token, "site list", "more than", exitUnavailable},
 		{answering(http.StatusBadGateway, "<html>"), token, "site list", "502", exitUnavailable},
 		{answering(http.StatusInternalServerError, `{"detail":"Something failed."}`), token, "site list", "Something failed.", exitFailed},
-		{silent.URL, token, "site list", "does not answer", exitUnavailable},
+		{silent, token, "site list", "does not answer", exitUnavailable},
 		{trusted.URL, token, "site list", "not trusted", exitUnavailable},
 		{trusted.URL, token, "site list --ca-file=" + ca, "SITE", 0},
 	} {

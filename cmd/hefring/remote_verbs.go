@@ -14,13 +14,13 @@ import (
 )
 
 // What commands ask of a Hefring elsewhere: each verb is an operation of its API.
-var _ door = (*remote)(nil)
+var _ door = (*farDoor)(nil)
 
 // subjectDatabase is how the API's paths call a database server.
 const subjectDatabase models.SubjectKind = "database"
 
 // Actor lets everything pass: the other side knows what the token may do.
-func (r *remote) Actor() models.Actor {
+func (r *farDoor) Actor() models.Actor {
 	return models.Actor{Name: "token", Role: models.RoleAdministrator}
 }
 
@@ -30,7 +30,7 @@ func taskFrom(t api.Task) models.Task {
 	}
 }
 
-func (r *remote) siteFrom(s api.Site) models.Site {
+func (r *farDoor) siteFrom(s api.Site) models.Site {
 	set := s.Settings
 	return models.Site{
 		ID: r.number(models.SubjectSite, s.URI), URI: s.URI, Title: s.Title, State: s.State, Reason: s.Reason, Profile: s.Profile, Language: s.Language,
@@ -57,7 +57,7 @@ func filterQuery(f fleet.Filter) url.Values {
 }
 
 // Sites lists sites.
-func (r *remote) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error) {
+func (r *farDoor) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error) {
 	list, total, err := listed[api.Site](ctx, r, "/sites", filterQuery(f), f.Limit)
 	return each(list, r.rowFrom), total, err
 }
@@ -72,7 +72,7 @@ func each[A, B any](list []A, view func(A) B) []B {
 }
 
 // SiteNamed finds a site by its address or an alias.
-func (r *remote) SiteNamed(ctx context.Context, uri string) (models.Site, error) {
+func (r *farDoor) SiteNamed(ctx context.Context, uri string) (models.Site, error) {
 	var s api.Site
 	if err := r.get(ctx, "/sites/"+url.PathEscape(uri), nil, &s); err != nil {
 		return models.Site{}, err
@@ -80,7 +80,7 @@ func (r *remote) SiteNamed(ctx context.Context, uri string) (models.Site, error)
 	return r.siteFrom(s), nil
 }
 
-func (r *remote) rowFrom(s api.Site) fleet.SiteRow {
+func (r *farDoor) rowFrom(s api.Site) fleet.SiteRow {
 	row := fleet.SiteRow{Site: r.siteFrom(s), Platform: models.Platform{Name: s.Platform, DrupalVersion: s.DrupalVersion}}
 	if s.UpgradeTarget != "" {
 		row.Target = &models.Platform{ID: r.number(models.SubjectPlatform, s.UpgradeTarget), Name: s.UpgradeTarget}
@@ -89,7 +89,7 @@ func (r *remote) rowFrom(s api.Site) fleet.SiteRow {
 }
 
 // SiteRow loads one site.
-func (r *remote) SiteRow(ctx context.Context, siteID int64) (fleet.SiteRow, error) {
+func (r *farDoor) SiteRow(ctx context.Context, siteID int64) (fleet.SiteRow, error) {
 	var s api.Site
 	if err := r.get(ctx, r.path(siteID), nil, &s); err != nil {
 		return fleet.SiteRow{}, err
@@ -99,10 +99,10 @@ func (r *remote) SiteRow(ctx context.Context, siteID int64) (fleet.SiteRow, erro
 }
 
 // SiteURL is where visitors find a site that was loaded by SiteRow.
-func (r *remote) SiteURL(site models.Site) string { return r.urls[site.URI] }
+func (r *farDoor) SiteURL(site models.Site) string { return r.urls[site.URI] }
 
 // SiteUpgrades lists a site's moves.
-func (r *remote) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error) {
+func (r *farDoor) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error) {
 	list, _, err := listed[api.Upgrade](ctx, r, r.path(siteID, "upgrades"), url.Values{}, limit)
 	return each(list, func(u api.Upgrade) models.Upgrade {
 		return models.Upgrade{
@@ -114,7 +114,7 @@ func (r *remote) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]m
 
 // UpgradePlan says what an upgrade would do. Of database updates their number alone
 // is known here.
-func (r *remote) UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error) {
+func (r *farDoor) UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error) {
 	var quote struct {
 		From     string                 `json:"from"`
 		To       string                 `json:"to"`
@@ -132,24 +132,24 @@ func (r *remote) UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, err
 }
 
 // CompareNow asks Drush what an upgrade would do.
-func (r *remote) CompareNow(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) CompareNow(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "compare", nil)
 }
 
 // RetryInstall tries an installation again.
-func (r *remote) RetryInstall(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) RetryInstall(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "install", nil)
 }
 
 // CreateSite has a site installed.
-func (r *remote) CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error) {
+func (r *farDoor) CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error) {
 	return r.newSite(ctx, "/sites", in.URI, map[string]any{
 		"uri": in.URI, "platform": r.name(in.PlatformID), "profile": in.Profile, "title": in.Title, "language": in.Language, "database": r.name(in.DatabaseServerID),
 	})
 }
 
 // CloneSite has a site made from another.
-func (r *remote) CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error) {
+func (r *farDoor) CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error) {
 	return r.newSite(ctx, "/clones", in.URI, map[string]any{
 		"from_site": r.name(in.FromSite), "from_backup": in.FromBackup, "from_import": in.FromFound, "folder": in.Folder,
 		"uri": in.URI, "title": in.Title, "platform": r.name(in.PlatformID), "database": r.name(in.DatabaseServerID),
@@ -157,7 +157,7 @@ func (r *remote) CloneSite(ctx context.Context, in fleet.NewClone) (models.Site,
 }
 
 // newSite remembers the task that makes the site, for SubjectTasks.
-func (r *remote) newSite(ctx context.Context, path, uri string, body any) (models.Site, error) {
+func (r *farDoor) newSite(ctx context.Context, path, uri string, body any) (models.Site, error) {
 	task, err := r.start(ctx, http.MethodPost, path, nil, body)
 	if err != nil {
 		return models.Site{}, err
@@ -168,7 +168,7 @@ func (r *remote) newSite(ctx context.Context, path, uri string, body any) (model
 }
 
 // SubjectTasks gives the task that made something.
-func (r *remote) SubjectTasks(_ context.Context, subjects []models.Subject, _ int) ([]models.Task, error) {
+func (r *farDoor) SubjectTasks(_ context.Context, subjects []models.Subject, _ int) ([]models.Task, error) {
 	var list []models.Task
 	for _, s := range subjects {
 		if task, ok := r.made[s]; ok {
@@ -179,17 +179,17 @@ func (r *remote) SubjectTasks(_ context.Context, subjects []models.Subject, _ in
 }
 
 // on has work queued on what has a number here.
-func (r *remote) on(ctx context.Context, id int64, verb string, body any) (models.Task, error) {
+func (r *farDoor) on(ctx context.Context, id int64, verb string, body any) (models.Task, error) {
 	return r.start(ctx, http.MethodPost, r.path(id, verb), nil, body)
 }
 
 // UpgradeToTarget moves a site to its upgrade target.
-func (r *remote) UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "upgrade", nil)
 }
 
 // RollbackPlan says what taking a site's last move back would lose.
-func (r *remote) RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error) {
+func (r *farDoor) RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error) {
 	var quote struct {
 		Upgrade int64       `json:"upgrade"`
 		To      string      `json:"to"`
@@ -201,32 +201,32 @@ func (r *remote) RollbackPlan(ctx context.Context, siteID int64) (fleet.Rollback
 }
 
 // RollbackSite takes a site's move back.
-func (r *remote) RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error) {
+func (r *farDoor) RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "rollback", map[string]int64{"upgrade": upgradeID})
 }
 
 // VerifySite looks whether a site is sound.
-func (r *remote) VerifySite(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) VerifySite(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "verify", nil)
 }
 
 // DisableSite takes a site off the web.
-func (r *remote) DisableSite(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) DisableSite(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "disable", nil)
 }
 
 // EnableSite puts a site onto the web again.
-func (r *remote) EnableSite(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) EnableSite(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "enable", nil)
 }
 
 // RunCron runs a site's cron.
-func (r *remote) RunCron(ctx context.Context, siteID int64) (models.Task, error) {
+func (r *farDoor) RunCron(ctx context.Context, siteID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "cron", nil)
 }
 
 // LoginToSite makes a one-time link.
-func (r *remote) LoginToSite(ctx context.Context, siteID int64) (string, error) {
+func (r *farDoor) LoginToSite(ctx context.Context, siteID int64) (string, error) {
 	var link struct {
 		URL string `json:"url"`
 	}
@@ -235,7 +235,7 @@ func (r *remote) LoginToSite(ctx context.Context, siteID int64) (string, error) 
 }
 
 // HoldSite keeps a site where it is.
-func (r *remote) HoldSite(ctx context.Context, siteID int64, reason string, until *time.Time) error {
+func (r *farDoor) HoldSite(ctx context.Context, siteID int64, reason string, until *time.Time) error {
 	body := map[string]any{"reason": reason}
 	if until != nil {
 		body["until"] = until
@@ -244,12 +244,12 @@ func (r *remote) HoldSite(ctx context.Context, siteID int64, reason string, unti
 }
 
 // ReleaseSite ends a hold.
-func (r *remote) ReleaseSite(ctx context.Context, siteID int64) error {
+func (r *farDoor) ReleaseSite(ctx context.Context, siteID int64) error {
 	return r.post(ctx, r.path(siteID, "release"), nil, nil)
 }
 
 // ConfigureSite replaces a site's settings.
-func (r *remote) ConfigureSite(ctx context.Context, siteID int64, in fleet.SiteSettings) (models.Task, error) {
+func (r *farDoor) ConfigureSite(ctx context.Context, siteID int64, in fleet.SiteSettings) (models.Task, error) {
 	return r.start(ctx, http.MethodPut, r.path(siteID, "settings"), nil, api.Settings{
 		Aliases: in.Aliases, Redirect: in.Redirect, HTTPS: in.HTTPS, Certificate: in.Certificate, CertificateKey: in.CertificateKey,
 		Probes: in.Probes, ProbeText: in.ProbeText, CronSeconds: int64(in.CronEvery / time.Second),
@@ -258,29 +258,29 @@ func (r *remote) ConfigureSite(ctx context.Context, siteID int64, in fleet.SiteS
 }
 
 // DeleteSite deletes a site.
-func (r *remote) DeleteSite(ctx context.Context, siteID int64, confirm string, backup bool) (models.Task, error) {
+func (r *farDoor) DeleteSite(ctx context.Context, siteID int64, confirm string, backup bool) (models.Task, error) {
 	query := url.Values{"confirm": {confirm}, "backup": {strconv.FormatBool(backup)}}
 	return r.start(ctx, http.MethodDelete, r.path(siteID), query, nil)
 }
 
 // FindSites looks for sites in a folder there.
-func (r *remote) FindSites(ctx context.Context, root string) (models.Task, error) {
+func (r *farDoor) FindSites(ctx context.Context, root string) (models.Task, error) {
 	return r.start(ctx, http.MethodPost, "/imports", nil, map[string]string{"root": root})
 }
 
 // FoundSites gives what a search found.
-func (r *remote) FoundSites(ctx context.Context, taskID int64) ([]models.FoundSite, error) {
+func (r *farDoor) FoundSites(ctx context.Context, taskID int64) ([]models.FoundSite, error) {
 	var page api.Page[models.FoundSite]
 	err := r.get(ctx, "/imports/"+strconv.FormatInt(taskID, 10), nil, &page)
 	return page.Items, err
 }
 
 // BackupSite backs a site up.
-func (r *remote) BackupSite(ctx context.Context, siteID int64, note string, keep bool) (models.Task, error) {
+func (r *farDoor) BackupSite(ctx context.Context, siteID int64, note string, keep bool) (models.Task, error) {
 	return r.on(ctx, siteID, "backups", map[string]any{"note": note, "keep": keep})
 }
 
-func (r *remote) backupFrom(b api.Backup) models.Backup {
+func (r *farDoor) backupFrom(b api.Backup) models.Backup {
 	return models.Backup{
 		ID: b.ID, SiteID: r.number(models.SubjectSite, b.Site), URI: b.Site, Purpose: b.Purpose, State: b.State, Note: b.Note, Reason: b.Reason,
 		DrupalVersion: b.DrupalVersion, Engine: b.Engine, Bytes: b.Bytes, Digest: b.Digest, Tables: b.Tables, Files: b.Files, Keep: b.Keep, CreatedAt: b.Created,
@@ -288,7 +288,7 @@ func (r *remote) backupFrom(b api.Backup) models.Backup {
 }
 
 // Backups lists a site's backups.
-func (r *remote) Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error) {
+func (r *farDoor) Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error) {
 	list, _, err := listed[api.Backup](ctx, r, r.path(siteID, "backups"), url.Values{}, limit)
 	return each(list, r.backupFrom), err
 }
@@ -296,7 +296,7 @@ func (r *remote) Backups(ctx context.Context, siteID int64, limit int) ([]models
 func backupPath(id int64) string { return "/backups/" + strconv.FormatInt(id, 10) }
 
 // Backup loads one.
-func (r *remote) Backup(ctx context.Context, id int64) (models.Backup, error) {
+func (r *farDoor) Backup(ctx context.Context, id int64) (models.Backup, error) {
 	var b api.Backup
 	if err := r.get(ctx, backupPath(id), nil, &b); err != nil {
 		return models.Backup{}, err
@@ -305,17 +305,17 @@ func (r *remote) Backup(ctx context.Context, id int64) (models.Backup, error) {
 }
 
 // KeepBackup says whether a backup stays.
-func (r *remote) KeepBackup(ctx context.Context, id int64, keep bool) error {
+func (r *farDoor) KeepBackup(ctx context.Context, id int64, keep bool) error {
 	return r.ask(ctx, http.MethodPut, backupPath(id)+"/keep", nil, map[string]bool{"keep": keep}, nil)
 }
 
 // DeleteBackup deletes one.
-func (r *remote) DeleteBackup(ctx context.Context, id int64) error {
+func (r *farDoor) DeleteBackup(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, backupPath(id), nil, nil, nil)
 }
 
 // RestoreSite brings a backup back.
-func (r *remote) RestoreSite(ctx context.Context, backupID, platformID int64) (models.Task, error) {
+func (r *farDoor) RestoreSite(ctx context.Context, backupID, platformID int64) (models.Task, error) {
 	platform := r.name(platformID)
 	if platform == "" {
 		return models.Task{}, models.Errorf(models.Invalid, "The API does not say which platform a backup was made on. Leave --own-platform out, or run this on the server.")
@@ -324,7 +324,7 @@ func (r *remote) RestoreSite(ctx context.Context, backupID, platformID int64) (m
 }
 
 // Platforms lists platforms.
-func (r *remote) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error) {
+func (r *farDoor) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error) {
 	list, total, err := listed[api.Platform](ctx, r, "/platforms", filterQuery(f), f.Limit)
 	rows := make([]fleet.PlatformRow, 0, len(list))
 	for _, p := range list {
@@ -337,14 +337,14 @@ func (r *remote) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.Platfor
 	return rows, total, err
 }
 
-func (r *remote) platformFrom(p api.Platform) models.Platform {
+func (r *farDoor) platformFrom(p api.Platform) models.Platform {
 	return models.Platform{
 		ID: r.number(models.SubjectPlatform, p.Name), Name: p.Name, State: p.State, Reason: p.Reason, DrupalVersion: p.DrupalVersion, Revision: p.Revision, Locked: p.Locked,
 	}
 }
 
 // PlatformNamed finds a platform by its name.
-func (r *remote) PlatformNamed(ctx context.Context, name string) (models.Platform, error) {
+func (r *farDoor) PlatformNamed(ctx context.Context, name string) (models.Platform, error) {
 	var p api.Platform
 	if err := r.get(ctx, "/platforms/"+url.PathEscape(name), nil, &p); err != nil {
 		return models.Platform{}, err
@@ -353,41 +353,41 @@ func (r *remote) PlatformNamed(ctx context.Context, name string) (models.Platfor
 }
 
 // VerifyPlatform compares a platform's files with those that were built.
-func (r *remote) VerifyPlatform(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) VerifyPlatform(ctx context.Context, id int64) (models.Task, error) {
 	return r.on(ctx, id, "verify", nil)
 }
 
 // LockPlatform bars a platform from new sites.
-func (r *remote) LockPlatform(ctx context.Context, id int64) error {
+func (r *farDoor) LockPlatform(ctx context.Context, id int64) error {
 	return r.post(ctx, r.path(id, "lock"), nil, nil)
 }
 
 // UnlockPlatform lets a platform take new sites.
-func (r *remote) UnlockPlatform(ctx context.Context, id int64) error {
+func (r *farDoor) UnlockPlatform(ctx context.Context, id int64) error {
 	return r.post(ctx, r.path(id, "unlock"), nil, nil)
 }
 
 // SetTarget makes a platform the upgrade target.
-func (r *remote) SetTarget(ctx context.Context, id int64) error {
+func (r *farDoor) SetTarget(ctx context.Context, id int64) error {
 	return r.post(ctx, r.path(id, "target"), nil, nil)
 }
 
 // UpgradePlatformToTarget upgrades a platform's sites.
-func (r *remote) UpgradePlatformToTarget(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) UpgradePlatformToTarget(ctx context.Context, id int64) (models.Task, error) {
 	return r.on(ctx, id, "upgrade", nil)
 }
 
 // RetryBuild builds a failed platform again.
-func (r *remote) RetryBuild(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) RetryBuild(ctx context.Context, id int64) (models.Task, error) {
 	return r.on(ctx, id, "build", nil)
 }
 
 // DeletePlatform deletes a platform.
-func (r *remote) DeletePlatform(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) DeletePlatform(ctx context.Context, id int64) (models.Task, error) {
 	return r.start(ctx, http.MethodDelete, r.path(id), nil, nil)
 }
 
-func (r *remote) distributionFrom(d api.Distribution) fleet.DistributionRow {
+func (r *farDoor) distributionFrom(d api.Distribution) fleet.DistributionRow {
 	one := models.Distribution{
 		ID: r.number(models.SubjectDistribution, d.Slug), Name: d.Name, Slug: d.Slug, UpdateType: d.Type, Condition: d.Condition, Reason: d.Reason,
 		Signature: d.Revision, Observed: d.Observed, LastCheckAt: d.CheckedAt,
@@ -398,13 +398,13 @@ func (r *remote) distributionFrom(d api.Distribution) fleet.DistributionRow {
 }
 
 // Distributions lists distributions.
-func (r *remote) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error) {
+func (r *farDoor) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error) {
 	list, total, err := listed[api.Distribution](ctx, r, "/distributions", filterQuery(f), f.Limit)
 	return each(list, r.distributionFrom), total, err
 }
 
 // DistributionNamed finds a distribution by its short name.
-func (r *remote) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
+func (r *farDoor) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
 	var d api.Distribution
 	if err := r.get(ctx, "/distributions/"+url.PathEscape(slug), nil, &d); err != nil {
 		return models.Distribution{}, err
@@ -413,17 +413,17 @@ func (r *remote) DistributionNamed(ctx context.Context, slug string) (models.Dis
 }
 
 // CheckNow looks at a distribution's source.
-func (r *remote) CheckNow(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) CheckNow(ctx context.Context, id int64) (models.Task, error) {
 	return r.on(ctx, id, "check", nil)
 }
 
 // TryAgain lets checks go on.
-func (r *remote) TryAgain(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) TryAgain(ctx context.Context, id int64) (models.Task, error) {
 	return r.on(ctx, id, "retry", nil)
 }
 
 // DistributionChecks lists the last looks at a source.
-func (r *remote) DistributionChecks(ctx context.Context, id int64, limit int) ([]models.Check, error) {
+func (r *farDoor) DistributionChecks(ctx context.Context, id int64, limit int) ([]models.Check, error) {
 	list, _, err := listed[api.Check](ctx, r, r.path(id, "checks"), url.Values{}, limit)
 	return each(list, func(c api.Check) models.Check {
 		return models.Check{
@@ -434,7 +434,7 @@ func (r *remote) DistributionChecks(ctx context.Context, id int64, limit int) ([
 }
 
 // Pending gives the version that is held back.
-func (r *remote) Pending(ctx context.Context, id int64) (plugins.Version, bool, error) {
+func (r *farDoor) Pending(ctx context.Context, id int64) (plugins.Version, bool, error) {
 	var held struct {
 		Revision string `json:"revision"`
 		Label    string `json:"label"`
@@ -449,18 +449,18 @@ func (r *remote) Pending(ctx context.Context, id int64) (plugins.Version, bool, 
 }
 
 // Approve has the version built that is held back.
-func (r *remote) Approve(ctx context.Context, id int64, revision string) (models.Platform, error) {
+func (r *farDoor) Approve(ctx context.Context, id int64, revision string) (models.Platform, error) {
 	return r.build(ctx, r.path(id, "approve"), map[string]string{"revision": revision})
 }
 
 // RegisterPlatform makes a platform of a folder there.
-func (r *remote) RegisterPlatform(ctx context.Context, id int64, folder, _ string) (models.Platform, error) {
+func (r *farDoor) RegisterPlatform(ctx context.Context, id int64, folder, _ string) (models.Platform, error) {
 	return r.build(ctx, r.path(id, "platforms"), map[string]string{"folder": folder})
 }
 
 // build remembers the task that makes a platform, for SubjectTasks. The platform's
 // name is not known here.
-func (r *remote) build(ctx context.Context, path string, body any) (models.Platform, error) {
+func (r *farDoor) build(ctx context.Context, path string, body any) (models.Platform, error) {
 	task, err := r.start(ctx, http.MethodPost, path, nil, body)
 	if err != nil {
 		return models.Platform{}, err
@@ -471,7 +471,7 @@ func (r *remote) build(ctx context.Context, path string, body any) (models.Platf
 }
 
 // QueueRows lists the queues of checks.
-func (r *remote) QueueRows(ctx context.Context, _ time.Time) ([]fleet.QueueRow, error) {
+func (r *farDoor) QueueRows(ctx context.Context, _ time.Time) ([]fleet.QueueRow, error) {
 	list, _, err := listed[api.Queue](ctx, r, "/queues", url.Values{}, remotePage)
 	return each(list, func(q api.Queue) fleet.QueueRow {
 		queue := models.Queue{UpdateType: q.Type, Every: time.Duration(q.EverySeconds) * time.Second, AtOnce: q.AtOnce, Paused: q.Paused}
@@ -482,7 +482,7 @@ func (r *remote) QueueRows(ctx context.Context, _ time.Time) ([]fleet.QueueRow, 
 }
 
 // RunQueueNow looks at every source of a type.
-func (r *remote) RunQueueNow(ctx context.Context, updateType string) (int, error) {
+func (r *farDoor) RunQueueNow(ctx context.Context, updateType string) (int, error) {
 	var run struct {
 		Started int `json:"started"`
 	}
@@ -491,13 +491,13 @@ func (r *remote) RunQueueNow(ctx context.Context, updateType string) (int, error
 }
 
 // PauseQueue stops or resumes a queue.
-func (r *remote) PauseQueue(ctx context.Context, updateType string, paused bool) error {
+func (r *farDoor) PauseQueue(ctx context.Context, updateType string, paused bool) error {
 	verb := map[bool]string{true: "/pause", false: "/resume"}[paused]
 	return r.post(ctx, queuePath(updateType)+verb, nil, nil)
 }
 
 // SaveQueue changes a queue.
-func (r *remote) SaveQueue(ctx context.Context, q models.Queue) error {
+func (r *farDoor) SaveQueue(ctx context.Context, q models.Queue) error {
 	body := map[string]int64{"every_seconds": int64(q.Every / time.Second), "at_once": int64(q.AtOnce)}
 	return r.ask(ctx, http.MethodPut, queuePath(q.UpdateType), nil, body, nil)
 }
@@ -505,7 +505,7 @@ func (r *remote) SaveQueue(ctx context.Context, q models.Queue) error {
 func queuePath(updateType string) string { return "/queues/" + url.PathEscape(updateType) }
 
 // HostRows lists the hosts that sources are asked at.
-func (r *remote) HostRows(ctx context.Context, _ time.Time) ([]fleet.HostRow, error) {
+func (r *farDoor) HostRows(ctx context.Context, _ time.Time) ([]fleet.HostRow, error) {
 	list, _, err := listed[api.Host](ctx, r, "/hosts", url.Values{}, maxHosts)
 	return each(list, func(h api.Host) fleet.HostRow {
 		host := models.Host{Name: h.Name, AtOnce: h.AtOnce, PerMinute: h.PerMinute, BlockedUntil: h.BlockedUntil, Requests: h.Requests}
@@ -514,24 +514,24 @@ func (r *remote) HostRows(ctx context.Context, _ time.Time) ([]fleet.HostRow, er
 }
 
 // SaveHost changes how much is asked of a host.
-func (r *remote) SaveHost(ctx context.Context, h models.Host) error {
+func (r *farDoor) SaveHost(ctx context.Context, h models.Host) error {
 	body := map[string]int{"at_once": h.AtOnce, "per_minute": h.PerMinute}
 	return r.ask(ctx, http.MethodPut, "/hosts/"+url.PathEscape(h.Name), nil, body, nil)
 }
 
 // TestDatabaseServer asks a server again.
-func (r *remote) TestDatabaseServer(ctx context.Context, id int64) error {
+func (r *farDoor) TestDatabaseServer(ctx context.Context, id int64) error {
 	return r.post(ctx, r.path(id, "test"), nil, nil)
 }
 
 // DeleteDatabaseServer forgets a server.
-func (r *remote) DeleteDatabaseServer(ctx context.Context, id int64) error {
+func (r *farDoor) DeleteDatabaseServer(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, r.path(id), nil, nil, nil)
 }
 
 // DatabaseServerNamed gives a number to a server; the other side says whether there
 // is one.
-func (r *remote) DatabaseServerNamed(_ context.Context, name string) (int64, error) {
+func (r *farDoor) DatabaseServerNamed(_ context.Context, name string) (int64, error) {
 	if name == "" {
 		return 0, nil
 	}
@@ -541,20 +541,20 @@ func (r *remote) DatabaseServerNamed(_ context.Context, name string) (int64, err
 func taskPath(id int64) string { return "/tasks/" + strconv.FormatInt(id, 10) }
 
 // Task loads one.
-func (r *remote) Task(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) Task(ctx context.Context, id int64) (models.Task, error) {
 	var t api.Task
 	err := r.get(ctx, taskPath(id), nil, &t)
 	return taskFrom(t), err
 }
 
 // Tasks lists tasks, newest first.
-func (r *remote) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error) {
+func (r *farDoor) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error) {
 	list, total, err := listed[api.Task](ctx, r, "/tasks", filterQuery(f), f.Limit)
 	return each(list, taskFrom), total, err
 }
 
 // Lines gives lines of a task's log.
-func (r *remote) Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error) {
+func (r *farDoor) Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error) {
 	var log struct {
 		Lines []api.Line `json:"lines"`
 	}
@@ -568,11 +568,11 @@ func (r *remote) Lines(ctx context.Context, taskID, after int64, limit int) ([]m
 }
 
 // CancelTask cancels a task.
-func (r *remote) CancelTask(ctx context.Context, id int64) error {
+func (r *farDoor) CancelTask(ctx context.Context, id int64) error {
 	return r.post(ctx, taskPath(id)+"/cancel", nil, nil)
 }
 
 // RetryTask does the same work once more.
-func (r *remote) RetryTask(ctx context.Context, id int64) (models.Task, error) {
+func (r *farDoor) RetryTask(ctx context.Context, id int64) (models.Task, error) {
 	return r.start(ctx, http.MethodPost, taskPath(id)+"/retry", nil, nil)
 }

@@ -191,7 +191,7 @@ var commands = map[models.Permission][]string{
 	models.MaySeeSites: {"overview", "site list", "site show", "site plan", "site moves", "site backups", "task list", "task show", "task log"},
 	models.MaySeeFleet: {
 		"platform list", "platform show", "platform plan", "platform diff", "database list", "database show", "client list",
-		"distribution list", "distribution show", "distribution checks", "distribution types", "queue list", "queue hosts",
+		"distribution list", "distribution show", "distribution checks", "distribution types", "queue list", "queue hosts", "server list", "server show",
 	},
 	models.MayUpgrade:          {"site upgrade", "site rollback", "site compare"},
 	models.MayOperateSites:     {"site verify", "site retry", "site hold", "site release", "site cron"},
@@ -216,7 +216,7 @@ var commands = map[models.Permission][]string{
 		"notice rotate", "notice resend", "notice delete",
 	},
 	models.MaySeeAudit:      {"audit"},
-	models.MayManageServers: {"database add", "database test", "database delete"},
+	models.MayManageServers: {"database add", "database test", "database delete", "server add", "server invite", "server remove"},
 	models.MayCancelTasks:   {"task cancel", "task retry"},
 	models.MayManageClients: {"client add", "client change", "client delete", "site give"},
 	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "token add", "token list", "token revoke"},

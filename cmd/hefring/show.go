@@ -72,8 +72,12 @@ type decisionJSON struct {
 
 func (c *overviewCmd) print(view overviewJSON) error {
 	err := c.facts(view, []fact{
-		{"current sites", view.Sites["current"]}, {"behind", view.Sites["behind"]}, {"held", view.Sites["held"]},
-		{"broken", view.Sites["broken"]}, {"disabled", view.Sites["disabled"]}, {"busy", view.Sites["busy"]},
+		{"current sites", view.Sites["current"]},
+		{"behind", view.Sites["behind"]},
+		{"held", view.Sites["held"]},
+		{"broken", view.Sites["broken"]},
+		{"disabled", view.Sites["disabled"]},
+		{"busy", view.Sites["busy"]},
 	})
 	if err != nil || c.JSON {
 		return err
@@ -159,10 +163,24 @@ func (s siteJSON) facts() []fact {
 		held = strings.TrimSpace(s.HeldReason + " " + stamp(s.HeldUntil))
 	}
 	return []fact{
-		{"site", s.URI}, {"address", s.URL}, {"title", s.Title}, {"state", s.State}, {"reason", s.Reason}, {"held", held},
-		{"distribution", s.Distribution}, {"platform", s.Platform}, {"Drupal", s.Drupal}, {"upgrade to", s.Target}, {"profile", s.Profile},
-		{"language", s.Language}, {"database", s.Engine}, {"aliases", strings.Join(s.Aliases, " ")}, {"https", s.HTTPS}, {"cron", every(s.Cron)},
-		{"backups", every(s.Backup)}, {"running task", nonzero(int(s.Task))},
+		{"site", s.URI},
+		{"address", s.URL},
+		{"title", s.Title},
+		{"state", s.State},
+		{"reason", s.Reason},
+		{"held", held},
+		{"distribution", s.Distribution},
+		{"platform", s.Platform},
+		{"Drupal", s.Drupal},
+		{"upgrade to", s.Target},
+		{"profile", s.Profile},
+		{"language", s.Language},
+		{"database", s.Engine},
+		{"aliases", strings.Join(s.Aliases, " ")},
+		{"https", s.HTTPS},
+		{"cron", every(s.Cron)},
+		{"backups", every(s.Backup)},
+		{"running task", nonzero(int(s.Task))},
 	}
 }
 
@@ -216,8 +234,13 @@ func (c *sitePlanCmd) Run(ctx context.Context) error {
 			asked = stamp(&k.MadeAt)
 		}
 		err = c.facts(view, []fact{
-			{"site", c.URI}, {"from", view.From}, {"to", view.To}, {"Drush was asked", asked}, {"database updates", nonzero(len(view.Updates))},
-			{"cannot go because", strings.Join(view.Blockers, " ")}, {"running task", nonzero(int(view.Task))},
+			{"site", c.URI},
+			{"from", view.From},
+			{"to", view.To},
+			{"Drush was asked", asked},
+			{"database updates", nonzero(len(view.Updates))},
+			{"cannot go because", strings.Join(view.Blockers, " ")},
+			{"running task", nonzero(int(view.Task))},
 		})
 		if err != nil || c.JSON {
 			return err
@@ -368,10 +391,25 @@ func (c *platformShowCmd) Run(ctx context.Context) error {
 			p.Revision, p.BuildKey, p.Note, p.Root, p.ManifestDigest, p.Files, p.Bytes, p.BuiltAt, p.Profiles, p.Packages, p.Findings(),
 		}
 		return c.facts(view, []fact{
-			{"platform", view.Name}, {"distribution", view.Distribution}, {"state", view.State}, {"reason", view.Reason}, {"locked", yes(view.Locked)},
-			{"upgrade target", yes(view.Target)}, {"sites", view.Sites}, {"Drupal", view.Drupal}, {"PHP", view.PHP}, {"revision", view.Revision},
-			{"note", view.Note}, {"build key", view.BuildKey}, {"folder", view.Root}, {"manifest", view.Digest}, {"files", view.Files},
-			{"built", stamp(view.Built)}, {"profiles", strings.Join(view.Profiles, " ")}, {"packages", len(view.Packages)}, {"findings", len(view.Findings)},
+			{"platform", view.Name},
+			{"distribution", view.Distribution},
+			{"state", view.State},
+			{"reason", view.Reason},
+			{"locked", yes(view.Locked)},
+			{"upgrade target", yes(view.Target)},
+			{"sites", view.Sites},
+			{"Drupal", view.Drupal},
+			{"PHP", view.PHP},
+			{"revision", view.Revision},
+			{"note", view.Note},
+			{"build key", view.BuildKey},
+			{"folder", view.Root},
+			{"manifest", view.Digest},
+			{"files", view.Files},
+			{"built", stamp(view.Built)},
+			{"profiles", strings.Join(view.Profiles, " ")},
+			{"packages", len(view.Packages)},
+			{"findings", len(view.Findings)},
 		})
 	})
 }
@@ -427,8 +465,13 @@ func (c *platformPlanCmd) Run(ctx context.Context) error {
 			Blocked  int          `json:"blocked"`
 			Task     int64        `json:"running_task,omitempty"`
 		}{plan.From.Name, plan.To.Name, changes, uris, plan.Compared, plan.Updates, plan.Blocked, plan.RunningTask}, []fact{
-			{"from", plan.From.Name}, {"to", plan.To.Name}, {"sites", len(uris)}, {"compared", plan.Compared},
-			{"with database updates", plan.Updates}, {"blocked", plan.Blocked}, {"running task", nonzero(int(plan.RunningTask))},
+			{"from", plan.From.Name},
+			{"to", plan.To.Name},
+			{"sites", len(uris)},
+			{"compared", plan.Compared},
+			{"with database updates", plan.Updates},
+			{"blocked", plan.Blocked},
+			{"running task", nonzero(int(plan.RunningTask))},
 		})
 		if err != nil || c.JSON {
 			return err
@@ -467,8 +510,18 @@ func (c *databaseShowCmd) Run(ctx context.Context) error {
 			Problem string         `json:"problem,omitempty"`
 			Tested  *time.Time     `json:"tested_at,omitempty"`
 		}{s.Name, s.Engine, s.Host, s.Port, s.User, s.TLS, s.Clients, s.Prefix, s.Default, s.Version, s.Reason, s.TestedAt}, []fact{
-			{"server", s.Name}, {"kind", s.Engine}, {"host", s.Host}, {"port", s.Port}, {"user", s.User}, {"tls", s.TLS}, {"clients", s.Clients},
-			{"prefix", s.Prefix}, {"default", yes(s.Default)}, {"version", s.Version}, {"problem", s.Reason}, {"tested", stamp(s.TestedAt)},
+			{"server", s.Name},
+			{"kind", s.Engine},
+			{"host", s.Host},
+			{"port", s.Port},
+			{"user", s.User},
+			{"tls", s.TLS},
+			{"clients", s.Clients},
+			{"prefix", s.Prefix},
+			{"default", yes(s.Default)},
+			{"version", s.Version},
+			{"problem", s.Reason},
+			{"tested", stamp(s.TestedAt)},
 		})
 	})
 }
@@ -527,8 +580,15 @@ func (c *taskShowCmd) print(view taskDetails) error {
 		return printJSON(os.Stdout, view)
 	}
 	list := []fact{
-		{"task", view.ID}, {"title", view.Title}, {"state", view.State}, {"result", view.Message}, {"asked for by", view.Actor}, {"attempt", nonzero(view.Attempt)},
-		{"queued", stamp(&view.Created)}, {"started", stamp(view.Started)}, {"ended", stamp(view.Ended)},
+		{"task", view.ID},
+		{"title", view.Title},
+		{"state", view.State},
+		{"result", view.Message},
+		{"asked for by", view.Actor},
+		{"attempt", nonzero(view.Attempt)},
+		{"queued", stamp(&view.Created)},
+		{"started", stamp(view.Started)},
+		{"ended", stamp(view.Ended)},
 	}
 	if view.Move != nil {
 		for _, s := range view.Move.Steps {

@@ -90,6 +90,7 @@ type siteInstallCmd struct {
 	Title    string `help:"Name of the site (default: its address)."`
 	Language string `help:"Language code (default: English)."`
 	Database string `name:"database-server" help:"Database server for its content (default: an SQLite file)."`
+	Server   string `help:"Server that it is made on (default: the host of the control plane)."`
 }
 
 // Run queues the installation.
@@ -99,8 +100,12 @@ func (c *siteInstallCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return models.Task{}, err
 		}
+		on, err := webServerNamed(ctx, f, c.Server)
+		if err != nil {
+			return models.Task{}, err
+		}
 		site, err := f.CreateSite(ctx, fleet.NewSite{
-			URI: c.URI, Title: c.Title, Profile: c.Profile, PlatformID: p.ID, Language: c.Language, DatabaseServerID: server,
+			URI: c.URI, Title: c.Title, Profile: c.Profile, PlatformID: p.ID, Language: c.Language, DatabaseServerID: server, ServerID: on,
 		})
 		return taskOf(ctx, f, site, err)
 	})

@@ -191,6 +191,6 @@ type EventLine struct {
 func (r EventRow) Line() EventLine {
 	return EventLine{
 		ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Door: r.Door, Address: r.Address, Verb: r.Verb,
-		SubjectKind: r.Subject.Kind, SubjectID: r.Subject.ID, Subject: r.Name, Text: r.Text, Changes: r.Changes,
+		SubjectKind: r.Kind, SubjectID: r.Subject.ID, Subject: r.Name, Text: r.Text, Changes: r.Changes,
 	}
 }

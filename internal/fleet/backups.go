@@ -154,7 +154,19 @@ func (f *Fleet) DeleteBackup(ctx context.Context, by string, id int64) error {
 	if running, err := f.store.RunningTask(ctx, siteSubject(b.SiteID)); err == nil {
 		return models.Errorf(models.Conflict, "%s is being worked on (%s), which may need its backups. Wait until that has ended.", b.URI, running.Title)
 	}
+	if err := f.backupReachable(ctx, b); err != nil {
+		return err
+	}
 	return f.dropBackup(ctx, by, b)
+}
+
+// backupReachable refuses what only the server could do at once that a backup is on.
+func (f *Fleet) backupReachable(ctx context.Context, b models.Backup) error {
+	site, err := f.store.Site(ctx, b.SiteID)
+	if err != nil {
+		return err
+	}
+	return f.reachable(site)
 }
 
 // dropBackup removes the file first: a row without a file can be dropped again, a
@@ -169,7 +181,7 @@ func (f *Fleet) dropBackup(ctx context.Context, by string, b models.Backup) erro
 // pruneBackups removes scheduled backups beyond the number that their site
 // keeps, and what failed ones may have left.
 func (f *Fleet) pruneBackups(ctx context.Context) error {
-	spent, err := f.store.SpentBackups(ctx, 200)
+	spent, err := f.store.SpentBackups(ctx, f.cfg.Server, 200)
 	if err != nil {
 		return err
 	}

@@ -70,9 +70,15 @@ func (f *Fleet) origin(ctx context.Context, args models.Settings) (models.Origin
 	switch {
 	case args["site"] != "":
 		site, err := f.installed(ctx, id("site"))
+		if err == nil {
+			err = f.reachable(site)
+		}
 		return models.Origin{Site: &site}, err
 	case args["backup"] != "":
 		b, err := f.readyBackup(ctx, id("backup"))
+		if err == nil {
+			err = f.backupReachable(ctx, b)
+		}
 		return models.Origin{Backup: &b}, err
 	}
 	all, err := f.FoundSites(ctx, id("found"))

@@ -31,6 +31,7 @@ type NewSite struct {
 	Language   string // "" is English
 	// DatabaseServerID is where its content goes: 0 is an SQLite file.
 	DatabaseServerID int64
+	ServerID         int64  // where it is made; 0: on the control plane's host
 	Once             string // as in NewDistribution
 }
 

@@ -40,6 +40,9 @@ func (f *Fleet) CompareNow(ctx context.Context, by string, siteID int64) (models
 	if row.Target == nil || row.Target.ID == row.PlatformID {
 		return models.Task{}, models.Errorf(models.Conflict, "%s is on its upgrade target already.", row.URI)
 	}
+	if err := f.reachable(row.Site); err != nil {
+		return models.Task{}, err
+	}
 	d, err := f.store.Distribution(ctx, row.DistributionID)
 	if err != nil {
 		return models.Task{}, err
@@ -91,7 +94,7 @@ func (f *Fleet) compareAll(ctx context.Context, from, to models.Platform, wanted
 		return 0, 0, err
 	}
 	for _, site := range sites {
-		if wanted != "" && wanted != strconv.FormatInt(site.ID, 10) || site.State != models.SiteEnabled || site.Held {
+		if wanted != "" && wanted != strconv.FormatInt(site.ID, 10) || site.State != models.SiteEnabled || site.Held || !f.here(site) {
 			continue
 		}
 		if known, err := f.store.Comparison(ctx, site.ID); err == nil && wanted == "" && known.Fresh(site, to.ID) {

@@ -180,7 +180,7 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 		return f.RestoreSite(ctx, by, *u.BackupID, u.ToID)
 	case models.TaskBackup:
 		return f.BackupSite(ctx, by, t.Subject.ID, "", false)
-	case models.TaskVerify, models.TaskCron, models.TaskEnable, models.TaskDisable, models.TaskConfigure, models.TaskDelete, models.TaskImport, models.TaskCompare:
+	case models.TaskVerify, models.TaskCron, models.TaskEnable, models.TaskDisable, models.TaskConfigure, models.TaskDelete, models.TaskImport, models.TaskCompare, models.TaskDeliver:
 		return f.start(ctx, models.Task{Kind: t.Kind, Subject: t.Subject, Title: t.Title, Actor: by, Args: t.Args})
 	default:
 		return models.Task{}, models.Errorf(models.Invalid, "%s cannot be repeated from here. Use the button on the page of what it works on.", t.Title)

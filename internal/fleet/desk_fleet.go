@@ -207,3 +207,42 @@ func (d *Desk) SaveHost(ctx context.Context, h models.Host) error {
 	}
 	return d.fleet.SaveHost(ctx, d.by.Name, h)
 }
+
+// Servers lists the web hosts with workers of their own.
+func (d *Desk) Servers(ctx context.Context) ([]ServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]ServerRow, error) { return d.fleet.Servers(ctx) })
+}
+
+// ServerNamed finds one.
+func (d *Desk) ServerNamed(ctx context.Context, name string) (models.Server, error) {
+	return guarded(d, models.MaySeeFleet, func() (models.Server, error) { return d.fleet.ServerNamed(ctx, name) })
+}
+
+// Deliveries lists the platforms on a server.
+func (d *Desk) Deliveries(ctx context.Context, serverID int64) ([]models.ServerPlatform, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.ServerPlatform, error) { return d.fleet.Deliveries(ctx, serverID) })
+}
+
+// AddServer is Fleet.AddServer for those who may.
+func (d *Desk) AddServer(ctx context.Context, name, address string) (models.Server, string, error) {
+	if err := d.may(models.MayManageServers); err != nil {
+		return models.Server{}, "", err
+	}
+	return d.fleet.AddServer(ctx, d.by.Name, name, address)
+}
+
+// InviteServer is Fleet.InviteServer for those who may.
+func (d *Desk) InviteServer(ctx context.Context, id int64) (models.Server, string, error) {
+	if err := d.may(models.MayManageServers); err != nil {
+		return models.Server{}, "", err
+	}
+	return d.fleet.InviteServer(ctx, d.by.Name, id)
+}
+
+// RemoveServer is Fleet.RemoveServer for those who may.
+func (d *Desk) RemoveServer(ctx context.Context, id int64) error {
+	if err := d.may(models.MayManageServers); err != nil {
+		return err
+	}
+	return d.fleet.RemoveServer(ctx, d.by.Name, id)
+}

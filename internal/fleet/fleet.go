@@ -28,7 +28,7 @@ const (
 )
 
 // LocalServer is the name of the server that Hefring runs on.
-const LocalServer = "local"
+const LocalServer = models.LocalServer
 
 // Hosting is what happens to sites on a server. All of it is safe to repeat
 // after a kill at any point.
@@ -98,7 +98,16 @@ type Config struct {
 	Notifier  Notifier          // takes notices to people
 	Logger    *slog.Logger
 	Observer  Observer // counts what ends; nil: nobody does
-	Now       func() time.Time
+	// Server is the server whose sites are worked on here; 0: the control plane's
+	// host. Courier brings platforms to it.
+	Server  int64
+	Courier Courier
+	// WorkerDatabase is where workers find the control plane's database, a
+	// postgres:// address without a user.
+	WorkerDatabase string
+	// SealFor encrypts for the key of a worker, by its public half.
+	SealFor func(recipient, context string, plain []byte) ([]byte, error)
+	Now     func() time.Time
 }
 
 // Fleet is the set of use cases.

@@ -23,6 +23,9 @@ func (f *Fleet) LoginToSite(ctx context.Context, by string, siteID int64) (strin
 	if site.State != models.SiteEnabled {
 		return "", models.Errorf(models.Conflict, "%s is %s. Only an enabled site lets people in.", site.URI, site.State)
 	}
+	if err := f.reachable(site); err != nil {
+		return "", err
+	}
 	p, err := f.store.Platform(ctx, site.PlatformID)
 	if err != nil {
 		return "", err

@@ -38,6 +38,7 @@ type Store interface {
 type Tx interface {
 	Hooks
 	Notices
+	Servers
 
 	// Sites is the list of Pages, for decisions about a distribution's sites.
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
@@ -93,9 +94,9 @@ type Tx interface {
 	BackupOfTask(ctx context.Context, taskID int64) (models.Backup, error)
 	MoveBackup(ctx context.Context, by string, b models.Backup, to models.BackupState) error // with what was found
 	KeepBackup(ctx context.Context, by string, id int64, keep bool) error
-	// SpentBackups lists failed backups, and scheduled ones beyond the number
-	// that their site keeps.
-	SpentBackups(ctx context.Context, limit int) ([]models.Backup, error)
+	// SpentBackups lists failed backups on a server (0: on the control plane's
+	// host), and scheduled ones beyond the number that their site keeps.
+	SpentBackups(ctx context.Context, server int64, limit int) ([]models.Backup, error)
 
 	SaveDatabaseServer(ctx context.Context, by string, s *models.DatabaseServer) error // Conflict: name taken
 	MarkDatabaseServer(ctx context.Context, s models.DatabaseServer) error             // what its last test said
@@ -120,9 +121,9 @@ type Tx interface {
 	// UpgradesNeeding lists the moves that need a platform: those that are not
 	// over yet, and those that could be taken back to it.
 	UpgradesNeeding(ctx context.Context, platformID int64) ([]models.Upgrade, error)
-	// RetiredUpgrades lists succeeded upgrades ended before the time whose old
-	// database is still kept.
-	RetiredUpgrades(ctx context.Context, before time.Time, limit int) ([]models.Upgrade, error)
+	// RetiredUpgrades lists succeeded upgrades of the sites on a server, ended
+	// before the time, whose old database is still kept.
+	RetiredUpgrades(ctx context.Context, server int64, before time.Time, limit int) ([]models.Upgrade, error)
 
 	// CreateTask stores a task and hands it to the queue in the same
 	// transaction. Conflict: the subject has a queued or running task already;

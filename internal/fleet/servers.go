@@ -25,6 +25,13 @@ func (f *Fleet) OpenDatabaseServer(ctx context.Context, id int64) (models.Databa
 	if err != nil {
 		return s, err
 	}
+	if f.cfg.Server != 0 {
+		key, err := f.store.ServerKey(ctx, f.cfg.Server, id)
+		if err != nil {
+			return s, err
+		}
+		s.Secret = key.Sealed
+	}
 	return WithPassword(f.cfg.Secrets, s)
 }
 
@@ -101,6 +108,7 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 		return s, err
 	}
 	s.Password = ""
+	f.shareNow(ctx)
 	return s, nil
 }
 

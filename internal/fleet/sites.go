@@ -32,6 +32,9 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.S
 	if why := f.placeDatabase(ctx, &s, in.DatabaseServerID, ""); why != "" {
 		wrong["database"] = why
 	}
+	if why := f.placeOn(ctx, &s, in.ServerID); why != "" {
+		wrong["server"] = why
+	}
 	var first int64
 	err := f.store.InTx(ctx, func(tx Tx) error {
 		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
@@ -64,6 +67,9 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.S
 	})
 	if errors.Is(err, errTwin) {
 		return f.store.Site(ctx, first)
+	}
+	if err == nil && s.ServerID != nil {
+		f.shareNow(ctx)
 	}
 	return s, err
 }
@@ -134,7 +140,17 @@ func (f *Fleet) make(ctx context.Context, t models.Task, _ Log, do func(models.S
 	if s.State == models.SiteBroken {
 		return s.Reason, models.TaskFailed, nil
 	}
-	db, cause := do(s, p)
+	cause := f.brought(ctx, t, p)
+	if cause == nil {
+		cause = f.keyed(ctx, t, s)
+	}
+	if _, waits := errors.AsType[Waiting](cause); waits {
+		return "", "", cause
+	}
+	var db models.Database
+	if cause == nil {
+		db, cause = do(s, p)
+	}
 	if cause != nil && handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}

@@ -88,6 +88,13 @@ func (f *Fleet) putBack(ctx context.Context, tx Tx, by string, t models.Task) er
 			return err
 		}
 		return tx.MovePlatform(ctx, by, p, models.PlatformFailed, "The build was cancelled. Build it again when you want it.")
+	case models.TaskDeliver:
+		d, err := tx.Delivery(ctx, t.Subject.ID)
+		if err != nil {
+			return err
+		}
+		d.State, d.Reason, d.UpdatedAt = models.PlatformNotThere, "It was cancelled.", f.cfg.Now()
+		return tx.SaveDelivery(ctx, d)
 	case models.TaskBackup:
 		b, err := tx.BackupOfTask(ctx, t.ID)
 		if err != nil {
@@ -136,5 +143,6 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskCron:            f.runCron,
 		models.TaskDelete:          f.runDelete,
 		models.TaskImport:          f.runImport,
+		models.TaskDeliver:         f.runDeliver,
 	}
 }

@@ -34,7 +34,12 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.prunePlatforms(ctx); err != nil {
 		return fmt.Errorf("prune platforms: %w", err)
 	}
-	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Now().Add(-keepOld), 100)
+	return f.forgetRetired(ctx)
+}
+
+// forgetRetired removes old releases and databases whose time is over.
+func (f *Fleet) forgetRetired(ctx context.Context) error {
+	list, err := f.store.RetiredUpgrades(ctx, f.cfg.Server, f.cfg.Now().Add(-keepOld), 100)
 	if err != nil {
 		return fmt.Errorf("list old databases: %w", err)
 	}

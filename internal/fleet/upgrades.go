@@ -129,6 +129,12 @@ func (f *Fleet) RunUpgrade(ctx context.Context, t models.Task, log Log) (string,
 	if handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}
+	if err := f.broughtFor(ctx, t, u); err != nil {
+		if _, waits := errors.AsType[Waiting](err); waits {
+			return "", "", err
+		}
+		return f.notStarted(ctx, u, err)
+	}
 	move, err := f.takeUp(lasting, t, u)
 	if err != nil {
 		return f.notStarted(ctx, u, err)

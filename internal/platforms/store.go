@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,6 +47,9 @@ type Store struct {
 	MinFree int64 // bytes that must be free to begin a build; 0 means 256 MiB
 	Files   int64 // most entries of a platform; 0 means tree.DefaultFiles
 	Bytes   int64 // most bytes of a platform; 0 means tree.DefaultBytes
+	// Again is how long Unpack waits before it asks anew when a connection broke; 0
+	// means 3 s.
+	Again time.Duration
 }
 
 // Stage makes the new, empty folder that a build fills, and removes what earlier

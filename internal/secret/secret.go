@@ -52,8 +52,27 @@ func (b *Box) Seal(context string, plain []byte) ([]byte, error) {
 		return nil, models.Errorf(models.Invalid, "The value is longer than the %d bytes that can be encrypted.", MaxPlain)
 	}
 	keys := b.current()
+	return sealFor(keys[len(keys)-1].Recipient(), context, plain)
+}
+
+// Recipient is the newest key's public half: whoever has it can seal for this box.
+func (b *Box) Recipient() string {
+	keys := b.current()
+	return keys[len(keys)-1].Recipient().String()
+}
+
+// SealFor is Seal for the box of somebody else, by what its Recipient gave.
+func SealFor(recipient, context string, plain []byte) ([]byte, error) {
+	to, err := age.ParseX25519Recipient(recipient)
+	if err != nil {
+		return nil, models.Wrapf(models.Invalid, err, "%q is no public key.", recipient)
+	}
+	return sealFor(to, context, plain)
+}
+
+func sealFor(to age.Recipient, context string, plain []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, keys[len(keys)-1].Recipient())
+	w, err := age.Encrypt(&out, to)
 	if err != nil {
 		return nil, fmt.Errorf("seal secret: %w", err)
 	}

@@ -129,7 +129,7 @@ func (s *Store) searchEvents(query *gorm.DB, text string) (narrowed *gorm.DB, ed
 func (s *Store) nameEvents(ctx context.Context, list []models.Event) ([]fleet.EventRow, error) {
 	ids := map[models.SubjectKind][]int64{}
 	for _, e := range list {
-		ids[e.Subject.Kind] = append(ids[e.Subject.Kind], e.Subject.ID)
+		ids[e.Kind] = append(ids[e.Kind], e.Subject.ID)
 	}
 	names := map[models.Subject]string{}
 	for kind, from := range map[models.SubjectKind][2]string{

@@ -88,11 +88,11 @@ func (s *Store) KeepBackup(ctx context.Context, by string, id int64, keep bool) 
 
 // SpentBackups lists scheduled backups beyond the number that their site keeps,
 // and failed ones; oldest first.
-func (s *Store) SpentBackups(ctx context.Context, limit int) ([]models.Backup, error) {
+func (s *Store) SpentBackups(ctx context.Context, server int64, limit int) ([]models.Backup, error) {
 	var list []models.Backup
 	newer := s.with(ctx).Table("backups AS b").Select("COUNT(*)").
 		Where("b.site_id = backups.site_id AND b.purpose = backups.purpose AND b.state = backups.state AND NOT b.keep AND b.id > backups.id")
-	err := s.with(ctx).Joins("JOIN sites ON sites.id = backups.site_id").
+	err := s.with(ctx).Joins("JOIN sites ON sites.id = backups.site_id").Where(on("sites.server_id", server)).
 		Where("backups.state = ? OR (backups.state = ? AND backups.purpose = ? AND NOT backups.keep AND sites.backup_keep > 0 AND (?) >= sites.backup_keep)",
 			models.BackupFailed, models.BackupReady, models.BackupSchedule, newer).
 		Order("backups.id").Limit(limit).Find(&list).Error

@@ -34,6 +34,7 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the database's address: %w", err)
 	}
+	conf.ConnConfig.DialFunc = dialer().DialContext
 	conf.MaxConns = max(conf.MaxConns, postgresConns)
 	pool, err := pgxpool.NewWithConfig(ctx, conf)
 	if err != nil {

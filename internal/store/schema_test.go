@@ -33,6 +33,7 @@ func rows() []any {
 		models.Webhook{},
 		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{}, &models.Reply{}, &models.Client{},
 		&models.Channel{}, &models.Notice{}, &models.NoticeMessage{}, &models.NoticeAttempt{},
+		&models.Server{}, &models.ServerJoin{}, &models.ServerKey{}, &models.ServerPlatform{},
 		&models.SignIn{}, &models.SecondFactor{}, &models.RecoveryCode{}, &models.Identity{}, &models.Throttle{},
 	}
 }
@@ -311,8 +312,10 @@ func TestMigrations_ChecksMirrorModels(t *testing.T) {
 		"checks.outcome":      texts(models.CheckUnchanged, models.CheckChanged, models.CheckHeld, models.CheckFailed, models.CheckThrottled, models.CheckBlocked),
 		"distributions.condition": texts(models.ConditionNew, models.ConditionCurrent, models.ConditionChanged,
 			models.ConditionFailing, models.ConditionHeld),
-		"webhooks.provider":  texts(models.Providers()...),
-		"deliveries.outcome": texts(models.DeliveryOutcomes()...),
+		"servers.state":          texts(models.ServerStates()...),
+		"server_platforms.state": texts(models.DeliveryStates()...),
+		"webhooks.provider":      texts(models.Providers()...),
+		"deliveries.outcome":     texts(models.DeliveryOutcomes()...),
 	}
 	for name, s := range openBoth(t) {
 		found := checked(t, s)

@@ -78,12 +78,51 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 	if err := migrate(ctx, e); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
+	return listening(ctx, e, db, log), nil
+}
+
+// OpenJoined opens a PostgreSQL database for a worker, that may not change the
+// schema. Conflict: that is not the one which this program knows.
+func OpenJoined(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
+	e, err := openPostgres(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openGORM(e, log)
+	if err == nil {
+		err = matches(ctx, e)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), e.Close())
+	}
+	return listening(ctx, e, db, log), nil
+}
+
+// matches fails unless the database has the newest schema that this program knows.
+func matches(ctx context.Context, e engine) error {
+	known, err := Schema()
+	if err != nil {
+		return err
+	}
+	var version int64
+	err = e.sql().QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
+	if err != nil {
+		return fmt.Errorf("read version of database: %w", err)
+	}
+	if version != known {
+		return models.Errorf(models.Conflict, "The database has the schema %d, and this worker knows %d. Install the same Hefring here as on the control plane's host.", version, known)
+	}
+	return nil
+}
+
+// listening gives the store of an open database.
+func listening(ctx context.Context, e engine, db *gorm.DB, log *slog.Logger) *Store {
 	s := &Store{db: db, engine: e, hub: newHub(), log: log, memory: &memory{}}
 	// The listener lives until Close, longer than the context that opened us.
-	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
-	wait := s.listen(listening)
+	open, stop := context.WithCancel(context.WithoutCancel(ctx))
+	wait := s.listen(open)
 	s.close = func() { stop(); wait() }
-	return s, nil
+	return s
 }
 
 // Close ends all connections.

@@ -585,7 +585,7 @@ func TestStore_Upgrade_Journal(t *testing.T) {
 
 			ok(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase))
 			wantCode(t, w.PlaceSite(w.ctx, site, w.new.ID, u.NewDatabase), models.Conflict)
-			list, err := w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
+			list, err := w.RetiredUpgrades(w.ctx, 0, time.Now().Add(time.Hour), 10)
 			ok(t, err)
 			want(t, "retired", len(list), 1)
 			dropped := time.Now()
@@ -595,7 +595,7 @@ func TestStore_Upgrade_Journal(t *testing.T) {
 			again, err := w.UpgradeOfTask(w.ctx, u.TaskID)
 			ok(t, err)
 			want(t, "the start is not erased", again.StartedAt != nil && again.Switched, true)
-			list, err = w.RetiredUpgrades(w.ctx, time.Now().Add(time.Hour), 10)
+			list, err = w.RetiredUpgrades(w.ctx, 0, time.Now().Add(time.Hour), 10)
 			ok(t, err)
 			want(t, "retired after dropping", len(list), 0)
 		})

@@ -26,6 +26,9 @@ func (s *Store) CreateTask(ctx context.Context, t *models.Task) error {
 	}
 	t.State, t.Attempt = models.TaskQueued, 0
 	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.route(ctx, t); err != nil {
+			return err
+		}
 		if err := create(ctx, tx, "task", t, "Another task works on this already. Wait until it has ended, or cancel it."); err != nil {
 			return err
 		}
@@ -75,13 +78,20 @@ func (s *Store) Children(ctx context.Context, parentID int64) ([]models.Task, er
 	return list, nil
 }
 
-// TakeTask moves a queued or running task to running under a new attempt, which
-// takes it away from whoever had it. Conflict: it has ended.
+// TakeTask is TakeTaskOf for the control plane's own tasks.
 func (s *Store) TakeTask(ctx context.Context, id int64) (models.Task, error) {
+	return s.TakeTaskOf(ctx, id, 0)
+}
+
+// TakeTaskOf moves a queued or running task of a server (0 is the control plane's
+// host) to running under a new attempt, which takes it away from whoever had it.
+// Conflict: it has ended, or it is another server's: whatever stands in a queue, a
+// task is done on its own server only.
+func (s *Store) TakeTaskOf(ctx context.Context, id, server int64) (models.Task, error) {
 	var taken models.Task
 	err := s.atomic(ctx, func(tx *Store) error {
 		at := now()
-		done := tx.with(ctx).Model(&models.Task{}).Where("id = ? AND state IN ?", id, unfinished()).Updates(map[string]any{
+		done := tx.with(ctx).Model(&models.Task{}).Where("id = ? AND state IN ?", id, unfinished()).Where(on("server_id", server)).Updates(map[string]any{
 			"state": models.TaskRunning, "attempt": gorm.Expr("attempt + 1"), "started_at": gorm.Expr("COALESCE(started_at, ?)", at),
 		})
 		if done.Error != nil {
@@ -90,6 +100,9 @@ func (s *Store) TakeTask(ctx context.Context, id int64) (models.Task, error) {
 		var err error
 		if taken, err = tx.Task(ctx, id); err != nil {
 			return err
+		}
+		if done.RowsAffected == 0 && !taken.State.Over() {
+			return models.Errorf(models.Conflict, "The task %q is another server's.", taken.Title)
 		}
 		if done.RowsAffected == 0 {
 			return models.Errorf(models.Conflict, "The task %q has ended already: it %s.", taken.Title, ended(taken.State))

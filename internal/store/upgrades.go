@@ -155,9 +155,10 @@ func (s *Store) SaveStep(ctx context.Context, step models.UpgradeStep) error {
 
 // RetiredUpgrades lists succeeded upgrades ended before the time that are not
 // marked as dropped yet: what their sites had before is still kept. Oldest first.
-func (s *Store) RetiredUpgrades(ctx context.Context, before time.Time, limit int) ([]models.Upgrade, error) {
+func (s *Store) RetiredUpgrades(ctx context.Context, server int64, before time.Time, limit int) ([]models.Upgrade, error) {
 	var list []models.Upgrade
-	err := s.with(ctx).Where("state = ? AND dropped_old_at IS NULL AND ended_at < ?", models.UpgradeSucceeded, before.UTC()).
+	here := s.with(ctx).Model(&models.Site{}).Select("id").Where(on("server_id", server))
+	err := s.with(ctx).Where("site_id IN (?)", here).Where("state = ? AND dropped_old_at IS NULL AND ended_at < ?", models.UpgradeSucceeded, before.UTC()).
 		Order("ended_at, id").Limit(limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list retired upgrades: %w", err)

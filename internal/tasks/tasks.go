@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ import (
 
 // Store is what the queue needs of the store.
 type Store interface {
-	TakeTask(ctx context.Context, id int64) (models.Task, error)
+	TakeTaskOf(ctx context.Context, id, server int64) (models.Task, error)
 	FinishTask(ctx context.Context, t models.Task, to models.TaskState, message string) error
 	TasksAmong(ctx context.Context, ids []int64) ([]models.Task, error)
 	AppendLines(ctx context.Context, lines []models.TaskLine) error
@@ -49,6 +50,15 @@ const (
 	QueueBuilds = "builds" // builds and verifications: heavy on disk and processor
 	QueueSites  = "sites"  // what happens to sites
 )
+
+// ServerQueue is the queue of what happens on a server.
+func ServerQueue(id int64) string { return "server-" + strconv.FormatInt(id, 10) }
+
+// serverWorkers is how many tasks a server's worker does at once.
+const serverWorkers = 4
+
+// ServerWorkers is Workers for the worker of a server.
+func ServerWorkers(id int64) map[string]int { return map[string]int{ServerQueue(id): serverWorkers} }
 
 // Workers says how many tasks of each queue run at once, unless somebody says
 // otherwise.
@@ -83,6 +93,10 @@ type Config struct {
 	Beat    time.Duration // how often it says that it lives, and looks at what others say; 1 s
 	Lease   time.Duration // how long after its last beat its tasks are taken over; 5 s
 	Logger  *slog.Logger
+	// Server is the server whose tasks are done here; 0: the control plane's own.
+	Server int64
+	// Joined says that the schema is another process's to change.
+	Joined bool
 	// Ended is told of every task that ended here, once that is recorded; nil:
 	// nobody is. It must not block.
 	Ended func(kind models.TaskKind, end models.TaskState)
@@ -139,6 +153,9 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 		return nil, fmt.Errorf("make queue: %w", err)
 	}
 	r.queue = q
+	if cfg.Joined {
+		return r, nil
+	}
 	if err := access.Exclusive(ctx, q.migrate); err != nil {
 		return nil, fmt.Errorf("migrate queue: %w", err)
 	}
@@ -162,6 +179,9 @@ func (r *Runner) riverConfig() *river.Config {
 	if len(r.cfg.Workers) > 0 {
 		c.Queues = map[string]river.QueueConfig{}
 	}
+	if r.cfg.Joined { // the indexes are not ours
+		c.ReindexerSchedule = river.NeverSchedule()
+	}
 	for name, n := range r.cfg.Workers {
 		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
@@ -180,6 +200,9 @@ func (r *Runner) HandleAll(handlers map[models.TaskKind]fleet.Handler) {
 // pgx.Tx on PostgreSQL.
 func (r *Runner) Enqueue(ctx context.Context, tx any, t models.Task) error {
 	queue, priority := place(t.Kind)
+	if t.ServerID != nil {
+		queue = ServerQueue(*t.ServerID)
+	}
 	return r.queue.insert(ctx, tx, job{TaskID: t.ID}, queue, priority)
 }
 

@@ -44,7 +44,7 @@ func (r *Runner) work(ctx context.Context, j job) error {
 	if r.isStopping() {
 		return again(0)
 	}
-	t, err := r.store.TakeTask(lasting, j.TaskID)
+	t, err := r.store.TakeTaskOf(lasting, j.TaskID, r.cfg.Server)
 	if code := models.CodeOf(err); code == models.Conflict || code == models.NotFound {
 		return nil // it has ended, or was pruned
 	}

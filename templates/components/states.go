@@ -483,7 +483,7 @@ func SubjectURL(s models.Subject) string {
 		return "/import"
 	case models.SubjectServer:
 		return fmt.Sprintf("/databases/%d", s.ID)
-	case models.SubjectUser, models.SubjectUpstream:
+	case models.SubjectUser, models.SubjectUpstream, models.SubjectDelivery, models.SubjectWebServer:
 		return ""
 	default:
 		return ""

@@ -105,9 +105,9 @@ func eventSubject(e fleet.EventRow) string {
 	case e.Name != "":
 		return e.Name
 	case e.Subject.ID != 0:
-		return fmt.Sprintf("%s %d", KindText(e.Subject.Kind), e.Subject.ID)
+		return fmt.Sprintf("%s %d", KindText(e.Kind), e.Subject.ID)
 	default:
-		return KindText(e.Subject.Kind)
+		return KindText(e.Kind)
 	}
 }
 
@@ -121,7 +121,7 @@ func subjectURL(e fleet.EventRow) string {
 	place := map[models.SubjectKind]string{
 		models.SubjectSite: "sites", models.SubjectDistribution: "distributions", models.SubjectPlatform: "platforms", models.SubjectUser: "users",
 		models.SubjectClient: "clients", models.SubjectServer: "databases", models.SubjectChannel: "notices",
-	}[e.Subject.Kind]
+	}[e.Kind]
 	if place == "" || e.Name == "" {
 		return ""
 	}

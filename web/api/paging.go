@@ -73,7 +73,7 @@ func (s Steps) after() (fleet.Position, error) {
 }
 
 func (s Steps) cursor(p fleet.Position) string {
-	text, _ := json.Marshal(cursor{s.url.Path, p.Name, p.ID}) // it has nothing that cannot be written
+	text, _ := json.Marshal(cursor{s.url.Path, p.Name, p.ID}) //nolint:errchkjson // it has nothing that cannot be written
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 

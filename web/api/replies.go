@@ -156,7 +156,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(problem)
+	_ = json.NewEncoder(w).Encode(problem) //nolint:errchkjson // the program hung up
 }
 
 // keeping holds an answer back.

@@ -1,0 +1,149 @@
+// Package remote is the way between the workers of web hosts and the control plane
+// that is not the database: a worker joins, and fetches platforms. The control
+// plane's part is an http.Handler below Prefix, the worker's a Client.
+//
+//	POST /worker/join             {"name", "token", "recipient", "version"} → {"sealed"}
+//	GET  /worker/platforms/7?from=0   the archive of platforms.Store.Pack
+//
+// A worker shows its key as a bearer token. An answer that is no 200 is
+// {"code", "message"}.
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"hefring/internal/fleet"
+	"hefring/models"
+)
+
+// Prefix begins the path of everything that is for workers.
+const Prefix = "/worker/"
+
+const (
+	maxRequest = 64 << 10
+	// stall is how long a worker may take no byte of an archive.
+	stall = time.Minute
+)
+
+// Control is what workers ask of the control plane.
+type Control interface {
+	JoinServer(ctx context.Context, in fleet.JoinRequest) (sealed []byte, err error)
+	WorkerWithKey(ctx context.Context, key string) (models.Server, error)
+	PackPlatform(ctx context.Context, s models.Server, platformID int64, from int, w io.Writer) error
+}
+
+type handler struct {
+	control Control
+	logger  *slog.Logger
+}
+
+// Handler answers workers.
+func Handler(control Control, logger *slog.Logger) http.Handler {
+	h := &handler{control, logger}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+Prefix+"join", h.join)
+	mux.HandleFunc("GET "+Prefix+"platforms/{id}", h.platform)
+	return mux
+}
+
+type joined struct {
+	Sealed []byte `json:"sealed"`
+}
+
+type failure struct {
+	Code    models.Code `json:"code"`
+	Message string      `json:"message"`
+}
+
+func (h *handler) join(w http.ResponseWriter, r *http.Request) {
+	var in fleet.JoinRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in); err != nil {
+		h.fail(w, r, models.Errorf(models.Invalid, "This is no request to join."))
+		return
+	}
+	sealed, err := h.control.JoinServer(r.Context(), in)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.logger.InfoContext(r.Context(), "a worker joined", slog.String("server", in.Name), slog.String("from", r.RemoteAddr))
+	answer(w, http.StatusOK, joined{sealed})
+}
+
+func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
+	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		h.fail(w, r, models.Errorf(models.Forbidden, "Show the worker's key."))
+		return
+	}
+	server, err := h.control.WorkerWithKey(r.Context(), key)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	from, wrong := strconv.Atoi(r.URL.Query().Get("from"))
+	if err != nil || wrong != nil || from < 0 {
+		h.fail(w, r, models.Errorf(models.Invalid, "Ask for /worker/platforms/NUMBER?from=NUMBER."))
+		return
+	}
+	out := &patient{w: w, until: http.NewResponseController(w)}
+	err = h.control.PackPlatform(r.Context(), server, id, from, out)
+	switch {
+	case err == nil:
+	case out.begun:
+		// The archive has no end, which the worker sees.
+		h.logger.WarnContext(r.Context(), "send platform", slog.String("server", server.Name), slog.Int64("platform", id), slog.Any("error", err))
+		panic(http.ErrAbortHandler)
+	default:
+		h.fail(w, r, err)
+	}
+}
+
+// patient gives every piece of an archive time of its own: the whole may take longer
+// than an answer may.
+type patient struct {
+	w     http.ResponseWriter
+	until *http.ResponseController
+	begun bool
+}
+
+// Write sends a piece.
+func (p *patient) Write(b []byte) (int, error) {
+	if !p.begun {
+		p.begun = true
+		p.w.Header().Set("Content-Type", "application/gzip")
+	}
+	if err := p.until.SetWriteDeadline(time.Now().Add(stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.w.Write(b)
+}
+
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	code := models.CodeOf(err)
+	status := map[models.Code]int{
+		models.Invalid: http.StatusUnprocessableEntity, models.NotFound: http.StatusNotFound, models.Conflict: http.StatusConflict,
+		models.Forbidden: http.StatusForbidden, models.Unavailable: http.StatusServiceUnavailable,
+	}[code]
+	if status == 0 {
+		h.logger.ErrorContext(r.Context(), "answer worker", slog.String("path", r.URL.Path), slog.Any("error", err))
+		answer(w, http.StatusInternalServerError, failure{"", "The control plane failed. Its log says why."})
+		return
+	}
+	answer(w, status, failure{code, models.Explain(err)})
+}
+
+func answer(w http.ResponseWriter, status int, what any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(what) //nolint:errchkjson // the worker hung up
+}
