@@ -118,7 +118,7 @@ func (f *Fleet) JoinServer(ctx context.Context, in JoinRequest) ([]byte, error) 
 }
 
 // shortened bounds what a worker says of itself.
-func shortened(text string) string { return text[:min(len(text), 100)] }
+func shortened(text string) string { return strings.ToValidUTF8(text[:min(len(text), 100)], "") }
 
 // withUser puts a role's name and password into a database's address.
 func withUser(database, role, password string) (string, error) {
