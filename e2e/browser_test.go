@@ -206,8 +206,11 @@ func (b *browser) visit(path string) {
 		path = b.base + path
 	}
 	err := b.do(chromedp.Navigate(path))
-	if err != nil && strings.Contains(err.Error(), "ERR_ABORTED") {
-		err = b.do(chromedp.Navigate(path)) // the page before was just going elsewhere
+	for range 5 { // the page before was just going elsewhere
+		if err == nil || !strings.Contains(err.Error(), "ERR_ABORTED") {
+			break
+		}
+		err = b.do(chromedp.Navigate(path))
 	}
 	if err != nil {
 		b.t.Fatalf("open %s: %v", path, err)
