@@ -219,7 +219,7 @@ func (p *peopleTest) shutsOut(ada *browser) {
 	b.open("/users")
 	ada.visit("/account")
 	ada.lands(`^/login`)
-	for _, path := range []string{"/settings", "/webhooks", "/queues", "/databases"} {
+	for _, path := range []string{"/settings", "/audit", "/api/docs", "/webhooks", "/queues", "/databases"} {
 		b.open(path)
 	}
 }

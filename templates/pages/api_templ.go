@@ -44,7 +44,7 @@ func APIPage(v APIReference) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"head\"><h1>The API</h1><p class=\"sub\">What programs can ask at <code class=\"mono\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"head\"><h1>The API</h1><p class=\"sub\"><span>What programs can ask at <code class=\"mono\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -57,7 +57,7 @@ func APIPage(v APIReference) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</code>, with a token that you make at <a href=\"/account\">Your account</a>. The same for machines: <a href=\"/api/v1/openapi.json\">OpenAPI 3.1</a>, <a href=\"/api/v1/openapi-3.0.json\">OpenAPI 3.0</a>.</p></div><nav class=\"panel\" aria-label=\"Kinds of operations\"><ul class=\"block pad\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</code>, with a token that you make at <a href=\"/account\">Your account</a>. The same for machines: <a href=\"/api/v1/openapi.json\">OpenAPI 3.1</a>, <a href=\"/api/v1/openapi-3.0.json\">OpenAPI 3.0</a>.</span></p></div><nav class=\"panel\" aria-label=\"Kinds of operations\"><ul class=\"toc pad\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
