@@ -238,14 +238,7 @@ func (u *unpacking) readManifest(archive *tar.Reader) error {
 // fits fails when a platform is larger than this store takes, or than the disk.
 func (s *Store) fits(lines tree.Manifest) error {
 	files, bytes := lines.Totals()
-	mostFiles, mostBytes := s.Files, s.Bytes
-	if mostFiles == 0 {
-		mostFiles = tree.DefaultFiles
-	}
-	if mostBytes == 0 {
-		mostBytes = tree.DefaultBytes
-	}
-	if files > mostFiles || bytes > mostBytes {
+	if most := s.options().Limited(); files > most.Files || bytes > most.Bytes {
 		return models.Errorf(models.Invalid, "The platform has %d files of %s together, which is more than this server takes.", files, tree.Size(bytes))
 	}
 	free, err := tree.Free(s.Root)

@@ -4,6 +4,7 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -70,6 +71,13 @@ func (e Entry) Chmod(mode fs.FileMode) error { return e.dir.Chmod(path.Base(e.Pa
 // Chown gives the entry itself, never what it links to, to another owner.
 func (e Entry) Chown(uid, gid int) error { return e.dir.Lchown(path.Base(e.Path), uid, gid) }
 
+// Limited gives the same options with the limits that hold where none is named.
+func (o Options) Limited() Options {
+	o.Files = cmp.Or(o.Files, DefaultFiles)
+	o.Bytes = cmp.Or(o.Bytes, DefaultBytes)
+	return o
+}
+
 // Walk calls visit for every entry below dir, folders before what they hold and
 // names in order. A link that leads out of dir, a special file, or more than the
 // limits allow ends it with a models.Error.
@@ -79,13 +87,7 @@ func Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) e
 		return err
 	}
 	defer func() { _ = top.Close() }()
-	if o.Files == 0 {
-		o.Files = DefaultFiles
-	}
-	if o.Bytes == 0 {
-		o.Bytes = DefaultBytes
-	}
-	w := &walker{ctx: ctx, top: top, options: o, visit: visit}
+	w := &walker{ctx: ctx, top: top, options: o.Limited(), visit: visit}
 	return w.folder(top, "", 0)
 }
 

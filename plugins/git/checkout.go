@@ -36,14 +36,8 @@ type link struct {
 type budget struct{ files, bytes int64 }
 
 func newBudget(o tree.Options) *budget {
-	b := &budget{o.Files, o.Bytes}
-	if b.files == 0 {
-		b.files = tree.DefaultFiles
-	}
-	if b.bytes == 0 {
-		b.bytes = tree.DefaultBytes
-	}
-	return b
+	o = o.Limited()
+	return &budget{o.Files, o.Bytes}
 }
 
 // snapshot finds the tree of a commit's folder.

@@ -311,13 +311,7 @@ func (r *repository) write(ctx context.Context, commit, folder string) error {
 func (r *repository) measure(ctx context.Context, commit string, wanted bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	limits := r.b.options.Tree
-	if limits.Files == 0 {
-		limits.Files = tree.DefaultFiles
-	}
-	if limits.Bytes == 0 {
-		limits.Bytes = tree.DefaultBytes
-	}
+	limits := r.b.options.Tree.Limited()
 	var files, bytes int64
 	submodules := 0
 	lines := run.Lines(func(line string) {
