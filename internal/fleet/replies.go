@@ -5,7 +5,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -38,7 +37,7 @@ func (k Keyed) cipher() (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cipher of reply: %w", err)
 	}
-	return cipher.NewGCM(block)
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // Recall makes a request its caller's to do, or gives what it was answered before.
@@ -59,17 +58,11 @@ func (f *Fleet) Recall(ctx context.Context, k Keyed) (reply []byte, fresh bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	reply, err = aead.Open(nil, nonceOf(found.Sealed, aead), found.Sealed[min(aead.NonceSize(), len(found.Sealed)):], []byte(k.Request))
+	reply, err = aead.Open(nil, nil, found.Sealed, []byte(k.Request))
 	if err != nil {
 		return nil, false, fmt.Errorf("open reply: %w", err)
 	}
 	return reply, false, nil
-}
-
-func nonceOf(sealed []byte, aead cipher.AEAD) []byte {
-	nonce := make([]byte, aead.NonceSize())
-	copy(nonce, sealed)
-	return nonce
 }
 
 // Remember stores what a request was answered.
@@ -78,10 +71,8 @@ func (f *Fleet) Remember(ctx context.Context, k Keyed, reply []byte) error {
 	if err != nil {
 		return err
 	}
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce) // it never fails
 	now := f.cfg.Now()
-	return f.store.SaveReply(ctx, models.Reply{ID: k.id(), Sealed: aead.Seal(nonce, nonce, reply, []byte(k.Request)), AnsweredAt: &now})
+	return f.store.SaveReply(ctx, models.Reply{ID: k.id(), Sealed: aead.Seal(nil, nil, reply, []byte(k.Request)), AnsweredAt: &now})
 }
 
 // Forget lets a request be made again that did nothing.

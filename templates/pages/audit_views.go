@@ -111,11 +111,6 @@ func eventSubject(e fleet.EventRow) string {
 	}
 }
 
-// AuditURL is the record of one thing.
-func AuditURL(kind models.SubjectKind, id int64) string {
-	return fmt.Sprintf("/audit?kind=%s&id=%d", kind, id)
-}
-
 // subjectURL is the page of what an event speaks of; "" for none.
 func subjectURL(e fleet.EventRow) string {
 	place := map[models.SubjectKind]string{
