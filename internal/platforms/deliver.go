@@ -44,7 +44,7 @@ func (s *Store) Pack(ctx context.Context, root, want string, from int, w io.Writ
 	if err != nil {
 		return err
 	}
-	text, err := readManifest(filepath.Join(box, manifestName))
+	text, err := readPacked(filepath.Join(box, manifestName))
 	if err != nil {
 		return fmt.Errorf("read manifest: %w", err)
 	}
@@ -302,7 +302,7 @@ func (u *unpacking) seal() error {
 	if err := u.dir.Chmod(".", 0o555); err != nil {
 		return err
 	}
-	if err := writeManifest(filepath.Join(u.box, manifestName), u.text); err != nil {
+	if err := writePacked(filepath.Join(u.box, manifestName), u.text); err != nil {
 		return err
 	}
 	return syncAll(u.box)

@@ -50,7 +50,7 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 	}
 	j := &sealing{
 		store: s, dir: dir, sites: path.Join(filepath.ToSlash(docroot), "sites"), older: older,
-		given: map[string]bool{}, stamps: map[string]stamp{}, several: names{},
+		given: map[string]bool{}, stamps: map[string]stamp{}, blobs: map[string]string{}, several: names{},
 	}
 	if err := j.lock(ctx); err != nil {
 		return Sealed{}, s.explain("seal platform", err)
@@ -63,8 +63,11 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 	}
 	header := header{Docroot: docroot}
 	text := header.encode(j.manifest)
-	if err := writeManifest(filepath.Join(box, manifestName), text); err != nil {
+	if err := writePacked(filepath.Join(box, manifestName), text); err != nil {
 		return Sealed{}, s.explain("write manifest", err)
+	}
+	if err := writePacked(filepath.Join(box, stampsName), j.stampsText(digest(text))); err != nil {
+		return Sealed{}, s.explain("write stamps", err)
 	}
 	if err := syncAll(box); err != nil {
 		return Sealed{}, s.explain("write platform to the disk", err)
@@ -136,22 +139,25 @@ type sealing struct {
 	manifest tree.Manifest
 	shared   Shared
 	stamps   map[string]stamp
+	blobs    map[string]string // git's names of the files' content
 }
 
-// gave finds the file that an older platform gave to the build at this place.
-func (j *sealing) gave(e tree.Entry) (tree.Line, bool) {
+// gave finds the file that an older platform gave to the build at this place, and
+// git's name of its content.
+func (j *sealing) gave(e tree.Entry) (line tree.Line, blob string, ok bool) {
 	if !e.Info.Mode().IsRegular() {
-		return tree.Line{}, false
+		return tree.Line{}, "", false
 	}
 	for _, k := range j.older {
-		if !k.Gave(e.Path, e.Info) {
+		blob, ok := k.Gave(e.Path, e.Info)
+		if !ok {
 			continue
 		}
 		if line, ok := k.File(e.Path); ok && line.Mode == j.mode(e) && line.Mode == e.Info.Mode() {
-			return line, true
+			return line, blob, true
 		}
 	}
-	return tree.Line{}, false
+	return tree.Line{}, "", false
 }
 
 // mode gives the permissions that an entry is sealed with.
@@ -175,16 +181,16 @@ func (j *sealing) lock(ctx context.Context) error {
 	if err := own(j.dir); err != nil {
 		return err
 	}
-	var hashes tree.Hashes
+	hashes := tree.Hashes{Naming: tree.GitSHA1}
 	waiting := map[string]bool{}
 	err := hashes.Walk(ctx, j.dir, j.store.options(), func(e tree.Entry) error {
 		line := tree.Describe(e)
 		if line.Kind != 'l' {
 			line.Mode = j.mode(e)
 		}
-		if old, ok := j.gave(e); ok {
+		if old, blob, ok := j.gave(e); ok {
 			line.Sum = old.Sum
-			j.take(e, line)
+			j.take(e, line, blob)
 			return nil
 		}
 		j.manifest = append(j.manifest, line)
@@ -202,6 +208,9 @@ func (j *sealing) lock(ctx context.Context) error {
 		return err
 	}
 	hashes.Fill(j.manifest)
+	for i, name := range hashes.Names() {
+		j.blobs[j.manifest[i].Path] = name
+	}
 	if err := j.several.refuse(); err != nil || len(waiting) == 0 {
 		return err
 	}
@@ -209,8 +218,9 @@ func (j *sealing) lock(ctx context.Context) error {
 }
 
 // take notes a file that an older platform gave.
-func (j *sealing) take(e tree.Entry, line tree.Line) {
+func (j *sealing) take(e tree.Entry, line tree.Line, blob string) {
 	j.manifest = append(j.manifest, line)
+	j.blobs[e.Path] = blob
 	j.given[e.Path] = true
 	j.stamps[e.Path] = stampOf(e.Info)
 	j.shared.Files++
@@ -311,11 +321,15 @@ func (j *sealing) close(ctx context.Context) error {
 	return root.Chmod(".", 0o555)
 }
 
-func writeManifest(name string, text []byte) error {
+// writePacked makes a file in one step.
+func writePacked(name string, text []byte) error {
 	temporary := name + ".new"
 	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
-	_, err := w.Write(text)
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
 	if err := errors.Join(err, w.Close()); err != nil {
 		return err
 	}

@@ -23,12 +23,12 @@ func (s *Store) Older(list ...models.Platform) []*tree.Kept {
 		if err != nil {
 			continue
 		}
-		text, err := readManifest(filepath.Join(box, manifestName))
+		text, err := readPacked(filepath.Join(box, manifestName))
 		if err != nil || digest(text) != p.ManifestDigest {
 			continue
 		}
 		if _, m, err := decode(text); err == nil {
-			kept = append(kept, tree.Keep(p.Root, m))
+			kept = append(kept, tree.Keep(p.Root, m, readStamps(box, p.ManifestDigest, m)))
 		}
 	}
 	return kept

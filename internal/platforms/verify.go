@@ -73,9 +73,9 @@ func (s *Store) Recheck(ctx context.Context, root string, sealed Sealed) ([]stri
 // stamp changes with everything that is done to a file. No program can set the
 // time of an inode's change.
 type stamp struct {
-	dev, ino uint64
-	size     int64
-	changed  syscall.Timespec
+	dev, ino      uint64
+	size, written int64
+	changed       syscall.Timespec
 }
 
 func stampOf(info fs.FileInfo) stamp {
@@ -83,7 +83,7 @@ func stampOf(info fs.FileInfo) stamp {
 	if !ok {
 		return stamp{}
 	}
-	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Ctim}
+	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim}
 }
 
 func (s *Store) verify(ctx context.Context, root, want string, known map[string]stamp) ([]string, error) {
@@ -95,7 +95,7 @@ func (s *Store) verify(ctx context.Context, root, want string, known map[string]
 		return []string{"the platform's folder is gone"}, nil //nolint:nilerr // a finding, not a failure to look
 	}
 	name := filepath.Join(box, manifestName)
-	text, err := readManifest(name)
+	text, err := readPacked(name)
 	if err != nil {
 		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // as above
 	}
@@ -267,22 +267,23 @@ func (s *Store) siteLink(sites string, sealed map[string]tree.Line) func(tree.En
 	}
 }
 
-// readManifest reads a manifest, packed or, as earlier versions wrote it, plain.
-func readManifest(name string) ([]byte, error) {
+// readPacked reads what writePacked wrote, or plain text, as earlier versions wrote
+// manifests.
+func readPacked(name string) ([]byte, error) {
 	text, err := readLimited(name, maxManifest)
 	if err != nil || !bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
 		return text, err
 	}
 	r, err := gzip.NewReader(bytes.NewReader(text))
 	if err != nil {
-		return nil, fmt.Errorf("unpack manifest: %w", err)
+		return nil, fmt.Errorf("unpack %s: %w", filepath.Base(name), err)
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, maxManifest+1))
 	if err == nil && len(plain) > maxManifest {
 		err = fmt.Errorf("it is larger than %s", tree.Size(maxManifest))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unpack manifest: %w", err)
+		return nil, fmt.Errorf("unpack %s: %w", filepath.Base(name), err)
 	}
 	return plain, nil
 }

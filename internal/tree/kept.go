@@ -2,12 +2,8 @@ package tree
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -24,23 +20,45 @@ import (
 // Kept is a sealed tree that newer trees may share files with: read-only files
 // whose content a manifest names.
 //
-// A file is shared by a clone of its blocks where the file system can do that,
-// else by a hard link. What writes in place to a hard link reaches every tree
+// A file is shared by a hard link. What writes in place to it reaches every tree
 // that has it, so programs must not run in a tree that holds shared files, unless
 // the files' owner is not who the programs run as.
 type Kept struct {
-	root  string
-	lines Manifest
-	paths map[string]int // of files, into lines
-	sums  func() map[content]string
+	root   string
+	lines  Manifest
+	paths  map[string]int // of files, into lines
+	sums   func() map[content]string
+	stamps map[string]Stamp
 
-	noClone atomic.Bool
-	names   atomic.Int64 // temporary ones
-	mu      sync.Mutex
-	given   map[string]inode // of the newer tree's file
+	names atomic.Int64 // temporary ones
+	mu    sync.Mutex
+	given map[string]Stamp // of the newer tree's file
 }
 
-type inode struct{ dev, ino uint64 }
+// Stamp tells by its looks that a file still holds what was once read from it, as
+// git's index does (https://git-scm.com/docs/index-format). It leaves out the time
+// of the inode's change, which every further name sets.
+type Stamp struct {
+	Inode   uint64
+	Size    int64
+	Written int64  // nanoseconds since 1970
+	Blob    string // git's name of the content, in hex; "" when unknown
+}
+
+// looks is what can be seen of a file without reading it.
+func (s Stamp) looks() Stamp {
+	s.Blob = ""
+	return s
+}
+
+// StampOf is the stamp of a file that holds what git calls blob.
+func StampOf(info fs.FileInfo, blob string) Stamp {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Stamp{}
+	}
+	return Stamp{stat.Ino, stat.Size, stat.Mtim.Nano(), blob}
+}
 
 // content is what makes two files interchangeable.
 type content struct {
@@ -48,9 +66,10 @@ type content struct {
 	mode fs.FileMode
 }
 
-// Keep offers the tree at root, of which m is the manifest.
-func Keep(root string, m Manifest) *Kept {
-	k := &Kept{root: root, lines: m, paths: make(map[string]int, len(m)), given: map[string]inode{}}
+// Keep offers the tree at root, of which m is the manifest. Files that look as
+// their stamp says are not read again.
+func Keep(root string, m Manifest, stamps map[string]Stamp) *Kept {
+	k := &Kept{root: root, lines: m, paths: make(map[string]int, len(m)), stamps: stamps, given: map[string]Stamp{}}
 	for i, line := range m {
 		if line.Kind == 'f' {
 			k.paths[line.Path] = i
@@ -94,17 +113,18 @@ func (k *Kept) Same(line Line) (name string, ok bool) {
 }
 
 // Gave tells whether the file at name of a newer tree is the one that this tree
-// gave it, proven to hold what its line says. Programs run as others, so a file
-// of theirs that took the inode's number is never taken for it.
-func (k *Kept) Gave(name string, info fs.FileInfo) bool {
+// gave it, proven to hold what its line says, and what git calls that if it is
+// known. Programs run as others, so a file of theirs that took the inode's number
+// is never taken for it.
+func (k *Kept) Gave(name string, info fs.FileInfo) (blob string, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || int(stat.Uid) != os.Geteuid() {
-		return false
+		return "", false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	given, ok := k.given[name]
-	return ok && given == inode{stat.Dev, stat.Ino}
+	return given.Blob, ok && given.looks() == StampOf(info, "")
 }
 
 // Forget forgets what was given to a tree that was emptied since.
@@ -114,35 +134,29 @@ func (k *Kept) Forget() {
 	clear(k.given)
 }
 
-// Proof is a file of a kept tree that was read and found to be as it was sealed.
+// Proof is a file of a kept tree that was found to be as it was sealed.
 type Proof struct {
-	Name string
-	stat stamp
+	Name  string
+	stamp Stamp
 }
 
-// stamp tells a file that was replaced or written to meanwhile. It leaves out the
-// time of the inode's change, which every further name sets.
-type stamp struct {
-	dev, ino uint64
-	size     int64
-	written  unix.Timespec
-}
-
-// stampOf looks at name in the folder that is open as fd, or at what is open as fd
+// look looks at name in the folder that is open as fd, or at what is open as fd
 // itself when name is "".
-func stampOf(fd int, name string) (stamp, error) {
+func look(fd int, name string) (unix.Stat_t, error) {
 	var stat unix.Stat_t
-	if err := unix.Fstatat(fd, name, &stat, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return stamp{}, err
-	}
-	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Mtim}, nil
+	err := unix.Fstatat(fd, name, &stat, unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
+	return stat, err
 }
 
-// Prove reads files of the tree on all processors and gives those that hold what
-// the manifest says and that accept agrees to. accept gets the file's line and
-// what a hash, made by also, says of the content in hex; it is called from
-// several goroutines. With also nil the second hash is "".
-func (k *Kept) Prove(ctx context.Context, names []string, also func(size int64) hash.Hash, accept func(l Line, sum string) bool) ([]Proof, error) {
+func stampOf(stat unix.Stat_t) Stamp {
+	return Stamp{Inode: stat.Ino, Size: stat.Size, Written: stat.Mtim.Nano()}
+}
+
+// Prove gives those files of the tree that hold what the manifest says and that
+// accept agrees to. What does not look as its stamp says is read, on all
+// processors. accept gets the file's line and the name of its content, "" for
+// Nameless; it is called from several goroutines.
+func (k *Kept) Prove(ctx context.Context, names []string, naming Naming, accept func(l Line, name string) bool) ([]Proof, error) {
 	root, err := os.OpenRoot(k.root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // it was deleted meanwhile
@@ -151,7 +165,7 @@ func (k *Kept) Prove(ctx context.Context, names []string, also func(size int64) 
 		return nil, fmt.Errorf("open older tree: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	p := &proving{kept: k, also: also, accept: accept}
+	p := &proving{kept: k, naming: naming, accept: accept}
 	err = Parallel(ctx, func(ctx context.Context, put func([]string)) error {
 		for _, group := range byFolder(names, func(name string) string { return name }) {
 			if ctx.Err() != nil {
@@ -171,15 +185,15 @@ func (k *Kept) Prove(ctx context.Context, names []string, also func(size int64) 
 // proving is one call of Prove.
 type proving struct {
 	kept   *Kept
-	also   func(size int64) hash.Hash
-	accept func(l Line, sum string) bool
+	naming Naming
+	accept func(l Line, name string) bool
 	mu     sync.Mutex
 	proofs []Proof
 }
 
 // folder proves files of one folder; what cannot be proven is written anew.
 func (p *proving) folder(ctx context.Context, root *os.Root, names []string, buffer []byte) {
-	dir, err := root.OpenRoot(path.Dir(names[0]))
+	dir, err := root.OpenFile(path.Dir(names[0]), os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return
 	}
@@ -190,8 +204,12 @@ func (p *proving) folder(ctx context.Context, root *os.Root, names []string, buf
 		if ctx.Err() != nil || !ok {
 			continue
 		}
-		if proof, ok := p.file(ctx, dir, line, buffer); ok {
-			proofs = append(proofs, proof)
+		stamp, known := p.seen(int(dir.Fd()), line)
+		if !known {
+			stamp, known = p.read(ctx, int(dir.Fd()), line, buffer)
+		}
+		if known && p.accept(line, p.name(stamp)) {
+			proofs = append(proofs, Proof{name, stamp})
 		}
 	}
 	p.mu.Lock()
@@ -199,56 +217,58 @@ func (p *proving) folder(ctx context.Context, root *os.Root, names []string, buf
 	p.proofs = append(p.proofs, proofs...)
 }
 
-func (p *proving) file(ctx context.Context, dir *os.Root, line Line, buffer []byte) (Proof, bool) {
-	file, err := openSealed(dir, line)
+// seen knows a file by its looks.
+func (p *proving) seen(dir int, line Line) (Stamp, bool) {
+	stamp, ok := p.kept.stamps[line.Path]
+	if !ok || !p.naming.fits(stamp.Blob) {
+		return Stamp{}, false
+	}
+	stat, err := look(dir, path.Base(line.Path))
+	return stamp, err == nil && isSealed(stat, line) && stampOf(stat) == stamp.looks()
+}
+
+// read knows a file by its content.
+func (p *proving) read(ctx context.Context, dir int, line Line, buffer []byte) (Stamp, bool) {
+	file, stat, err := openSealed(dir, line)
 	if err != nil {
-		return Proof{}, false
+		return Stamp{}, false
 	}
 	defer func() { _ = file.Close() }()
-	first, err := stampOf(int(file.Fd()), "")
-	if err != nil {
-		return Proof{}, false
-	}
-	sum, second, err := twoSums(reader{ctx, file}, line.Size, p.also, buffer)
-	if err != nil || sum != line.Sum || !p.accept(line, second) {
-		return Proof{}, false
-	}
-	return Proof{line.Path, first}, true
+	stamp := stampOf(stat)
+	var sum string
+	sum, stamp.Blob, err = sums(reader{ctx, file}, line.Size, p.naming, buffer)
+	return stamp, err == nil && sum == line.Sum
 }
 
-func twoSums(r io.Reader, size int64, also func(int64) hash.Hash, buffer []byte) (first, second string, err error) {
-	sum := sha256.New()
-	to := io.Writer(sum)
-	var other hash.Hash
-	if also != nil {
-		other = also(size)
-		to = io.MultiWriter(sum, other)
+func (p *proving) name(s Stamp) string {
+	if p.naming == Nameless {
+		return ""
 	}
-	if _, err := io.CopyBuffer(to, struct{ io.Reader }{r}, buffer); err != nil {
-		return "", "", err
-	}
-	if other != nil {
-		second = hex.EncodeToString(other.Sum(nil))
-	}
-	return hex.EncodeToString(sum.Sum(nil)), second, nil
+	return s.Blob
 }
 
-// openSealed opens a file of a folder that still looks as it was sealed: its kind,
+// isSealed tells whether a file still looks as it was sealed: its kind,
 // permissions, size, and us as its owner.
-func openSealed(dir *os.Root, line Line) (*os.File, error) {
-	file, err := dir.OpenFile(path.Base(line.Path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+func isSealed(stat unix.Stat_t, line Line) bool {
+	return stat.Mode == unix.S_IFREG|uint32(line.Mode.Perm()) && line.Mode&0o222 == 0 &&
+		stat.Size == line.Size && int(stat.Uid) == os.Geteuid()
+}
+
+// openSealed opens a file of a folder that is sealed.
+func openSealed(dir int, line Line) (*os.File, unix.Stat_t, error) {
+	// Without O_NONBLOCK a file that was swapped for a pipe would hang us.
+	fd, err := unix.Openat(dir, path.Base(line.Path), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, unix.Stat_t{}, err
 	}
-	info, err := file.Stat()
+	stat, err := look(fd, "")
+	if err == nil && !isSealed(stat, line) {
+		err = errNotSealed
+	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, stat, errors.Join(err, unix.Close(fd))
 	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || info.Mode() != line.Mode || info.Size() != line.Size || int(stat.Uid) != os.Geteuid() || line.Mode&0o222 != 0 {
-		return nil, errors.Join(errNotSealed, file.Close())
-	}
-	return file, nil
+	return os.NewFile(uintptr(fd), line.Path), stat, nil
 }
 
 var errNotSealed = errors.New("the file is not as it was sealed")
@@ -320,9 +340,9 @@ func (k *Kept) placeFolder(from, to *os.Root, group []Proof) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	given := make([]inode, len(group))
+	given := make([]Stamp, len(group))
 	for i, p := range group {
-		if given[i], err = k.place(int(older.Fd()), int(dir.Fd()), p); err != nil {
+		if given[i], err = place(int(older.Fd()), int(dir.Fd()), p); err != nil {
 			return fmt.Errorf("share %q: %w", p.Name, errors.Join(ErrShare, err))
 		}
 	}
@@ -336,60 +356,16 @@ func (k *Kept) placeFolder(from, to *os.Root, group []Proof) error {
 
 // place shares one file between folders that are open. What a name leads to is
 // looked at once the new tree has it, and given up if it is not what was proven.
-func (k *Kept) place(older, dir int, p Proof) (inode, error) {
+func place(older, dir int, p Proof) (Stamp, error) {
 	base := path.Base(p.Name)
-	line, _ := k.File(p.Name)
-	if !k.noClone.Load() {
-		fd, err := unix.Openat(older, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return inode{}, err
-		}
-		defer func() { _ = unix.Close(fd) }()
-		if now, err := stampOf(fd, ""); err != nil || now != p.stat {
-			return inode{}, errors.Join(errNotSealed, err)
-		}
-		if err := cloneFile(fd, dir, base, line.Mode); err == nil {
-			now, err := stampOf(dir, base)
-			return inode{now.dev, now.ino}, err
-		}
-		k.noClone.Store(true)
-	}
 	if err := unix.Linkat(older, base, dir, base, 0); err != nil {
-		return inode{}, err
+		return Stamp{}, err
 	}
-	now, err := stampOf(dir, base)
-	if err != nil || now != p.stat {
-		return inode{}, errors.Join(errNotSealed, err, unix.Unlinkat(dir, base, 0))
+	stat, err := look(dir, base)
+	if err != nil || stampOf(stat) != p.stamp.looks() {
+		return Stamp{}, errors.Join(errNotSealed, err, unix.Unlinkat(dir, base, 0))
 	}
-	return inode{now.dev, now.ino}, nil
-}
-
-// give makes name in the open folder dir the content of the open file.
-func (k *Kept) give(file, dir int, name string, mode fs.FileMode) error {
-	if !k.noClone.Load() {
-		if cloneFile(file, dir, name, mode) == nil {
-			return nil
-		}
-		k.noClone.Store(true)
-	}
-	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(file), dir, name, unix.AT_SYMLINK_FOLLOW)
-}
-
-// cloneFile makes a file of its own that shares the blocks of another, on file
-// systems that can (https://man7.org/linux/man-pages/man2/ioctl_ficlone.2.html).
-func cloneFile(file, dir int, name string, mode fs.FileMode) error {
-	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = unix.IoctlFileClone(fd, file)
-	if err == nil {
-		err = unix.Fchmod(fd, uint32(mode.Perm()))
-	}
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return errors.Join(err, unix.Unlinkat(dir, name, 0))
-	}
-	return nil
+	return p.stamp, nil
 }
 
 // Replace makes files of the tree at dst share the content of this tree's equal
@@ -457,23 +433,23 @@ func (k *Kept) replace(ctx context.Context, from *os.Root, dir int, line Line, b
 		return false, nil
 	}
 	own, _ := k.File(name)
-	older, err := from.OpenRoot(path.Dir(name))
+	older, err := from.OpenFile(path.Dir(name), os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return false, nil // it stays as it is
 	}
 	defer func() { _ = older.Close() }()
-	file, err := openSealed(older, own)
+	file, _, err := openSealed(int(older.Fd()), own)
 	if err != nil {
 		return false, nil // as above
 	}
 	defer func() { _ = file.Close() }()
 	// What is shared is what was read just now, whatever the name leads to.
-	if sum, _, err := twoSums(reader{ctx, file}, own.Size, nil, buffer); err != nil || sum != line.Sum {
+	if sum, _, err := sums(reader{ctx, file}, own.Size, Nameless, buffer); err != nil || sum != line.Sum {
 		return false, nil // it was tampered with
 	}
 	base := path.Base(line.Path)
 	beside := temporary + strconv.FormatInt(k.names.Add(1), 10)
-	if err := k.give(int(file.Fd()), dir, beside, line.Mode); err != nil {
+	if err := unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(file.Fd())), dir, beside, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return false, nil // as above
 	}
 	err = unix.Renameat(dir, beside, dir, base)

@@ -66,19 +66,20 @@ func Describe(e Entry) Line {
 
 // Hashes reads files on all processors while one walk goes on.
 type Hashes struct {
-	put  func(hashJob)
-	sums []hashed
+	Naming Naming // what else Add asks of a file
+	put    func(hashJob)
+	read   []*hashed
 }
 
 type hashJob struct {
 	entry Entry
 	file  *os.File
-	sum   *string
+	to    *hashed
 }
 
 type hashed struct {
-	line int
-	sum  *string
+	line      int
+	sum, name string
 }
 
 // Walk is the package's Walk, during which Add may be called; it ends when all
@@ -89,7 +90,10 @@ func (h *Hashes) Walk(ctx context.Context, dir string, o Options, visit func(Ent
 		return Walk(ctx, dir, o, visit)
 	}, func(ctx context.Context, job hashJob, buffer []byte) (err error) {
 		defer func() { _ = job.file.Close() }()
-		*job.sum, err = sum(ctx, job.entry, job.file, buffer)
+		job.to.sum, job.to.name, err = sums(reader{ctx, job.file}, job.entry.Info.Size(), h.Naming, buffer)
+		if errors.Is(err, errOtherSize) {
+			return changed(job.entry.Path)
+		}
 		return err
 	})
 }
@@ -100,17 +104,26 @@ func (h *Hashes) Add(e Entry, line int) error {
 	if err != nil {
 		return err
 	}
-	text := new(string)
-	h.sums = append(h.sums, hashed{line, text})
-	h.put(hashJob{e, file, text})
+	to := &hashed{line: line}
+	h.read = append(h.read, to)
+	h.put(hashJob{e, file, to})
 	return nil
 }
 
 // Fill writes the hashes into the lines that they were read for.
 func (h *Hashes) Fill(m Manifest) {
-	for _, known := range h.sums {
-		m[known.line].Sum = *known.sum
+	for _, known := range h.read {
+		m[known.line].Sum = known.sum
 	}
+}
+
+// Names gives the names that Naming asked for, by the number of the line.
+func (h *Hashes) Names() map[int]string {
+	names := make(map[int]string, len(h.read))
+	for _, known := range h.read {
+		names[known.line] = known.name
+	}
+	return names
 }
 
 // Sealed gives the read-only permissions that fit a file or folder.
@@ -119,19 +132,6 @@ func Sealed(mode fs.FileMode) fs.FileMode {
 		return 0o555
 	}
 	return 0o444
-}
-
-func sum(ctx context.Context, e Entry, file *os.File, buffer []byte) (string, error) {
-	hash := sha256.New()
-	// The struct hides ReadFrom and WriteTo, which would ignore the buffer.
-	n, err := io.CopyBuffer(hash, struct{ io.Reader }{reader{ctx, file}}, buffer)
-	if err != nil {
-		return "", err
-	}
-	if n != e.Info.Size() {
-		return "", changed(e.Path)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // reader ends a long read when the context does.

@@ -235,7 +235,7 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 	}
 	made := make(chan error, 1)
 	go func() { made <- c.makeDirs(p.root, dirs) }()
-	proofs, err := p.older.Prove(ctx, files, nil, func(tree.Line, string) bool { return true })
+	proofs, err := p.older.Prove(ctx, files, tree.Nameless, func(tree.Line, string) bool { return true })
 	if err = errors.Join(<-made, err); err != nil {
 		return err
 	}

@@ -3,10 +3,7 @@ package git
 import (
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // git's own name for content
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,8 +26,8 @@ const (
 )
 
 // unchanged proves which files of a snapshot the older platform holds at the same
-// place: it reads them and compares their content's name in git, so that it does
-// not matter what that platform was built from. rest names the others for git,
+// place: it compares their content's name in git, so that it does not matter what
+// that platform was built from. rest names the others for git,
 // each with a zero byte behind it; it is nil when nothing is shared.
 func (m mirror) unchanged(ctx context.Context, s snapshot, older *tree.Kept, at string) (same []tree.Proof, rest []byte, err error) {
 	if older == nil {
@@ -49,7 +46,7 @@ func (m mirror) unchanged(ctx context.Context, s snapshot, older *tree.Kept, at 
 			names = append(names, name)
 		}
 	}
-	same, err = older.Prove(ctx, names, m.name, func(l tree.Line, sum string) bool { return ids[l.Path] == sum })
+	same, err = older.Prove(ctx, names, m.naming(), func(l tree.Line, sum string) bool { return ids[l.Path] == sum })
 	if err != nil || len(same) == 0 {
 		return nil, nil, err
 	}
@@ -70,15 +67,12 @@ func fits(line tree.Line, b blob) bool {
 	return b.mode == modeFile && line.Mode == 0o444 || b.mode == modeProgram && line.Mode == 0o555
 }
 
-// name begins the hash by which git knows content of that size
-// (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects).
-func (m mirror) name(size int64) hash.Hash {
-	h := sha1.New() //nolint:gosec // the content is compared by SHA-256 as well
+// naming is how the repository names content.
+func (m mirror) naming() tree.Naming {
 	if m.format == "sha256" {
-		h = sha256.New()
+		return tree.GitSHA256
 	}
-	_, _ = fmt.Fprintf(h, "blob %d\x00", size)
-	return h
+	return tree.GitSHA1
 }
 
 // maxAttributes is how many bytes of .gitattributes are looked through.
