@@ -29,7 +29,9 @@ type Sealed struct {
 	Bytes  int64
 	Shared Shared // with older platforms
 
-	stamps map[string]stamp // of the files when they were read
+	docroot  string
+	manifest tree.Manifest
+	stamps   map[string]stamp // of the files when they were read
 }
 
 // Shared counts files that use the disk only once.
@@ -73,7 +75,7 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 		return Sealed{}, s.explain("write platform to the disk", err)
 	}
 	files, size := j.manifest.Totals()
-	return Sealed{Digest: digest(text), Files: files, Bytes: size, Shared: j.shared, stamps: j.stamps}, nil
+	return Sealed{Digest: digest(text), Files: files, Bytes: size, Shared: j.shared, docroot: docroot, manifest: j.manifest, stamps: j.stamps}, nil
 }
 
 func (s *Store) options() tree.Options { return tree.Options{Files: s.Files, Bytes: s.Bytes} }

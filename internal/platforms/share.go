@@ -39,7 +39,7 @@ const blockBytes = 512
 
 // Usage measures a platform on the disk in bytes: apparent is what it would use
 // alone, exclusive what deleting it would free, where files are shared by hard
-// links. Blocks that a file system shares below the files count in both.
+// links.
 func (s *Store) Usage(ctx context.Context, root string) (apparent, exclusive int64, err error) {
 	box, err := s.publishedBox(root)
 	if err != nil {

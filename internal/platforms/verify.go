@@ -61,13 +61,13 @@ func decode(text []byte) (header, tree.Manifest, error) {
 // Our links to sites are no difference. An empty list means that nothing was
 // touched.
 func (s *Store) Verify(ctx context.Context, root, want string) ([]string, error) {
-	return s.verify(ctx, root, want, nil)
+	return s.verify(ctx, root, Sealed{Digest: want})
 }
 
 // Recheck is Verify right after Seal and Publish: it reads only those files that
 // the kernel says were touched since Seal read them.
 func (s *Store) Recheck(ctx context.Context, root string, sealed Sealed) ([]string, error) {
-	return s.verify(ctx, root, sealed.Digest, sealed.stamps)
+	return s.verify(ctx, root, sealed)
 }
 
 // stamp changes with everything that is done to a file. No program can set the
@@ -86,7 +86,7 @@ func stampOf(info fs.FileInfo) stamp {
 	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim}
 }
 
-func (s *Store) verify(ctx context.Context, root, want string, known map[string]stamp) ([]string, error) {
+func (s *Store) verify(ctx context.Context, root string, known Sealed) ([]string, error) {
 	box, err := s.publishedBox(root)
 	if err != nil {
 		return nil, err
@@ -99,18 +99,20 @@ func (s *Store) verify(ctx context.Context, root, want string, known map[string]
 	if err != nil {
 		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // as above
 	}
-	if digest(text) != want {
+	if digest(text) != known.Digest {
 		return []string{"the manifest is not the one that was sealed"}, nil
 	}
-	h, sealed, err := decode(text)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
+	h, sealed := header{known.docroot}, known.manifest
+	if sealed == nil {
+		if h, sealed, err = decode(text); err != nil {
+			return nil, fmt.Errorf("read manifest: %w", err)
+		}
 	}
 	info, err := os.Lstat(name)
 	if err != nil {
 		return nil, fmt.Errorf("verify platform: %w", err)
 	}
-	look := &looking{known: known, owner: ownerOf(info), odd: map[string]string{}, sealed: map[string]tree.Line{}}
+	look := &looking{known: known.stamps, owner: ownerOf(info), odd: map[string]string{}, sealed: map[string]tree.Line{}}
 	for _, line := range sealed {
 		look.sealed[line.Path] = line
 	}

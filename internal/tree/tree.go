@@ -80,24 +80,73 @@ func (o Options) Limited() Options {
 
 // Walk calls visit for every entry below dir, folders before what they hold and
 // names in order. A link that leads out of dir, a special file, or more than the
-// limits allow ends it with a models.Error.
+// limits allow ends it with a models.Error. It looks a little ahead of visit, so
+// the functions of o are called beside it.
 func Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) error {
 	top, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = top.Close() }()
-	w := &walker{ctx: ctx, top: top, options: o.Limited(), visit: visit}
-	return w.folder(top, "", 0)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &walker{ctx: ctx, top: top, options: o.Limited(), found: make(chan found, lookAhead)}
+	ended := make(chan error, 1)
+	go func() {
+		defer close(w.found)
+		ended <- w.folder(top, "", 0)
+	}()
+	var failed error
+	for f := range w.found {
+		if f.left != nil {
+			_ = f.left.Close()
+			continue
+		}
+		if failed == nil {
+			failed = context.Cause(ctx)
+		}
+		if failed == nil {
+			if failed = visit(f.Entry); failed != nil {
+				cancel(failed)
+			}
+		}
+	}
+	if err := <-ended; failed == nil {
+		failed = err
+	}
+	return failed
 }
+
+// lookAhead is how many entries Walk finds before they are visited; each may hold a
+// folder open.
+const lookAhead = 256
 
 type walker struct {
 	ctx     context.Context //nolint:containedctx // lives for one Walk
 	top     *os.Root
 	options Options
-	visit   func(Entry) error
+	found   chan found
 	files   int64
 	bytes   int64
+}
+
+// found is an entry to visit, or a folder of which all entries were.
+type found struct {
+	Entry
+	left *os.Root
+}
+
+// put hands on what was found, unless nobody wants it any more.
+func (w *walker) put(f found) error {
+	select {
+	case w.found <- f:
+		return nil
+	case <-w.ctx.Done():
+		if f.left != nil {
+			_ = f.left.Close()
+		}
+		return context.Cause(w.ctx)
+	}
 }
 
 func (w *walker) folder(dir *os.Root, at string, depth int) error {
@@ -172,15 +221,18 @@ func (w *walker) entry(dir *os.Root, name, at string, depth int) error {
 		w.options.Odd(e, problem)
 		return nil
 	}
-	if err := w.visit(e); err != nil || !info.IsDir() {
+	if err := w.put(found{Entry: e}); err != nil || !info.IsDir() {
 		return err
 	}
 	sub, err := dir.OpenRoot(name)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sub.Close() }()
-	return w.folder(sub, at, depth+1)
+	err = w.folder(sub, at, depth+1)
+	if left := w.put(found{left: sub}); err == nil {
+		err = left
+	}
+	return err
 }
 
 func (w *walker) check(e Entry) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 
 	"hefring/internal/tree"
@@ -228,13 +229,13 @@ func (p *project) entries(folders []string) (files []string, dirs []tree.Line, o
 // the files are read.
 func (c *Composer) take(ctx context.Context, p project, dir string, files []string, dirs []tree.Line) error {
 	if c.env.Run.Identity() == nil {
-		if err := c.makeDirs(p.root, dirs); err != nil {
+		if err := c.makeDirs(ctx, p.root, dirs); err != nil {
 			return err
 		}
 		return copyAll(ctx, p, files)
 	}
 	made := make(chan error, 1)
-	go func() { made <- c.makeDirs(p.root, dirs) }()
+	go func() { made <- c.makeDirs(ctx, p.root, dirs) }()
 	proofs, err := p.older.Prove(ctx, files, tree.Nameless, func(tree.Line, string) bool { return true })
 	if err = errors.Join(<-made, err); err != nil {
 		return err
@@ -246,10 +247,10 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 }
 
 // makeDirs makes the folders, and gives them to whom Composer runs as.
-func (c *Composer) makeDirs(root *os.Root, dirs []tree.Line) error {
+func (c *Composer) makeDirs(ctx context.Context, root *os.Root, dirs []tree.Line) error {
 	inside := map[string][]string{} // the names in each folder
 	made := map[string]bool{".": true}
-	var order []string // of the folders that get others, the outer ones first
+	var levels [][]string // the folders that get others, by how deep they lie
 	var note func(name string)
 	note = func(name string) {
 		if made[name] {
@@ -259,7 +260,11 @@ func (c *Composer) makeDirs(root *os.Root, dirs []tree.Line) error {
 		note(parent)
 		made[name] = true
 		if inside[parent] == nil {
-			order = append(order, parent)
+			level := strings.Count(name, "/")
+			for len(levels) <= level {
+				levels = append(levels, nil)
+			}
+			levels[level] = append(levels[level], parent)
 		}
 		inside[parent] = append(inside[parent], path.Base(name))
 	}
@@ -267,8 +272,19 @@ func (c *Composer) makeDirs(root *os.Root, dirs []tree.Line) error {
 		note(line.Path)
 	}
 	note(path.Dir(installedFile))
-	for _, parent := range order {
-		if err := c.makeIn(root, parent, inside[parent]); err != nil {
+	for _, parents := range levels {
+		err := tree.Parallel(ctx, func(_ context.Context, put func(string)) error {
+			for _, parent := range parents {
+				put(parent)
+			}
+			return nil
+		}, func(ctx context.Context, parent string, _ []byte) error {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // the caller sees that it was stopped
+			}
+			return c.makeIn(root, parent, inside[parent])
+		})
+		if err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
