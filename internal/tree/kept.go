@@ -291,14 +291,18 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 		return err
 	}
 	defer func() { _ = to.Close() }()
+	groups := byFolder(proofs, func(p Proof) string { return p.Name })
+	dirs := make([]string, len(groups))
+	for i, group := range groups {
+		dirs[i] = path.Dir(group[0].Name)
+	}
+	if err := MakeDirs(ctx, to, dirs, func(*os.Root, string) error { return nil }); err != nil {
+		return Explain(err, dst)
+	}
 	return Parallel(ctx, func(ctx context.Context, put func([]Proof)) error {
-		for _, group := range byFolder(proofs, func(p Proof) string { return p.Name }) {
+		for _, group := range groups {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
-			}
-			// Two workers must not make the same folder.
-			if err := to.MkdirAll(path.Dir(group[0].Name), 0o755); err != nil {
-				return fmt.Errorf("make folder: %w", Explain(err, dst))
 			}
 			put(group)
 		}
