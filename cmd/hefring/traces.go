@@ -42,7 +42,7 @@ func (a *app) traceRequests() web.Tracer {
 }
 
 // lastTraces is how long what is left may take to be sent.
-const lastTraces = 5 * time.Second
+const lastTraces = 2 * time.Second
 
 func (a *app) closeTraces() {
 	if a.traces == nil {

@@ -24,9 +24,9 @@ func (e *examination) sandbox() {
 		e.say(OK, name, "bubblewrap works", "")
 		return
 	}
-	state, consequence := Fail, " Builds refuse to start."
+	state, consequence := Fail, " Hefring does not start."
 	if e.c.Unsandboxed {
-		state, consequence = Warn, " Builds run without a sandbox, as --allow-unsandboxed-builds says."
+		state, consequence = Warn, " Programs run without a sandbox, as --allow-unsandboxed-builds says."
 	}
 	for _, tool := range []string{"bwrap", "setpriv", "prlimit"} {
 		if _, missing := e.c.Sandbox.LookPath(tool); missing != nil {
