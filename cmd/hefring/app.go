@@ -32,6 +32,7 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/internal/traces"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
@@ -52,6 +53,7 @@ type app struct {
 
 	builder *run.Runner
 	metrics *metrics.Metrics
+	traces  *traces.Traces // nil: nobody follows requests and tasks
 	health  http.Handler
 }
 
@@ -114,6 +116,9 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		WorkerDatabase: cfg.Database, SealFor: secret.SealFor,
 		Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
 	})
+	if a.traces, err = newTraces(ctx, cfg, guard, a.logger); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
 	if a.tasks, err = a.newTasks(ctx); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
@@ -155,7 +160,7 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 
 func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
-		ID: "local", Workers: tasks.Workers(), Logger: a.logger, Ended: a.metrics.TaskEnded,
+		ID: "local", Workers: tasks.Workers(), Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(),
 	})
 	if err != nil {
 		return nil, err
@@ -166,6 +171,7 @@ func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 }
 
 func (a *app) close() {
+	a.closeTraces()
 	if err := a.store.Close(); err != nil {
 		a.logger.Error("close database", slog.Any("error", err))
 	}
@@ -247,7 +253,7 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 		Handler: a.withWorkers(web.New(web.Config{
 			Front: a.fleet, Through: func(from models.Entrance) web.Front { return a.fleet.Through(from) }, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			OIDC: a.provider(), Proxies: a.proxies(), SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
-			Health: a.health, Observer: a.metrics,
+			Health: a.health, Observer: a.metrics, Tracer: a.traceRequests(),
 			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
 		})),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,

@@ -77,6 +77,7 @@ func owners() []owner {
 		{"github.com/coreos/go-oidc", []string{"web"}},
 		{"github.com/pquerna/otp", []string{"internal/fleet"}},
 		{"github.com/prometheus/", []string{"internal/metrics"}},
+		{"go.opentelemetry.io/", []string{"internal/traces"}},
 		{"github.com/go-sql-driver/mysql", []string{"internal/sites/database/mysql", "internal/testmysql"}},
 	}
 }

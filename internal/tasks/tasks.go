@@ -100,7 +100,28 @@ type Config struct {
 	// Ended is told of every task that ended here, once that is recorded; nil:
 	// nobody is. It must not block.
 	Ended func(kind models.TaskKind, end models.TaskState)
+	// Trace follows each attempt at a task here; what is logged meanwhile has the
+	// context that it gives. nil: nobody does.
+	Trace func(ctx context.Context, t models.Task) (context.Context, Span)
 }
+
+// Span is what follows one attempt at a task. It must not block.
+type Span interface {
+	// Step says that a step begins, and the one before has ended; "" ends it only.
+	Step(name string)
+	// End says how the attempt ended: a models.TaskState, "waiting" or
+	// "interrupted"; and why, when it failed.
+	End(how, failure string)
+}
+
+// untraced is the Span of what nobody follows.
+type untraced struct{}
+
+// Step does nothing.
+func (untraced) Step(string) {}
+
+// End does nothing.
+func (untraced) End(string, string) {}
 
 // Limits on what a task may do.
 const (
@@ -142,6 +163,9 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 	cfg.ID += "-" + rand.Text()[:8]
 	if cfg.Ended == nil {
 		cfg.Ended = func(models.TaskKind, models.TaskState) {}
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(ctx context.Context, _ models.Task) (context.Context, Span) { return ctx, untraced{} }
 	}
 	cfg.Logger = cfg.Logger.With(slog.String("worker", cfg.ID))
 	r := &Runner{
