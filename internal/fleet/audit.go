@@ -66,14 +66,16 @@ func (f *Fleet) Events(ctx context.Context, in EventFilter) (EventPage, error) {
 	return f.store.Events(ctx, in)
 }
 
-// EachEvent hands over every event that a filter leaves, newest first, a page at a
-// time.
+// EachEvent hands over every event that a filter leaves, newest first, a page of its
+// limit at a time, or of MaxEvents.
 func (f *Fleet) EachEvent(ctx context.Context, in EventFilter, do func([]EventRow) error) error {
 	in, err := f.named(ctx, in)
 	if err != nil {
 		return err
 	}
-	in.Limit = MaxEvents
+	if in.Limit <= 0 {
+		in.Limit = MaxEvents
+	}
 	for {
 		page, err := f.store.Events(ctx, in)
 		if err != nil {
@@ -193,4 +195,12 @@ func (r EventRow) Line() EventLine {
 		ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Door: r.Door, Address: r.Address, Verb: r.Verb,
 		SubjectKind: r.Kind, SubjectID: r.Subject.ID, Subject: r.Name, Text: r.Text, Changes: r.Changes,
 	}
+}
+
+// Row gives a line as it was read by a program.
+func (l EventLine) Row() EventRow {
+	return EventRow{Name: l.Subject, Event: models.Event{
+		ID: l.ID, At: l.At, Actor: l.Actor, Door: l.Door, Address: l.Address, Verb: l.Verb,
+		Subject: models.Subject{Kind: l.SubjectKind, ID: l.SubjectID}, Text: l.Text, Changes: l.Changes,
+	}}
 }

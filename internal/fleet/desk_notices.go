@@ -19,6 +19,14 @@ func (d *Desk) Channel(ctx context.Context, id int64, messages int) (ChannelRow,
 	return d.fleet.Channel(ctx, id, messages)
 }
 
+// MessageRows lists a channel's messages, newest first, in parts.
+func (d *Desk) MessageRows(ctx context.Context, channelID int64, f Filter) ([]NoticeMessageRow, int, error) {
+	if err := d.may(models.MayChangeSettings); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.MessageRows(ctx, channelID, f)
+}
+
 // SaveChannel is Fleet.SaveChannel for those who may.
 func (d *Desk) SaveChannel(ctx context.Context, c models.Channel, once string) (models.Channel, string, error) {
 	if err := d.may(models.MayChangeSettings); err != nil {
