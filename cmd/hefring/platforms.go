@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -310,7 +311,7 @@ type databaseChangeCmd struct {
 	Host     *string `help:"Host name, address, or absolute path of the socket (PostgreSQL: of its folder)."`
 	Port     *int    `help:"Port; 0 is the usual one."`
 	User     *string `help:"User that may create databases and users."`
-	TLS      *string `name:"tls" help:"off, require or verify."`
+	TLS      string  `name:"tls" enum:",off,require,verify" default:"" help:"off, require or verify."`
 	Clients  *string `help:"Where the sites' users may come from, as MySQL writes it."`
 	Prefix   *string `help:"Begins the name of every database and user that Hefring makes there; fixed once a site uses it."`
 	Default  *bool   `negatable:"" help:"New sites go there unless somebody says otherwise."`
@@ -335,9 +336,7 @@ func (c *databaseChangeCmd) Run(ctx context.Context) error {
 		replace(&in.Clients, c.Clients)
 		replace(&in.Prefix, c.Prefix)
 		replace(&in.Default, c.Default)
-		if c.TLS != nil {
-			in.TLS = models.TLSMode(*c.TLS)
-		}
+		in.TLS = cmp.Or(models.TLSMode(c.TLS), in.TLS)
 		if c.Password {
 			if in.Password, err = readPassword(os.Stdin); err != nil {
 				return err

@@ -27,6 +27,8 @@ var unreached = map[string]string{
 	"LoginLink":         "login-link works before there is an administrator to ask as",
 	"MessageRows":       "a part of a list for the API; Channel gives the last ones",
 	"OpenPlatforms":     "the choices of a form; Platforms lists them with more",
+	"SecretsSet":        "what is printed of a distribution asks for it",
+	"SiteURL":           "what is printed of a site asks for it",
 	"UpgradeRows":       "a part of a list for the API; SiteUpgrades lists them",
 	"User":              "UserRows gives the same by name",
 }
@@ -52,7 +54,7 @@ func TestCLI_EveryUseCase_HasACommand(t *testing.T) {
 	}
 	// What can be done elsewhere, too, is what commands do.
 	for method := range reflect.TypeFor[door]().Methods() {
-		if !called[method.Name] {
+		if !called[method.Name] && unreached[method.Name] == "" {
 			t.Errorf("no command asks a door for %s", method.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,7 +57,7 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 	}
 	far := from(t, elsewhere(t, a, nil).URL, tokenOf(t, a, "administrator-0"))
 	here := newProgram(t)
-	here.env = []string{"HEFRING_DATA=" + a.cfg.Data}
+	here.env = []string{"HEFRING_DATA=" + a.cfg.Data, fmt.Sprintf("HEFRING_SITES_PORT=%d", a.cfg.SitesPort)}
 	for line, code := range map[string]int{
 		"site list":                                          0,
 		"site list --json":                                   0,
@@ -127,7 +128,7 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 		"database show main":                                 0,
 		"database show main --json":                          0,
 		"database show none":                                 exitSettings,
-		"database add Main --engine mysql --host / --user x": exitSettings,
+		"database add Main --engine mysql --host / --user x": exitUnavailable,
 		"database change main --tls none":                    exitSettings,
 		"database change none":                               exitSettings,
 		"notice list":                                        0,
