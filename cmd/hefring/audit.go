@@ -47,7 +47,7 @@ func (c *auditCmd) Run(ctx context.Context) error {
 		return c.table(nil, []string{"WHEN", "WHO", "DID", "ABOUT", "FROM", "WHAT CHANGED"}, func(line func(...any)) {
 			for _, row := range rows {
 				about := strings.TrimSpace(string(row.Kind) + " " + row.Name)
-				line(row.At.UTC().Format(time.RFC3339), row.Actor, row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
+				line(row.At.UTC().Format(time.RFC3339), who(row), row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
 			}
 		})
 	})
@@ -75,6 +75,14 @@ func (c *auditCmd) each(ctx context.Context, f door, do func(fleet.EventRow) err
 
 // errEnough ends a walk through the record.
 var errEnough = errors.New("enough")
+
+// who is whoever did it, with the token of a program.
+func who(row fleet.EventRow) string {
+	if row.Token == "" {
+		return row.Actor
+	}
+	return row.Actor + " with the token " + row.Token
+}
 
 func whatChanged(row fleet.EventRow) string {
 	parts := []string{row.Text}

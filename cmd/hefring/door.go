@@ -99,6 +99,7 @@ type door interface {
 	DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error)
 
 	Channels(ctx context.Context) ([]fleet.ChannelRow, error)
+	ChannelNamed(ctx context.Context, name string) (fleet.ChannelRow, error)
 	Channel(ctx context.Context, id int64, messages int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error)
 	SaveChannel(ctx context.Context, c models.Channel, once string) (models.Channel, string, error)
 	RotateChannelSecret(ctx context.Context, id int64, once string) (string, error)

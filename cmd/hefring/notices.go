@@ -63,24 +63,10 @@ type channelArg struct {
 	Name string `arg:"" name:"channel" help:"The channel's name."`
 }
 
-// channelNamed finds a channel by its name.
-func channelNamed(ctx context.Context, f door, name string) (fleet.ChannelRow, error) {
-	rows, err := f.Channels(ctx)
-	if err != nil {
-		return fleet.ChannelRow{}, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row, nil
-		}
-	}
-	return fleet.ChannelRow{}, models.Errorf(models.NotFound, "There is no channel %s; see hefring notice list.", name)
-}
-
 // onChannel does something with a channel by its name.
 func (c *act) onChannel(ctx context.Context, name string, work func(f door, row fleet.ChannelRow) error) error {
 	return c.reach(ctx, func(f door) error {
-		row, err := channelNamed(ctx, f, name)
+		row, err := f.ChannelNamed(ctx, name)
 		if err != nil {
 			return err
 		}

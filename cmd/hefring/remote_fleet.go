@@ -300,6 +300,15 @@ func (r *farDoor) Channels(ctx context.Context) ([]fleet.ChannelRow, error) {
 	return each(list, r.channelFrom), err
 }
 
+// ChannelNamed finds a channel by its name.
+func (r *farDoor) ChannelNamed(ctx context.Context, name string) (fleet.ChannelRow, error) {
+	var c api.Channel
+	if err := r.get(ctx, "/notices/"+url.PathEscape(name), nil, &c); err != nil {
+		return fleet.ChannelRow{}, err
+	}
+	return r.channelFrom(c), nil
+}
+
 // Channel loads one with its last messages.
 func (r *farDoor) Channel(ctx context.Context, id int64, messages int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error) {
 	var c api.Channel

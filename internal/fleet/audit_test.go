@@ -37,7 +37,7 @@ var questions = []string{
 	"RollbackPlan", "Task", "Children", "Lines", "UpgradeOfTask", "UpgradeSteps", "Platform", "SubjectTasks", "Distribution", "Distributions", "DistributionNames",
 	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "OpenPlatforms", "PlatformPlan",
 	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServer", "DatabaseServerNamed", "Clients", "ClientRows", "ClientNames",
-	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "Deliveries",
+	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "Deliveries",
 }
 
 // elsewhere are use cases whose lines other tests look for, and why.

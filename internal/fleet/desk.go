@@ -348,7 +348,7 @@ func (d *Desk) DistributionNames(ctx context.Context, limit int) ([]models.Distr
 
 // DistributionNamed finds one by its short name.
 func (d *Desk) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
-	return guarded(d, models.MaySeeFleet, func() (models.Distribution, error) { return d.fleet.store.DistributionNamed(ctx, slug) })
+	return guarded(d, models.MaySeeFleet, func() (models.Distribution, error) { return d.fleet.DistributionNamed(ctx, slug) })
 }
 
 // DistributionPlatforms lists a distribution's platforms, newest first.

@@ -11,6 +11,11 @@ func (d *Desk) Channels(ctx context.Context) ([]ChannelRow, error) {
 	return guarded(d, models.MayChangeSettings, func() ([]ChannelRow, error) { return d.fleet.Channels(ctx) })
 }
 
+// ChannelNamed finds one by its name.
+func (d *Desk) ChannelNamed(ctx context.Context, name string) (ChannelRow, error) {
+	return guarded(d, models.MayChangeSettings, func() (ChannelRow, error) { return d.fleet.ChannelNamed(ctx, name) })
+}
+
 // Channel loads one with its last messages.
 func (d *Desk) Channel(ctx context.Context, id int64, messages int) (ChannelRow, []NoticeMessageRow, error) {
 	if err := d.may(models.MayChangeSettings); err != nil {

@@ -50,7 +50,7 @@ var needs = map[string]models.Permission{
 
 	"AddServer": models.MayManageServers, "InviteServer": models.MayManageServers, "RemoveServer": models.MayManageServers,
 	"SaveDatabaseServer": models.MayManageServers, "TestDatabaseServer": models.MayManageServers, "DeleteDatabaseServer": models.MayManageServers,
-	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "MessageRows": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
+	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "ChannelNamed": models.MayChangeSettings, "MessageRows": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
 	"RotateChannelSecret": models.MayChangeSettings, "PauseChannel": models.MayChangeSettings, "DeleteChannel": models.MayChangeSettings,
 	"TestChannel": models.MayChangeSettings, "ResendMessage": models.MayChangeSettings,
 	"SaveQueue": models.MayChangeSettings, "SaveHost": models.MayChangeSettings,

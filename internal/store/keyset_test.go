@@ -94,7 +94,9 @@ func parts(ctx context.Context, s *Store) map[string]func(fleet.Filter) ([]strin
 		},
 		"messages": func(f fleet.Filter) ([]string, fleet.Position, error) {
 			rows, _, err := s.MessageRows(ctx, 1, f)
-			return placed(rows, err, func(m fleet.NoticeMessageRow) (string, fleet.Position) { return m.Tries[0].Problem, fleet.Position{ID: m.ID} })
+			return placed(rows, err, func(m fleet.NoticeMessageRow) (string, fleet.Position) {
+				return m.Tries[0].Problem, fleet.Position{ID: m.ID}
+			})
 		},
 		"clients": func(f fleet.Filter) ([]string, fleet.Position, error) {
 			rows, _, err := s.ClientRows(ctx, f)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -121,6 +122,11 @@ func subjectURL(e fleet.EventRow) string {
 		return ""
 	}
 	return fmt.Sprintf("/%s/%d", place, e.Subject.ID)
+}
+
+// recordOf narrows the record of changes to one thing.
+func recordOf(kind models.SubjectKind, id int64) url.Values {
+	return url.Values{"kind": {string(kind)}, "id": {strconv.FormatInt(id, 10)}}
 }
 
 func orNothing(value string) string {

@@ -176,7 +176,9 @@ func register[I authorised, T any](s *server, o operation, do func(ctx context.C
 			}
 			return nil, s.problem(ctx, o, err)
 		}
-		by.Entrance = (*in).entrance()
+		from := (*in).entrance()
+		from.Token = by.Entrance.Token
+		by.Entrance = from
 		value, err := do(ctx, s.as(by), *in)
 		if err != nil {
 			return nil, s.problem(ctx, o, err)

@@ -98,6 +98,7 @@ type Fleet interface {
 	SaveHost(ctx context.Context, h models.Host) error
 
 	Channels(ctx context.Context) ([]fleet.ChannelRow, error)
+	ChannelNamed(ctx context.Context, name string) (fleet.ChannelRow, error)
 	Channel(ctx context.Context, id int64, messages int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error)
 	MessageRows(ctx context.Context, channelID int64, f fleet.Filter) ([]fleet.NoticeMessageRow, int, error)
 	SaveChannel(ctx context.Context, c models.Channel, once string) (models.Channel, string, error)

@@ -65,23 +65,10 @@ type ChannelIn struct {
 	Name string `path:"channel" doc:"The channel's name"`
 }
 
-func channelNamed(ctx context.Context, f Fleet, name string) (fleet.ChannelRow, error) {
-	rows, err := f.Channels(ctx)
-	if err != nil {
-		return fleet.ChannelRow{}, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row, nil
-		}
-	}
-	return fleet.ChannelRow{}, models.Errorf(models.NotFound, "There is no channel %s.", name)
-}
-
 // onChannel is an operation on a channel.
 func onChannel[T any](s *server, o operation, do func(ctx context.Context, f Fleet, id int64, in ChannelIn) (T, error)) {
 	about(s, o, func(ctx context.Context, f Fleet, in ChannelIn) (fleet.ChannelRow, error) {
-		return channelNamed(ctx, f, in.Name)
+		return f.ChannelNamed(ctx, in.Name)
 	},
 		func(ctx context.Context, f Fleet, row fleet.ChannelRow, in ChannelIn) (T, error) {
 			return do(ctx, f, row.ID, in)
@@ -175,7 +162,7 @@ func (s *server) channels() {
 	}
 	about(s, operation{put, "/notices/{channel}", "change-channel", "Replace what a channel tells, and where"},
 		func(ctx context.Context, f Fleet, in change) (fleet.ChannelRow, error) {
-			return channelNamed(ctx, f, in.Name)
+			return f.ChannelNamed(ctx, in.Name)
 		},
 		func(ctx context.Context, f Fleet, row fleet.ChannelRow, in change) (Channel, error) {
 			c, err := in.Body.channel(ctx, f, row.Channel)
@@ -213,7 +200,7 @@ func (s *server) oneChannel() {
 		Name string `path:"channel" doc:"The channel's name"`
 	},
 	) (Page[NoticeMessage], error) {
-		row, err := channelNamed(ctx, f, in.Name)
+		row, err := f.ChannelNamed(ctx, in.Name)
 		if err != nil {
 			return Page[NoticeMessage]{}, err
 		}
