@@ -46,7 +46,10 @@ func TestAudit_Page_ShowsAndNarrows(t *testing.T) {
 func TestAudit_Links_LeadToOwnLines(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)
-	wantPage(t, "site", b.get("/sites/1"), http.StatusOK, `href="/audit?id=1&amp;kind=site"`)
+	wantPage(t, "site", b.get("/sites/32"), http.StatusOK, `href="/audit?id=32&amp;kind=site"`)
+	wantPage(t, "nothing of a site", b.get("/audit?kind=site&id=32"), http.StatusOK, "only about site 32")
+	f.Recorded = sampleRecord()
+	wantPage(t, "lines of a user", b.get("/audit?kind=user&id=3"), http.StatusOK, "only about eva")
 	wantPage(t, "user", b.get("/users/1"), http.StatusOK, `href="/audit?id=1&amp;kind=user"`, `href="/audit?actor=`)
 }
 

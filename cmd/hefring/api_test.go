@@ -222,6 +222,7 @@ func TestAPI_Token_IsInTheRecord(t *testing.T) {
 		}
 		p.token = answer.Token
 		p.ask("POST", "/platforms/thunder-1/lock", "", "")
+		p.ask("POST", "/platforms/thunder-1/unlock", "", "")
 	}
 	p.token = all
 	w := p.ask("GET", "/audit?verb=lock", "", "")

@@ -30,6 +30,18 @@ func (a Audit) narrowed() bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(a.Query)), func(name string) bool { return a.Query.Get(name) != "" })
 }
 
+// only names the one thing that the record is narrowed to by its number; "" for none.
+func (a Audit) only() string {
+	switch {
+	case a.Query.Get("id") == "":
+		return ""
+	case len(a.Rows) > 0:
+		return eventSubject(a.Rows[0])
+	default:
+		return KindText(models.SubjectKind(a.Query.Get("kind"))) + " " + a.Query.Get("id")
+	}
+}
+
 // link is the address of the same search somewhere else.
 func (a Audit) link(path, before string) string {
 	query := maps.Clone(a.Query)
