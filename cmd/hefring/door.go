@@ -85,6 +85,7 @@ type door interface {
 	SaveHost(ctx context.Context, h models.Host) error
 
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
+	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
 	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)
 	TestDatabaseServer(ctx context.Context, id int64) error
 	DeleteDatabaseServer(ctx context.Context, id int64) error

@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -280,7 +278,7 @@ func (c *act) saved(ctx context.Context, f door, in models.DatabaseServer) error
 	if err != nil {
 		return err
 	}
-	row, err := databaseNamed(ctx, f, s.Name)
+	row, err := f.DatabaseServerRow(ctx, s.Name)
 	if err != nil {
 		return err
 	}
@@ -289,19 +287,6 @@ func (c *act) saved(ctx context.Context, f door, in models.DatabaseServer) error
 	}
 	printTo(os.Stdout, "%s: %s", row.Name, row.Version)
 	return nil
-}
-
-// databaseNamed finds a database server with its figures.
-func databaseNamed(ctx context.Context, f door, name string) (fleet.DatabaseServerRow, error) {
-	id, err := f.DatabaseServerNamed(ctx, name)
-	if err != nil {
-		return fleet.DatabaseServerRow{}, err
-	}
-	rows, err := f.DatabaseServers(ctx)
-	if i := slices.IndexFunc(rows, func(r fleet.DatabaseServerRow) bool { return r.ID == id }); err == nil && i >= 0 {
-		return rows[i], nil
-	}
-	return fleet.DatabaseServerRow{}, errors.Join(err, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name))
 }
 
 type databaseChangeCmd struct {
@@ -324,7 +309,7 @@ func (c *databaseChangeCmd) Run(ctx context.Context) error {
 		if err := f.Actor().Needs(models.MayManageServers); err != nil {
 			return err // before anything is read
 		}
-		row, err := databaseNamed(ctx, f, c.Name)
+		row, err := f.DatabaseServerRow(ctx, c.Name)
 		if err != nil {
 			return err
 		}

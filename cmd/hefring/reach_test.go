@@ -19,7 +19,7 @@ var unreached = map[string]string{
 	"ClientNames":       "the choices of a form; Clients lists them with more",
 	"ClientRows":        "a part of a list for the API; Clients lists them all",
 	"ComparePlatforms":  "DiffPlatforms says the same with verdicts",
-	"DatabaseServer":    "DatabaseServers gives the same with how many sites use it",
+	"DatabaseServer":    "DatabaseServerRow gives the same with how many sites use it",
 	"Distribution":      "DistributionNamed gives the same by its short name",
 	"DistributionNames": "the choices of a form; Distributions lists them with more",
 	"Events":            "a part of the record for the pages; EachEvent goes through all of it",

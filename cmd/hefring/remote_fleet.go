@@ -252,11 +252,17 @@ func (r *farDoor) DatabaseServerNamed(ctx context.Context, name string) (int64, 
 	if name == "" || name == models.EngineSQLite {
 		return 0, nil
 	}
+	row, err := r.DatabaseServerRow(ctx, name)
+	return row.ID, err
+}
+
+// DatabaseServerRow finds one by its name.
+func (r *farDoor) DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error) {
 	var d api.Database
 	if err := r.get(ctx, "/databases/"+url.PathEscape(name), nil, &d); err != nil {
-		return 0, err
+		return fleet.DatabaseServerRow{}, err
 	}
-	return r.databaseFrom(d).ID, nil
+	return r.databaseFrom(d), nil
 }
 
 // SaveDatabaseServer registers a server, or changes one.

@@ -324,7 +324,7 @@ type databaseShowCmd struct {
 // Run prints the server, without its password.
 func (c *databaseShowCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		row, err := databaseNamed(ctx, f, c.Name)
+		row, err := f.DatabaseServerRow(ctx, c.Name)
 		if err != nil {
 			return err
 		}

@@ -415,6 +415,11 @@ func (d *Desk) DatabaseServer(ctx context.Context, id int64) (models.DatabaseSer
 	return guarded(d, models.MaySeeFleet, func() (models.DatabaseServer, error) { return d.fleet.DatabaseServer(ctx, id) })
 }
 
+// DatabaseServerRow finds one by its name.
+func (d *Desk) DatabaseServerRow(ctx context.Context, name string) (DatabaseServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() (DatabaseServerRow, error) { return d.fleet.DatabaseServerRow(ctx, name) })
+}
+
 // DatabaseServerNamed gives the id of the server with a name; "" is the usual one.
 func (d *Desk) DatabaseServerNamed(ctx context.Context, name string) (int64, error) {
 	return guarded(d, models.MaySeeFleet, func() (int64, error) { return d.fleet.DatabaseServerNamed(ctx, name) })

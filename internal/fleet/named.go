@@ -64,15 +64,21 @@ func (f *Fleet) DatabaseServerNamed(ctx context.Context, name string) (int64, er
 	if name == "" || name == models.EngineSQLite {
 		return 0, nil
 	}
+	row, err := f.DatabaseServerRow(ctx, name)
+	return row.ID, err
+}
+
+// DatabaseServerRow finds a database server with its figures by its name.
+func (f *Fleet) DatabaseServerRow(ctx context.Context, name string) (DatabaseServerRow, error) {
 	rows, err := f.store.DatabaseServers(ctx)
 	if err != nil {
-		return 0, err
+		return DatabaseServerRow{}, err
 	}
 	row, ok := called(rows, name, func(r DatabaseServerRow) string { return r.Name })
 	if !ok {
-		return 0, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name)
+		return DatabaseServerRow{}, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name)
 	}
-	return row.ID, nil
+	return row, nil
 }
 
 // ChannelNamed finds a channel by its name.

@@ -132,6 +132,7 @@ type Fleet interface {
 	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
+	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
 	DatabaseServerNamed(ctx context.Context, name string) (int64, error)
 	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)
 	TestDatabaseServer(ctx context.Context, id int64) error

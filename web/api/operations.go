@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -528,20 +527,8 @@ func (b DatabaseBody) server(id int64, name string) models.DatabaseServer {
 	}
 }
 
-// databaseRow finds a database server with its figures.
 func databaseRow(ctx context.Context, f Fleet, in DatabaseIn) (fleet.DatabaseServerRow, error) {
-	id, err := f.DatabaseServerNamed(ctx, in.Name)
-	if err != nil {
-		return fleet.DatabaseServerRow{}, err
-	}
-	rows, err := f.DatabaseServers(ctx)
-	if i := slices.IndexFunc(rows, func(r fleet.DatabaseServerRow) bool { return r.ID == id }); err == nil && i >= 0 {
-		return rows[i], nil
-	}
-	if err == nil {
-		err = models.Errorf(models.NotFound, "There is no database server %s.", in.Name)
-	}
-	return fleet.DatabaseServerRow{}, err
+	return f.DatabaseServerRow(ctx, in.Name)
 }
 
 func (s *server) databases() {
