@@ -1,6 +1,9 @@
 package models
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // TaskKind names what a task does.
 type TaskKind string
@@ -126,6 +129,22 @@ func (t Token) Actor(u User) Actor {
 	a := u.Actor().narrow(t.Role, t.ClientID)
 	a.Token = t.Name
 	return a
+}
+
+// Said is the token as the record of changes names it: what it is for, and what it is
+// narrowed to.
+func (t Token) Said() string {
+	var narrow []string
+	if t.Role != "" {
+		narrow = append(narrow, string(t.Role))
+	}
+	if t.ClientID != nil {
+		narrow = append(narrow, "sites of "+t.Client)
+	}
+	if len(narrow) == 0 {
+		return t.Name
+	}
+	return t.Name + " (" + strings.Join(narrow, ", ") + ")"
 }
 
 // KeepReplies is how long the answer to a request with an idempotency key is kept.

@@ -48,12 +48,13 @@ func layers() []layer {
 		{"internal/control", []string{"models", "internal/store", "internal/tree"}},
 		{"internal/docs", []string{"models", "internal/config"}},
 		{"internal/release", []string{"internal/config"}},
-		{"internal/remote", []string{"models", "internal/fleet"}},
+		{"internal/httpcode", []string{"models"}},
+		{"internal/remote", []string{"models", "internal/fleet", "internal/httpcode"}},
 		{"internal/metrics", []string{"models", "internal/fleet"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
 		{"templates", []string{"models", "plugins", "static", "internal/fleet"}},
-		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet", "internal/webhook"}},
+		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet", "internal/httpcode", "internal/webhook"}},
 	}
 }
 

@@ -22,11 +22,6 @@ const joinLife = time.Hour
 // Servers lists the web hosts with workers of their own.
 func (f *Fleet) Servers(ctx context.Context) ([]ServerRow, error) { return f.store.ServerRows(ctx) }
 
-// ServerNamed finds one.
-func (f *Fleet) ServerNamed(ctx context.Context, name string) (models.Server, error) {
-	return f.store.ServerNamed(ctx, strings.ToLower(strings.TrimSpace(name)))
-}
-
 // Deliveries lists the platforms on a server.
 func (f *Fleet) Deliveries(ctx context.Context, serverID int64) ([]models.ServerPlatform, error) {
 	return f.store.DeliveriesTo(ctx, serverID)

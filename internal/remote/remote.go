@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"hefring/internal/fleet"
+	"hefring/internal/httpcode"
 	"hefring/models"
 )
 
@@ -130,13 +131,10 @@ func (p *patient) Write(b []byte) (int, error) {
 
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := models.CodeOf(err)
-	status := map[models.Code]int{
-		models.Invalid: http.StatusUnprocessableEntity, models.NotFound: http.StatusNotFound, models.Conflict: http.StatusConflict,
-		models.Forbidden: http.StatusForbidden, models.Unavailable: http.StatusServiceUnavailable,
-	}[code]
-	if status == 0 {
+	status := httpcode.Of(code)
+	if status == http.StatusInternalServerError {
 		h.logger.ErrorContext(r.Context(), "answer worker", slog.String("path", r.URL.Path), slog.Any("error", err))
-		answer(w, http.StatusInternalServerError, failure{"", "The control plane failed. Its log says why."})
+		answer(w, status, failure{"", "The control plane failed. Its log says why."})
 		return
 	}
 	answer(w, status, failure{code, models.Explain(err)})

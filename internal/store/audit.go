@@ -26,7 +26,7 @@ func (s *Store) RecordEvent(ctx context.Context, e models.Event) error {
 		e.At = now()
 	}
 	if e.Door == "" {
-		e.Door, e.Address = s.entrance.Door, s.entrance.Address
+		e.Door, e.Address, e.Token = s.entrance.Door, s.entrance.Address, s.entrance.Token
 	}
 	if err := s.with(ctx).Create(&e).Error; err != nil {
 		return fmt.Errorf("record event %s: %w", e.Verb, err)
