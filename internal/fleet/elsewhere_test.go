@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/bits"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -44,13 +45,13 @@ type twoHosts struct {
 	there  *hosting         // of the web host
 	disk   *platforms.Store // of the web host
 	worker *tasks.Runner
-	lines  *int // archives that were asked for
+	sent   *int // files that were asked for
 }
 
 func newTwoHosts(t *testing.T) *twoHosts {
 	t.Helper()
 	dsn := queuedPostgres.Open(t)
-	e := &twoHosts{world: newWorld(t, dsn), there: &hosting{}, lines: new(int)}
+	e := &twoHosts{world: newWorld(t, dsn), there: &hosting{}, sent: new(int)}
 	e.thunder() // with the queue that the test plays
 	var err error
 	e.box, err = secret.Load(filepath.Join(t.TempDir(), "secret.key"))
@@ -126,10 +127,12 @@ type courier struct {
 	to models.Server
 }
 
-func (c courier) Fetch(ctx context.Context, platformID int64, from int) (io.ReadCloser, error) {
-	*c.lines++
+func (c courier) Fetch(ctx context.Context, platformID int64, wanted []byte) (io.ReadCloser, error) {
+	for _, b := range wanted {
+		*c.sent += bits.OnesCount8(b)
+	}
 	reader, writer := io.Pipe()
-	go func() { _ = writer.CloseWithError(c.fleet.PackPlatform(ctx, c.to, platformID, from, writer)) }()
+	go func() { _ = writer.CloseWithError(c.fleet.PackPlatform(ctx, c.to, platformID, wanted, writer)) }()
 	return reader, nil
 }
 
@@ -172,11 +175,12 @@ func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
 	site := e.on(museum)
-	want(t, "archives that were sent", *e.lines, 1)
 	before := e.named("thunder-a1")
+	want(t, "files that were sent", *e.sent, int(before.Files))
 	if !e.disk.Holds(e.disk.RootOf(before.Root)) {
 		t.Error("the platform is not on the web host")
 	}
+	*e.sent = 0
 
 	link, err := e.fleet.LoginToSite(e.ctx, "ada", site.ID)
 	ok(t, err)
@@ -265,6 +269,7 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
 	site := e.on(museum)
+	*e.sent = 0
 	target := e.target("b2")
 	known := func() models.Comparison {
 		t.Helper()
@@ -282,6 +287,7 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	if !e.disk.Holds(e.disk.RootOf(target.Root)) {
 		t.Error("the target is not on the web host")
 	}
+	want(t, "files that were sent", *e.sent, 1) // one says the revision, all others were there
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) { // until the first one has ended
 		task, err := e.fleet.CompareNow(e.ctx, "ada", site.ID)
 		if err == nil {
@@ -348,6 +354,6 @@ func TestFleet_Nowhere_AsksTheControlPlane(t *testing.T) {
 
 	_, err = e.EnsureDelivery(e.ctx, e.server.ID, e.named("thunder-a1").ID)
 	ok(t, err)
-	err = replica.PackPlatform(e.ctx, e.server, e.named("thunder-a1").ID, 0, io.Discard)
+	err = replica.PackPlatform(e.ctx, e.server, e.named("thunder-a1").ID, nil, io.Discard)
 	wantCode(t, err, models.Unavailable, "hefring serve")
 }

@@ -139,9 +139,9 @@ func (f *Fleet) WorkerWithKey(ctx context.Context, key string) (models.Server, e
 	return s, err
 }
 
-// PackPlatform writes the archive of a platform that is on its way to a server, from
-// its file of that number on.
-func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID int64, from int, w io.Writer) error {
+// PackPlatform writes the archive of the wanted files of a platform that is on its way
+// to a server, or of its manifest.
+func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID int64, wanted []byte, w io.Writer) error {
 	list, err := f.store.DeliveriesOf(ctx, platformID)
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID in
 		if !f.cfg.Platforms.Holds(root) {
 			return models.Errorf(models.Unavailable, "%s is not on this host. Let workers ask the host that hefring serve runs on; --url of hefring worker says where that is.", p.Name)
 		}
-		return f.cfg.Platforms.Pack(ctx, root, p.ManifestDigest, from, w)
+		return f.cfg.Platforms.Pack(ctx, root, p.ManifestDigest, wanted, w)
 	}
 	return models.Errorf(models.NotFound, "No platform %d is wanted on %s.", platformID, s.Name)
 }
