@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +46,8 @@ type twoHosts struct {
 	there  *hosting         // of the web host
 	disk   *platforms.Store // of the web host
 	worker *tasks.Runner
-	sent   *int // files that were asked for
+	sent   *int  // files that were asked for
+	lost   error // of the way to the control plane
 }
 
 func newTwoHosts(t *testing.T) *twoHosts {
@@ -128,6 +130,9 @@ type courier struct {
 }
 
 func (c courier) Fetch(ctx context.Context, platformID int64, wanted []byte) (io.ReadCloser, error) {
+	if c.lost != nil {
+		return nil, c.lost
+	}
 	for _, b := range wanted {
 		*c.sent += bits.OnesCount8(b)
 	}
@@ -287,7 +292,7 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	if !e.disk.Holds(e.disk.RootOf(target.Root)) {
 		t.Error("the target is not on the web host")
 	}
-	want(t, "files that were sent", *e.sent, 1) // one says the revision, all others were there
+	want(t, "files that were sent", *e.sent, 1)                                          // one says the revision, all others were there
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) { // until the first one has ended
 		task, err := e.fleet.CompareNow(e.ctx, "ada", site.ID)
 		if err == nil {
@@ -356,4 +361,74 @@ func TestFleet_Nowhere_AsksTheControlPlane(t *testing.T) {
 	ok(t, err)
 	err = replica.PackPlatform(e.ctx, e.server, e.named("thunder-a1").ID, nil, io.Discard)
 	wantCode(t, err, models.Unavailable, "hefring serve")
+}
+
+// deliver has a platform brought to the web host and gives how that ended.
+func (e *twoHosts) deliver(p models.Platform) (models.Task, models.ServerPlatform) {
+	e.Helper()
+	d, err := e.EnsureDelivery(e.ctx, e.server.ID, p.ID)
+	ok(e.T, err)
+	task := models.Task{Kind: models.TaskDeliver, Subject: models.Subject{Kind: models.SubjectDelivery, ID: d.ID}, Title: "Bring " + p.Name, Actor: "ada"}
+	ok(e.T, e.CreateTask(e.ctx, &task))
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
+		t, err := e.Task(e.ctx, task.ID)
+		ok(e.T, err)
+		if t.State.Over() {
+			d, err := e.Delivery(e.ctx, d.ID)
+			ok(e.T, err)
+			return t, d
+		}
+		if time.Now().After(deadline) {
+			e.Fatalf("%s is %s", t.Title, t.State)
+		}
+	}
+}
+
+func TestFleet_Deliver_EveryEnd(t *testing.T) {
+	t.Parallel()
+	e := newTwoHosts(t)
+	p := e.named("thunder-a1")
+	here := e.disk.RootOf(p.Root)
+
+	// What is refused is told, and nothing of it stays.
+	e.lost = models.Errorf(models.Forbidden, "This worker's key is not known.")
+	task, d := e.deliver(p)
+	want(t, "task", task.State, models.TaskFailed)
+	want(t, "delivery", string(d.State)+": "+d.Reason, string(models.PlatformNotThere)+": This worker's key is not known.")
+	if left, err := filepath.Glob(filepath.Join(e.disk.Root, ".staging", "*")); err != nil || len(left) > 0 || e.disk.Holds(here) {
+		t.Errorf("it left %v: %v", left, err)
+	}
+	site, err := e.fleet.CreateSite(e.ctx, "ada", fleet.NewSite{URI: museum, Profile: "standard", PlatformID: p.ID, ServerID: e.server.ID})
+	ok(t, err)
+	for deadline := time.Now().Add(time.Minute); e.at(site.ID).State != models.SiteBroken; <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the site is %s", e.at(site.ID).State)
+		}
+	}
+	want(t, "why the site is not made", e.at(site.ID).Reason, p.Name+" could not be brought here: This worker's key is not known.")
+	want(t, "what was done for it", len(e.there.did), 0)
+
+	e.lost = nil
+	task, d = e.deliver(p)
+	want(t, "task", task.State, models.TaskSucceeded)
+	want(t, "delivery", d.State, models.PlatformDelivered)
+	want(t, "digest", d.Digest, p.ManifestDigest)
+
+	// A worker that died after it had published finds the platform and compares it.
+	*e.sent = 0
+	task, _ = e.deliver(p)
+	want(t, "task", task.State, models.TaskSucceeded)
+	want(t, "files that were sent", *e.sent, 0)
+	file := filepath.Join(here, "web/index.php")
+	ok(t, errors.Join(os.Chmod(file, 0o644), os.WriteFile(file, []byte("<?php // changed"), 0o644), os.Chmod(file, 0o444)))
+	task, d = e.deliver(p)
+	want(t, "task", task.State, models.TaskFailed)
+	want(t, "delivery", d.State, models.PlatformNotThere)
+	if !strings.Contains(task.Message, "web/index.php") {
+		t.Errorf("it says %q", task.Message)
+	}
+
+	// No other process does it.
+	_, _, err = e.fleet.Handlers()[models.TaskDeliver](e.ctx, task, &log{})
+	wantCode(t, err, models.Conflict, "another server")
 }

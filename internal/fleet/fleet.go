@@ -113,7 +113,7 @@ type Config struct {
 	// Recipient gives the public half of this process's own key, for answers of
 	// servers that nobody else may read.
 	Recipient func() string
-	Now     func() time.Time
+	Now       func() time.Time
 }
 
 // Fleet is the set of use cases.

@@ -246,4 +246,3 @@ func (f *Fleet) here(s models.Site) bool {
 	}
 	return *s.ServerID == f.cfg.Server
 }
-
