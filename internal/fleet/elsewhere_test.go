@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,14 +47,14 @@ type twoHosts struct {
 	there  *hosting         // of the web host
 	disk   *platforms.Store // of the web host
 	worker *tasks.Runner
-	sent   *int  // files that were asked for
-	lost   error // of the way to the control plane
+	sent   atomic.Int64                 // files that were asked for
+	lost   atomic.Pointer[models.Error] // of the way to the control plane
 }
 
 func newTwoHosts(t *testing.T) *twoHosts {
 	t.Helper()
 	dsn := queuedPostgres.Open(t)
-	e := &twoHosts{world: newWorld(t, dsn), there: &hosting{}, sent: new(int)}
+	e := &twoHosts{world: newWorld(t, dsn), there: &hosting{}}
 	e.thunder() // with the queue that the test plays
 	var err error
 	e.box, err = secret.Load(filepath.Join(t.TempDir(), "secret.key"))
@@ -130,15 +131,22 @@ type courier struct {
 }
 
 func (c courier) Fetch(ctx context.Context, platformID int64, wanted []byte) (io.ReadCloser, error) {
-	if c.lost != nil {
-		return nil, c.lost
+	if lost := c.lost.Load(); lost != nil {
+		return nil, lost
 	}
 	for _, b := range wanted {
-		*c.sent += bits.OnesCount8(b)
+		c.sent.Add(int64(bits.OnesCount8(b)))
 	}
 	reader, writer := io.Pipe()
 	go func() { _ = writer.CloseWithError(c.fleet.PackPlatform(ctx, c.to, platformID, wanted, writer)) }()
 	return reader, nil
+}
+
+// deeds lists what a host did.
+func deeds(h *hosting) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.did)
 }
 
 // ends waits until a task has ended well.
@@ -181,11 +189,11 @@ func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 	e := newTwoHosts(t)
 	site := e.on(museum)
 	before := e.named("thunder-a1")
-	want(t, "files that were sent", *e.sent, int(before.Files))
+	want(t, "files that were sent", e.sent.Load(), before.Files)
 	if !e.disk.Holds(e.disk.RootOf(before.Root)) {
 		t.Error("the platform is not on the web host")
 	}
-	*e.sent = 0
+	e.sent.Store(0)
 
 	link, err := e.fleet.LoginToSite(e.ctx, "ada", site.ID)
 	ok(t, err)
@@ -195,7 +203,7 @@ func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 		t.Errorf("what everybody may read of it: %v", asked)
 	}
 	want(t, "whose work it was", *asked.ServerID, e.server.ID)
-	want(t, "asked here", len(e.hosting.did), 0)
+	want(t, "asked here", len(deeds(e.hosting)), 0)
 
 	task, err := e.fleet.BackupSite(e.ctx, "ada", site.ID, "", false)
 	ok(t, err)
@@ -216,10 +224,10 @@ func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 	b, err := e.fleet.Backup(e.ctx, list[0].ID)
 	ok(t, err)
 	want(t, "backup", b.State, models.BackupDeleted)
-	want(t, "who removed it", slices.Contains(e.there.did, fmt.Sprintf("drop backup %d", b.ID)), true)
+	want(t, "who removed it", slices.Contains(deeds(e.there), fmt.Sprintf("drop backup %d", b.ID)), true)
 	ok(t, e.fleet.DeleteBackup(e.ctx, "ada", b.ID)) // which asks nobody
-	if slices.ContainsFunc(e.hosting.did, func(what string) bool { return !strings.HasPrefix(what, "verify") }) {
-		t.Errorf("the control plane's host did %q", e.hosting.did)
+	if slices.ContainsFunc(deeds(e.hosting), func(what string) bool { return !strings.HasPrefix(what, "verify") }) {
+		t.Errorf("the control plane's host did %q", deeds(e.hosting))
 	}
 }
 
@@ -239,7 +247,7 @@ func TestFleet_SiteElsewhere_LossIsCounted(t *testing.T) {
 		want(t, "loss", fmt.Sprint(plan.Loss.Tables), "[{node 3 0 0 false }]")
 	}
 	counts := 0
-	for _, what := range e.there.did {
+	for _, what := range deeds(e.there) {
 		if strings.HasPrefix(what, "loss") {
 			counts++
 		}
@@ -274,7 +282,7 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
 	site := e.on(museum)
-	*e.sent = 0
+	e.sent.Store(0)
 	target := e.target("b2")
 	known := func() models.Comparison {
 		t.Helper()
@@ -288,11 +296,13 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	}
 	first := known()
 	want(t, "updates", len(first.Updates), 1)
+	e.hosting.mu.Lock()
 	want(t, "asked here", len(e.hosting.compares), 0)
+	e.hosting.mu.Unlock()
 	if !e.disk.Holds(e.disk.RootOf(target.Root)) {
 		t.Error("the target is not on the web host")
 	}
-	want(t, "files that were sent", *e.sent, 1)                                          // one says the revision, all others were there
+	want(t, "files that were sent", e.sent.Load(), 1)                                    // one says the revision, all others were there
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) { // until the first one has ended
 		task, err := e.fleet.CompareNow(e.ctx, "ada", site.ID)
 		if err == nil {
@@ -313,12 +323,14 @@ func TestFleet_SiteElsewhere_WorkerIsAway(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
 	site := e.on(museum)
+	e.there.mu.Lock()
 	e.there.act = func(_ context.Context, what string) error {
 		if strings.HasPrefix(what, "login") {
 			return models.Errorf(models.Unavailable, "Drush does not answer.")
 		}
 		return nil
 	}
+	e.there.mu.Unlock()
 	_, err := e.fleet.LoginToSite(e.ctx, "ada", site.ID)
 	wantCode(t, err, models.Unavailable, "Drush does not answer")
 
@@ -355,7 +367,7 @@ func TestFleet_Nowhere_AsksTheControlPlane(t *testing.T) {
 	link, err := replica.LoginToSite(e.ctx, "ada", made.ID)
 	ok(t, err)
 	want(t, "link", link, "http://"+museum+"/user/reset/1/2/secret")
-	want(t, "did it here", len(none.did), 0)
+	want(t, "did it here", len(deeds(none)), 0)
 
 	_, err = e.EnsureDelivery(e.ctx, e.server.ID, e.named("thunder-a1").ID)
 	ok(t, err)
@@ -391,7 +403,7 @@ func TestFleet_Deliver_EveryEnd(t *testing.T) {
 	here := e.disk.RootOf(p.Root)
 
 	// What is refused is told, and nothing of it stays.
-	e.lost = models.Errorf(models.Forbidden, "This worker's key is not known.")
+	e.lost.Store(&models.Error{Code: models.Forbidden, Message: "This worker's key is not known."})
 	task, d := e.deliver(p)
 	want(t, "task", task.State, models.TaskFailed)
 	want(t, "delivery", string(d.State)+": "+d.Reason, string(models.PlatformNotThere)+": This worker's key is not known.")
@@ -406,19 +418,19 @@ func TestFleet_Deliver_EveryEnd(t *testing.T) {
 		}
 	}
 	want(t, "why the site is not made", e.at(site.ID).Reason, p.Name+" could not be brought here: This worker's key is not known.")
-	want(t, "what was done for it", len(e.there.did), 0)
+	want(t, "what was done for it", len(deeds(e.there)), 0)
 
-	e.lost = nil
+	e.lost.Store(nil)
 	task, d = e.deliver(p)
 	want(t, "task", task.State, models.TaskSucceeded)
 	want(t, "delivery", d.State, models.PlatformDelivered)
 	want(t, "digest", d.Digest, p.ManifestDigest)
 
 	// A worker that died after it had published finds the platform and compares it.
-	*e.sent = 0
+	e.sent.Store(0)
 	task, _ = e.deliver(p)
 	want(t, "task", task.State, models.TaskSucceeded)
-	want(t, "files that were sent", *e.sent, 0)
+	want(t, "files that were sent", e.sent.Load(), 0)
 	file := filepath.Join(here, "web/index.php")
 	ok(t, errors.Join(os.Chmod(file, 0o644), os.WriteFile(file, []byte("<?php // changed"), 0o644), os.Chmod(file, 0o444)))
 	task, d = e.deliver(p)
