@@ -28,7 +28,14 @@ const (
 	TaskDelete          TaskKind = "delete"           // delete a site or a platform
 	TaskImport          TaskKind = "import"           // look for sites in a code base outside
 	TaskDeliver         TaskKind = "deliver"          // bring a platform to a server
+	TaskLogin           TaskKind = "login"            // ask a site's server for a one-time login link
+	TaskLoss            TaskKind = "loss"             // ask a site's server what a rollback would lose
+	TaskDropBackup      TaskKind = "drop-backup"      // have a site's server remove a backup
 )
+
+// Question tells whether a kind of task is something small that somebody waits for,
+// asked of the server that a site is on.
+func (k TaskKind) Question() bool { return k == TaskLogin || k == TaskLoss || k == TaskDropBackup }
 
 // SubjectKind names what a task works on.
 type SubjectKind string
@@ -49,6 +56,12 @@ const (
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"
+	// SubjectServerTarget is a platform on a server, seen as what sites there are
+	// compared with.
+	SubjectServerTarget SubjectKind = "server-target"
+	// SubjectQuestion is a site whose server is asked something. It has its own kind
+	// so that asking does not hinder work on the site.
+	SubjectQuestion SubjectKind = "question"
 )
 
 // Subject is what a task works on or an event speaks of.

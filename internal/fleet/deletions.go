@@ -189,5 +189,5 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 
 // Retryable tells whether RetryTask can repeat a task.
 func Retryable(t models.Task) bool {
-	return t.State.Over() && t.State != models.TaskSucceeded && t.Kind != models.TaskCheck && t.Kind != models.TaskUpgradePlatform
+	return t.State.Over() && t.State != models.TaskSucceeded && t.Kind != models.TaskCheck && t.Kind != models.TaskUpgradePlatform && !t.Kind.Question()
 }

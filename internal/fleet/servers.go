@@ -25,7 +25,7 @@ func (f *Fleet) OpenDatabaseServer(ctx context.Context, id int64) (models.Databa
 	if err != nil {
 		return s, err
 	}
-	if f.cfg.Server != 0 {
+	if f.cfg.Server > 0 {
 		key, err := f.store.ServerKey(ctx, f.cfg.Server, id)
 		if err != nil {
 			return s, err

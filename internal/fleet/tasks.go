@@ -144,5 +144,8 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskDelete:          f.runDelete,
 		models.TaskImport:          f.runImport,
 		models.TaskDeliver:         f.runDeliver,
+		models.TaskLogin:           f.runLogin,
+		models.TaskLoss:            f.runLoss,
+		models.TaskDropBackup:      f.runDropBackup,
 	}
 }

@@ -3,7 +3,7 @@
 // plane's part is an http.Handler below Prefix, the worker's a Client.
 //
 //	POST /worker/join             {"name", "token", "recipient", "version"} → {"sealed"}
-//	GET  /worker/platforms/7?from=0   the archive of platforms.Store.Pack
+//	POST /worker/platforms/7      which files, as platforms.Store.Pack takes that → the archive that it writes
 //
 // A worker shows its key as a bearer token. An answer that is no 200 is
 // {"code", "message"}.
@@ -30,6 +30,7 @@ const Prefix = "/worker/"
 
 const (
 	maxRequest = 64 << 10
+	maxWanted  = 1 << 20 // a bit for each of eight million files
 	// stall is how long a worker may take no byte of an archive.
 	stall = time.Minute
 )
@@ -38,7 +39,7 @@ const (
 type Control interface {
 	JoinServer(ctx context.Context, in fleet.JoinRequest) (sealed []byte, err error)
 	WorkerWithKey(ctx context.Context, key string) (models.Server, error)
-	PackPlatform(ctx context.Context, s models.Server, platformID int64, from int, w io.Writer) error
+	PackPlatform(ctx context.Context, s models.Server, platformID int64, wanted []byte, w io.Writer) error
 }
 
 type handler struct {
@@ -51,7 +52,7 @@ func Handler(control Control, logger *slog.Logger) http.Handler {
 	h := &handler{control, logger}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Prefix+"join", h.join)
-	mux.HandleFunc("GET "+Prefix+"platforms/{id}", h.platform)
+	mux.HandleFunc("POST "+Prefix+"platforms/{id}", h.platform)
 	return mux
 }
 
@@ -91,13 +92,13 @@ func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	from, wrong := strconv.Atoi(r.URL.Query().Get("from"))
-	if err != nil || wrong != nil || from < 0 {
-		h.fail(w, r, models.Errorf(models.Invalid, "Ask for /worker/platforms/NUMBER?from=NUMBER."))
+	wanted, wrong := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWanted))
+	if err != nil || wrong != nil {
+		h.fail(w, r, models.Errorf(models.Invalid, "Ask for /worker/platforms/NUMBER, and say which files."))
 		return
 	}
 	out := &patient{w: w, until: http.NewResponseController(w)}
-	err = h.control.PackPlatform(r.Context(), server, id, from, out)
+	err = h.control.PackPlatform(r.Context(), server, id, wanted, out)
 	switch {
 	case err == nil:
 	case out.begun:

@@ -133,7 +133,7 @@ func (s *Store) nameEvents(ctx context.Context, list []models.Event) ([]fleet.Ev
 	}
 	names := map[models.Subject]string{}
 	for kind, from := range map[models.SubjectKind][2]string{
-		models.SubjectSite: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
+		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
 		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
 		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
 	} {

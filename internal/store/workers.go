@@ -27,14 +27,13 @@ func on(column string, server int64) clause.Expression {
 // route says whose queue a task is in: that of the server on which its subject is.
 func (s *Store) route(ctx context.Context, t *models.Task) error {
 	var query *gorm.DB
-	switch t.Kind {
-	case models.TaskDeliver:
+	switch t.Subject.Kind {
+	case models.SubjectDelivery, models.SubjectServerTarget:
 		query = s.with(ctx).Model(&models.ServerPlatform{})
-	default:
-		if t.Subject.Kind != models.SubjectSite {
-			return nil
-		}
+	case models.SubjectSite, models.SubjectQuestion:
 		query = s.with(ctx).Model(&models.Site{})
+	default:
+		return nil
 	}
 	var found []struct{ ServerID *int64 }
 	if err := query.Select("server_id").Where("id = ?", t.Subject.ID).Find(&found).Error; err != nil {

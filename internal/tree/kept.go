@@ -374,7 +374,8 @@ func place(older, dir int, p Proof) (Stamp, error) {
 
 // Replace makes files of the tree at dst share the content of this tree's equal
 // files, each in one step: whatever interrupts it leaves the one or the other.
-// lines are files of dst whose content is what their Sum says; dst must still be
+// lines are files of dst whose content is what their Sum says, or that are not there
+// yet, in folders that are; dst must still be
 // writable, and no program may run in it any more. What cannot be shared stays as
 // it is, and is given back as left.
 func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Line, err error) {
