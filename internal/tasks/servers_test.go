@@ -234,7 +234,7 @@ func TestStore_RenewRights_AfterAMigration(t *testing.T) {
 	ok(t, f.RenewRights(f.ctx))
 	marks := func() (text string) {
 		t.Helper()
-		ok(t, owner.QueryRow(f.ctx, "SELECT string_agg(rolname || ' ' || xmin::text, ', ' ORDER BY rolname) FROM pg_authid WHERE rolname LIKE 'hefring_worker_%' AND shobj_description(oid, 'pg_authid') IS NOT NULL").Scan(&text))
+		ok(t, owner.QueryRow(f.ctx, "SELECT string_agg(rolname || ' ' || xmin::text, ', ' ORDER BY rolname) FROM pg_authid WHERE rolname IN ($1, $2) AND shobj_description(oid, 'pg_authid') IS NOT NULL", server.Role, other.Role).Scan(&text))
 		return text
 	}
 	before := marks()
