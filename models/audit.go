@@ -50,7 +50,7 @@ type Event struct {
 	Actor   string
 	Door    Door   `gorm:"default:''"` // where it comes from, see Entrance
 	Address string `gorm:"default:''"`
-	Token   string `gorm:"default:''"`
+	Token   string `gorm:"default:''" audit:"-"` // its name, not the token itself
 	Verb    string // create promote lock upgrade pause …, or a state
 	Subject `gorm:"embedded"`
 	Text    string  // what changed, in one sentence
