@@ -18,6 +18,7 @@ import (
 	"hefring/internal/config"
 	"hefring/internal/egress"
 	"hefring/internal/fleet"
+	"hefring/internal/tasks"
 	"hefring/models"
 	"hefring/web"
 )
@@ -58,7 +59,7 @@ func TestApp_Traces_LogsNameThem(t *testing.T) {
 	if a.traces, err = newTraces(t.Context(), a.cfg, egress.New(egress.Config{}), a.logger); err != nil {
 		t.Fatal(err)
 	}
-	if a.tasks, err = a.newTasks(t.Context()); err != nil {
+	if a.tasks, err = a.newTasks(t.Context(), tasks.Workers()); err != nil {
 		t.Fatal(err)
 	}
 	a.tasks.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, log fleet.Log) (string, models.TaskState, error) {
