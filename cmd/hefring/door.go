@@ -22,6 +22,7 @@ type door interface {
 	UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error)
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
 	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
+	RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error)
 	VerifySite(ctx context.Context, siteID int64) (models.Task, error)
 	DisableSite(ctx context.Context, siteID int64) (models.Task, error)
 	EnableSite(ctx context.Context, siteID int64) (models.Task, error)
@@ -74,6 +75,7 @@ type door interface {
 	HostRows(ctx context.Context, now time.Time) ([]fleet.HostRow, error)
 	SaveHost(ctx context.Context, h models.Host) error
 
+	ServerNamed(ctx context.Context, name string) (models.Server, error)
 	TestDatabaseServer(ctx context.Context, id int64) error
 	DeleteDatabaseServer(ctx context.Context, id int64) error
 	// DatabaseServerNamed gives 0 for "".

@@ -38,11 +38,7 @@ func webServerNamed(ctx context.Context, f door, name string) (int64, error) {
 	if name == "" || name == models.LocalServer {
 		return 0, nil
 	}
-	desk, here := f.(*fleet.Desk)
-	if !here {
-		return 0, notFromElsewhere()
-	}
-	s, err := desk.ServerNamed(ctx, name)
+	s, err := f.ServerNamed(ctx, name)
 	return s.ID, err
 }
 

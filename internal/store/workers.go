@@ -30,6 +30,10 @@ func (s *Store) route(ctx context.Context, t *models.Task) error {
 	switch t.Kind {
 	case models.TaskDeliver:
 		query = s.with(ctx).Model(&models.ServerPlatform{})
+	case models.TaskRelocate: // of two servers, so it is the control plane's
+		return nil
+	case models.TaskSend, models.TaskHandOver, models.TaskReceive:
+		return s.routeRelocation(ctx, t)
 	default:
 		if t.Subject.Kind != models.SubjectSite {
 			return nil
@@ -42,6 +46,19 @@ func (s *Store) route(ctx context.Context, t *models.Task) error {
 	}
 	if len(found) == 1 {
 		t.ServerID = found[0].ServerID
+	}
+	return nil
+}
+
+// routeRelocation puts a task of a relocation into the queue of the side whose it is.
+func (s *Store) routeRelocation(ctx context.Context, t *models.Task) error {
+	r, err := s.Relocation(ctx, t.Subject.ID)
+	if err != nil {
+		return err
+	}
+	t.ServerID = r.FromID
+	if t.Kind == models.TaskReceive {
+		t.ServerID = r.ToID
 	}
 	return nil
 }
@@ -195,10 +212,13 @@ func (s *Store) BeatServer(ctx context.Context, id int64, version string) error 
 // ServerNeeds lists the database servers that sites of servers use.
 func (s *Store) ServerNeeds(ctx context.Context) ([]fleet.ServerNeed, error) {
 	var pairs []struct{ ServerID, DatabaseServerID int64 }
-	err := s.with(ctx).Model(&models.Site{}).Distinct("server_id", "database_server_id").
-		Joins("JOIN servers ON servers.id = sites.server_id AND servers.state = ?", models.ServerJoined).
-		Where("sites.server_id IS NOT NULL AND sites.database_server_id IS NOT NULL AND sites.state <> ?", models.SiteDeleted).
-		Find(&pairs).Error
+	// A site that is on its way to a server is used there before it is there.
+	err := s.with(ctx).Raw(`SELECT DISTINCT used.server_id, sites.database_server_id
+		FROM (SELECT id AS site_id, server_id FROM sites UNION SELECT site_id, to_id FROM relocations WHERE state NOT IN ?) AS used
+		JOIN sites ON sites.id = used.site_id AND sites.database_server_id IS NOT NULL AND sites.state <> ?
+		JOIN servers ON servers.id = used.server_id AND servers.state = ?`,
+		[]models.RelocationState{models.RelocationDone, models.RelocationFailed}, models.SiteDeleted, models.ServerJoined).
+		Scan(&pairs).Error
 	if err != nil {
 		return nil, fmt.Errorf("list what servers need: %w", err)
 	}
