@@ -1,6 +1,10 @@
 package models
 
-import "time"
+import (
+	"path"
+	"strconv"
+	"time"
+)
 
 // RelocationState is how far a site has come on its way to another server.
 type RelocationState string
@@ -88,6 +92,25 @@ func (r Relocation) ReadOnly() time.Duration {
 		return 0
 	}
 	return r.OpenedAt.Sub(*r.ClosedAt)
+}
+
+// Sound refuses a row that says of another site's content or backups that they are
+// this one's: both workers may write into it, and whoever takes one over must not
+// reach the other server's sites.
+func (r Relocation) Sound() error {
+	own := strconv.FormatInt(r.SiteID, 10)
+	file := r.Database.Name
+	switch {
+	case r.Database == (Database{}) || r.Database == r.Site.Database && r.Database.Server != 0:
+	case r.Site.Database.Server == 0 && r.Database == (Database{Engine: EngineSQLite, Name: file}) &&
+		path.IsAbs(file) && path.Clean(file) == file && path.Ext(file) == ".sqlite" && path.Base(path.Dir(path.Dir(file))) == own:
+	default:
+		return Errorf(Conflict, "The new server says that the content of %s is in %q, which is not the site's own.", r.Site.URI, file)
+	}
+	if r.Backups != "" && (!path.IsAbs(r.Backups) || path.Clean(r.Backups) != r.Backups || path.Base(r.Backups) != own) {
+		return Errorf(Conflict, "The new server says that the backups of %s are in %q, which is not the site's own.", r.Site.URI, r.Backups)
+	}
+	return nil
 }
 
 // Cargo is what an old server sends in one go: an archive in the format of backups,

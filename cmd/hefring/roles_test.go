@@ -60,7 +60,7 @@ func staffed(t *testing.T) (*app, []models.User) {
 var operations = map[models.Permission][]string{
 	models.MaySeeAudit:            {"list-audit"},
 	models.MaySeeSites:            {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log", "quote-upgrade", "list-upgrades", "get-upgrade", "get-fleet", "list-decisions"},
-	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients"},
+	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients", "list-servers"},
 	models.MayUpgrade:             {"upgrade-site", "rollback-site", "compare-site"},
 	models.MayOperateSites:        {"verify-site", "run-cron", "hold-site", "release-site", "retry-install"},
 	models.MaySignInToSites:       {"login-to-site"},
@@ -68,12 +68,13 @@ var operations = map[models.Permission][]string{
 	models.MayRestore:             {"restore-site"},
 	models.MayConfigureSites:      {"disable-site", "enable-site", "configure-site", "keep-backup", "delete-backup"},
 	models.MayDeleteSites:         {"delete-site"},
+	models.MayRelocateSites:       {"move-site"},
 	models.MayCreateSites:         {"install-site", "clone-site", "find-sites", "found-sites"},
 	models.MayBuild:               {"build-platform", "approve-version"},
 	models.MayVerifyPlatforms:     {"verify-platform"},
 	models.MayUpgradePlatforms:    {"upgrade-platform"},
 	models.MayManagePlatforms:     {"delete-platform", "lock-platform", "unlock-platform", "set-target"},
-	models.MayManageServers:       {"add-database", "test-database", "delete-database"},
+	models.MayManageServers:       {"add-database", "test-database", "delete-database", "add-server", "invite-server", "remove-server"},
 	models.MayCancelTasks:         {"cancel-task", "retry-task"},
 	models.MayCheck:               {"check-distribution", "retry-distribution"},
 	models.MayManageDistributions: {"add-distribution", "change-distribution", "register-platform", "list-webhooks", "get-webhook", "add-webhook", "rotate-webhook", "retire-webhook-secret", "delete-webhook"},
@@ -92,6 +93,7 @@ var bodies = map[string]string{
 	"set-host": `{"at_once":1,"per_minute":1}`, "add-channel": `{"name":"","kind":"email"}`, "change-channel": `{"name":""}`,
 	"add-client": `{"name":""}`, "change-client": `{"name":""}`, "give-site": `{}`, "add-user": `{"name":"","role":"viewer"}`, "change-user": `{"role":"viewer"}`,
 	"set-password": `{"password":"x"}`, "add-token": `{"name":""}`,
+	"move-site": `{"server":"local"}`, "add-server": `{"name":""}`,
 	"find-sites": `{"root":"/nowhere"}`, "add-database": `{"name":"x","engine":"mysql","host":"127.0.0.1","user":"x"}`,
 }
 
@@ -191,7 +193,7 @@ var commands = map[models.Permission][]string{
 	models.MaySeeSites: {"overview", "site list", "site show", "site plan", "site moves", "site backups", "task list", "task show", "task log"},
 	models.MaySeeFleet: {
 		"platform list", "platform show", "platform plan", "platform diff", "database list", "database show", "client list",
-		"distribution list", "distribution show", "distribution checks", "distribution types", "queue list", "queue hosts", "server list", "server show",
+		"distribution list", "distribution show", "distribution checks", "distribution types", "queue list", "queue hosts", "server list", "server show", "server sites", "platform servers",
 	},
 	models.MayUpgrade:          {"site upgrade", "site rollback", "site compare"},
 	models.MayOperateSites:     {"site verify", "site retry", "site hold", "site release", "site cron"},
@@ -200,6 +202,7 @@ var commands = map[models.Permission][]string{
 	models.MayRestore:          {"site restore"},
 	models.MayConfigureSites:   {"site disable", "site enable", "site configure", "site keep", "site drop"},
 	models.MayDeleteSites:      {"site delete"},
+	models.MayRelocateSites:    {"site move"},
 	models.MayCreateSites:      {"site install", "site clone", "site find", "site adopt"},
 	models.MayBuild:            {"platform build", "distribution approve"},
 	models.MayCheck:            {"distribution check", "distribution retry"},

@@ -27,6 +27,9 @@ func (f *Fleet) side(t models.Task, log Log) side { return side{f, t, t.Subject.
 // now loads the relocation as it is.
 func (s side) now(ctx context.Context) (models.Relocation, error) {
 	r, err := s.store.Relocation(context.WithoutCancel(ctx), s.id)
+	if err == nil && !r.State.Over() {
+		err = r.Sound()
+	}
 	return r, passing(err)
 }
 
@@ -183,37 +186,34 @@ func (f *Fleet) runHandOver(ctx context.Context, t models.Task, log Log) (string
 	if handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}
-	lasting := context.WithoutCancel(ctx)
-	for {
-		if r, err = s.ended(lasting, ctx, r, err); err != nil {
-			return "", "", err
-		}
-		if r.State == models.RelocationFailed {
-			return s.stayHere(lasting, r)
-		}
-		if r.State.Switched() {
-			return s.sendOn(lasting)
-		}
+	if r, err = s.decided(ctx, err); err != nil {
+		return "", "", err
 	}
+	if r.State == models.RelocationFailed {
+		return s.stayHere(context.WithoutCancel(ctx), r)
+	}
+	return s.sendOn(context.WithoutCancel(ctx))
 }
 
-// ended gives the relocation as it is after something failed; it is given up unless
-// that was decided otherwise.
-func (s side) ended(lasting, ctx context.Context, r models.Relocation, cause error) (models.Relocation, error) {
-	if errors.Is(cause, ErrLost) {
-		return r, cause
-	}
-	r, err := s.now(lasting)
-	if err != nil || r.State == models.RelocationFailed || r.State.Switched() {
-		return r, err
-	}
+// decided gives the relocation as it was decided in the end: failed or switched. After
+// something failed here it is given up, unless others were quicker.
+func (s side) decided(ctx context.Context, cause error) (models.Relocation, error) {
+	lasting := context.WithoutCancel(ctx)
 	if cause == nil {
 		cause = models.Errorf(models.Unavailable, "The site was not switched.")
 	}
-	if err := s.failed(ctx, r, cause); err != nil {
-		return r, passing(err)
+	for {
+		if errors.Is(cause, ErrLost) || handedOn(ctx) {
+			return models.Relocation{}, errors.Join(cause, context.Cause(ctx))
+		}
+		r, err := s.now(lasting)
+		if err != nil || r.State == models.RelocationFailed || r.State.Switched() {
+			return r, err
+		}
+		if err := s.failed(ctx, r, cause); err != nil {
+			return r, passing(err)
+		}
 	}
-	return s.now(lasting)
 }
 
 func (s side) handOver(ctx context.Context, r models.Relocation) error {
@@ -315,17 +315,18 @@ func (f *Fleet) runReceive(ctx context.Context, t models.Task, log Log) (string,
 	if handedOn(ctx) {
 		return "", "", context.Cause(ctx)
 	}
-	lasting := context.WithoutCancel(ctx)
-	if r, err = s.ended(lasting, ctx, r, err); err != nil {
+	if r, err = s.decided(ctx, err); err != nil {
 		return "", "", err
 	}
-	switch {
-	case r.State == models.RelocationFailed:
+	lasting := context.WithoutCancel(ctx)
+	switch r.State {
+	case models.RelocationFailed:
 		return s.clear(lasting, r)
-	case r.State == models.RelocationSwitched:
+	case models.RelocationSwitched:
 		return s.open(lasting, r)
+	default:
+		return r.Site.URI + " is here", "", nil
 	}
-	return r.Site.URI + " is here", "", nil
 }
 
 // moved is the site as it is on its new server.

@@ -211,6 +211,9 @@ func (f *Fleet) advance(ctx context.Context, t models.Task, r models.Relocation,
 		}
 		return relocationPoll, f.watchSides(ctx, t, r, models.TaskHandOver, models.TaskReceive)
 	case models.RelocationSealed:
+		if err := r.Sound(); err != nil {
+			return 0, f.failRelocation(ctx, r, models.Explain(err))
+		}
 		log.Printf(models.LevelInfo, "Switching")
 		return 0, f.switchServer(ctx, t, r)
 	case models.RelocationSwitched:

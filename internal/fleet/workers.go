@@ -27,11 +27,6 @@ func (f *Fleet) ServerNamed(ctx context.Context, name string) (models.Server, er
 	return f.store.ServerNamed(ctx, strings.ToLower(strings.TrimSpace(name)))
 }
 
-// Deliveries lists the platforms on a server.
-func (f *Fleet) Deliveries(ctx context.Context, serverID int64) ([]models.ServerPlatform, error) {
-	return f.store.DeliveriesTo(ctx, serverID)
-}
-
 // AddServer registers a web host. It gives the token with which its worker joins,
 // once, within an hour. The token is a secret.
 func (f *Fleet) AddServer(ctx context.Context, by, name, address string) (models.Server, string, error) {

@@ -301,6 +301,35 @@ func (s *Store) deliveries(ctx context.Context, column string, id int64) ([]mode
 	return list, nil
 }
 
+// DeliveryRows lists the platforms on a server, newest first, or the servers that a
+// platform is on; 0 is all of them.
+func (s *Store) DeliveryRows(ctx context.Context, serverID, platformID int64) ([]fleet.ServerPlatformRow, error) {
+	query := s.with(ctx).Table("server_platforms d").
+		Select("d.*, s.name AS server, p.name AS platform").
+		Joins("JOIN servers s ON s.id = d.server_id").Joins("JOIN platforms p ON p.id = d.platform_id AND p.state <> ?", models.PlatformDeleted)
+	if serverID != 0 {
+		query = query.Where("d.server_id = ?", serverID)
+	}
+	if platformID != 0 {
+		query = query.Where("d.platform_id = ?", platformID)
+	}
+	var rows []fleet.ServerPlatformRow
+	if err := query.Order("d.id DESC").Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return rows, nil
+}
+
+// SitesOnServer lists at most limit sites of a server, without deleted ones.
+func (s *Store) SitesOnServer(ctx context.Context, id int64, limit int) ([]models.Site, error) {
+	var list []models.Site
+	err := s.with(ctx).Where("server_id = ? AND state <> ?", id, models.SiteDeleted).Order("uri").Limit(limit).Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list sites of server %d: %w", id, err)
+	}
+	return list, nil
+}
+
 // DropDelivery forgets a platform on a server.
 func (s *Store) DropDelivery(ctx context.Context, id int64) error {
 	if err := s.with(ctx).Where("id = ?", id).Delete(&models.ServerPlatform{}).Error; err != nil {
