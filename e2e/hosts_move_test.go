@@ -194,6 +194,7 @@ func TestHosts_Move(t *testing.T) {
 	h.hefring("", "site", "move", "server.localhost", "--server="+to, "--wait")
 	h.settled()
 	h.serves(hosts[to], "server.localhost", "10.5.8")
+	h.looks()
 	// The control plane's host is one like others.
 	h.hefring("", "site", "move", "file.localhost", "--server=local", "--wait")
 	h.settled()
@@ -222,4 +223,58 @@ func (h *hosts) message(uri string) (text string) {
 		h.t.Fatal(err)
 	}
 	return text
+}
+
+// looks has a browser look at the pages of servers, and asks for a move on one.
+func (h *hosts) looks() {
+	h.t.Helper()
+	instance := &hefring{t: h.t, url: "http://" + h.control.ip + ":8080", dir: h.control.dir}
+	b := instance.browser()
+	b.visit(h.hefring("", "login-link", "admin"))
+	b.press("Sign in")
+	b.lands("^/$")
+	b.visit("/servers")
+	b.sees("web2")
+	b.examine("several")
+	b.visit("/servers/" + h.home("server.localhost"))
+	b.sees("server.localhost")
+	b.examine("sites")
+	b.visit("/servers/new")
+	b.fill("name", "Web 3")
+	b.press("Add this server")
+	b.sees("lower-case letters")
+	b.examine("refused")
+	b.fill("name", "web3")
+	b.press("Add this server")
+	b.sees("hefring worker --server web3 --join hefring_join_")
+	b.examine("invited")
+	b.press("I have it")
+	b.lands("^/servers/web3$")
+	b.sees("has not joined yet")
+	b.examine("invited server")
+	b.press("Remove…")
+	b.press("Remove this server")
+	b.lands("^/servers$")
+	b.sees("is removed from the fleet")
+	b.visit("/sites/new")
+	b.examine("with servers")
+	b.visit("/platforms/1")
+	b.sees("that it was brought to")
+	b.examine("with servers")
+	id := h.number("SELECT id FROM sites WHERE uri = 'file.localhost'")
+	from := h.home("file.localhost")
+	to := map[string]string{"web1": "web2", "web2": "web1"}[from]
+	b.visit(fmt.Sprintf("/sites/%d", id))
+	b.press("Move…")
+	b.sees("to another server?")
+	b.examine("move")
+	b.choose("server", fmt.Sprint(h.number("SELECT id FROM servers WHERE name = $1", to)))
+	b.press("Move this site")
+	b.lands("^/tasks/")
+	b.seesWithin(2*time.Minute, "is on "+to)
+	b.examine("moved")
+	h.settled()
+	if home := h.home("file.localhost"); home != to {
+		h.t.Errorf("file.localhost is on %s, not on %s", home, to)
+	}
 }
