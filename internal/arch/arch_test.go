@@ -48,7 +48,7 @@ func layers() []layer {
 		{"internal/control", []string{"models", "internal/store", "internal/tree"}},
 		{"internal/docs", []string{"models", "internal/config"}},
 		{"internal/release", []string{"internal/config"}},
-		{"internal/remote", []string{"models", "internal/fleet"}},
+		{"internal/remote", []string{"models", "internal/fleet", "internal/tree"}},
 		{"internal/metrics", []string{"models", "internal/fleet"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
