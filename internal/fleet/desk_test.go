@@ -65,7 +65,7 @@ var needs = map[string]models.Permission{
 var (
 	aboutSite = []string{
 		"SiteRow", "SiteUpgrades", "Backups", "BackupRows", "UpgradePlan", "RollbackPlan", "CompareNow", "UpgradeSite", "UpgradeToTarget", "RollbackSite", "BackupSite",
-		"RetryInstall", "VerifySite", "HoldSite", "ReleaseSite", "RunCron", "LoginToSite", "ConfigureSite", "DisableSite", "EnableSite", "DeleteSite", "RelocateSite",
+		"RetryInstall", "VerifySite", "HoldSite", "ReleaseSite", "RunCron", "LoginToSite", "ConfigureSite", "DisableSite", "EnableSite", "DeleteSite",
 	}
 	aboutBackup = []string{"Backup", "RestoreSite", "KeepBackup", "DeleteBackup"}
 	aboutTask   = []string{"Task", "Children", "Lines", "UpgradeOfTask", "CancelTask", "RetryTask"}
