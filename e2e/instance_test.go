@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -22,6 +23,7 @@ type hefring struct {
 	url       string // of the dashboard
 	sitesPort int
 	flags     []string
+	command   string // that runs; "" is serve
 	cmd       *exec.Cmd
 	ended     chan struct{} // closed when the process is gone
 }
@@ -124,7 +126,7 @@ func (h *hefring) start() {
 		h.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
-	h.cmd = exec.Command(shared.binary, append([]string{"serve"}, h.flags...)...)
+	h.cmd = exec.Command(shared.binary, append([]string{cmp.Or(h.command, "serve")}, h.flags...)...)
 	h.cmd.Dir = "/"
 	h.cmd.Stdout, h.cmd.Stderr = log, log
 	if err := h.cmd.Start(); err != nil {

@@ -37,6 +37,7 @@ func Doors() []Door {
 type Entrance struct {
 	Door    Door   // "" is not known: it was recorded by an older Hefring
 	Address string // of the network, or "" where there is none
+	Token   string // of a program: its token's name and what that is narrowed to, see Token.Said
 }
 
 // ActorNobody is the actor of what was done by somebody who is not known yet.
@@ -49,6 +50,7 @@ type Event struct {
 	Actor   string
 	Door    Door   `gorm:"default:''"` // where it comes from, see Entrance
 	Address string `gorm:"default:''"`
+	Token   string `gorm:"default:''"`
 	Verb    string // create promote lock upgrade pause …, or a state
 	Subject `gorm:"embedded"`
 	Text    string  // what changed, in one sentence

@@ -92,17 +92,19 @@ type FoundSite struct {
 
 // Loss says what going back to the version before an upgrade would lose.
 type Loss struct {
-	Since  time.Time   // when the newer version opened
-	None   bool        // the older version uses the same database: nothing is lost
-	Tables []TableLoss // those with changes, and those of which it cannot be told
+	Since  time.Time   `json:"since"`  // when the newer version opened
+	None   bool        `json:"none"`   // the older version uses the same database: nothing is lost
+	Tables []TableLoss `json:"tables"` // those with changes, and those of which it cannot be told
 }
 
 // TableLoss is what was written to one table since.
 type TableLoss struct {
-	Table                   string
-	Added, Changed, Removed int64  // rows
-	Unknown                 bool   // it cannot be told, or not all of it
-	Why                     string // why not; "" otherwise
+	Table   string `json:"table"`
+	Added   int64  `json:"added"` // rows
+	Changed int64  `json:"changed"`
+	Removed int64  `json:"removed"`
+	Unknown bool   `json:"unknown,omitempty"` // it cannot be told, or not all of it
+	Why     string `json:"why,omitempty"`     // why not; "" otherwise
 }
 
 // TableMark is how a table was when a new version opened, so that Loss can be

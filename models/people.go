@@ -214,7 +214,11 @@ func (t Task) Permission() Permission {
 		return MayRestore
 	case TaskBackup:
 		return MayBackUp
-	case TaskEnable, TaskDisable, TaskConfigure:
+	case TaskLogin:
+		return MaySignInToSites
+	case TaskLoss:
+		return MaySeeSites
+	case TaskEnable, TaskDisable, TaskConfigure, TaskDropBackup:
 		return MayConfigureSites
 	case TaskCron:
 		return MayOperateSites

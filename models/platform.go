@@ -113,19 +113,20 @@ const (
 // PackageChange is one difference between two platforms. From is "" for an
 // added package, To is "" for a removed one.
 type PackageChange struct {
-	Name string
-	Type string
-	From string
-	To   string
+	Name string `json:"name"`
+	Type string `json:"type"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 }
 
 // PackageDiff is one package on two platforms, with a verdict as Aegir's compare
 // page gives it.
 type PackageDiff struct {
-	Name       string
-	Type       string
-	From, To   Package // the zero Package where a platform does not have it
-	Difference Difference
+	Name       string     `json:"name"`
+	Type       string     `json:"type"`
+	From       Package    `json:"from"` // the zero Package where a platform does not have it
+	To         Package    `json:"to"`   // likewise
+	Difference Difference `json:"difference"`
 }
 
 // Difference says what moving a site means for one package.

@@ -1,6 +1,9 @@
 package models
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // TaskKind names what a task does.
 type TaskKind string
@@ -29,7 +32,14 @@ const (
 	TaskSend            TaskKind = "send"             // send a first copy of a site that moves to another server
 	TaskReceive         TaskKind = "receive"          // take a site in from another server
 	TaskHandOver        TaskKind = "hand-over"        // refuse writes and send what changed since
+	TaskLogin           TaskKind = "login"            // ask a site's server for a one-time login link
+	TaskLoss            TaskKind = "loss"             // ask a site's server what a rollback would lose
+	TaskDropBackup      TaskKind = "drop-backup"      // have a site's server remove a backup
 )
+
+// Question tells whether a kind of task is something small that somebody waits for,
+// asked of the server that a site is on.
+func (k TaskKind) Question() bool { return k == TaskLogin || k == TaskLoss || k == TaskDropBackup }
 
 // SubjectKind names what a task works on.
 type SubjectKind string
@@ -53,6 +63,12 @@ const (
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"
+	// SubjectServerTarget is a platform on a server, seen as what sites there are
+	// compared with.
+	SubjectServerTarget SubjectKind = "server-target"
+	// SubjectQuestion is a site whose server is asked something. It has its own kind
+	// so that asking does not hinder work on the site.
+	SubjectQuestion SubjectKind = "question"
 )
 
 // Subject is what a task works on or an event speaks of.
@@ -133,6 +149,22 @@ func (t Token) Actor(u User) Actor {
 	a := u.Actor().narrow(t.Role, t.ClientID)
 	a.Token = t.Name
 	return a
+}
+
+// Said is the token as the record of changes names it: what it is for, and what it is
+// narrowed to.
+func (t Token) Said() string {
+	var narrow []string
+	if t.Role != "" {
+		narrow = append(narrow, string(t.Role))
+	}
+	if t.ClientID != nil {
+		narrow = append(narrow, "sites of "+t.Client)
+	}
+	if len(narrow) == 0 {
+		return t.Name
+	}
+	return t.Name + " (" + strings.Join(narrow, ", ") + ")"
 }
 
 // KeepReplies is how long the answer to a request with an idempotency key is kept.

@@ -145,7 +145,7 @@ func (s *server) auditCSV(c echo.Context) error {
 		lines := csv.NewWriter(w)
 		if first {
 			first = false
-			if err := lines.Write(strings.Fields("id at actor door address verb subject_kind subject_id subject text changes")); err != nil {
+			if err := lines.Write(strings.Fields("id at actor door address verb subject_kind subject_id subject text changes token")); err != nil {
 				return err
 			}
 		}
@@ -174,7 +174,7 @@ func csvCells(e fleet.EventLine) ([]string, error) {
 	}
 	cells := []string{
 		strconv.FormatInt(e.ID, 10), e.At.Format(time.RFC3339Nano), e.Actor, string(e.Door), e.Address, e.Verb,
-		string(e.SubjectKind), strconv.FormatInt(e.SubjectID, 10), e.Subject, e.Text, changes,
+		string(e.SubjectKind), strconv.FormatInt(e.SubjectID, 10), e.Subject, e.Text, changes, e.Token,
 	}
 	for i := range cells {
 		cells[i] = harmless(cells[i])

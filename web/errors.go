@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/templates/pages"
 )
@@ -46,30 +47,13 @@ func (s *server) plain(c echo.Context, status int, text string) {
 // explain gives the status, heading and text for an error.
 func explain(err error) (status int, head, text string) {
 	if code := models.CodeOf(err); code != "" {
-		status = statusOf(code)
+		status = httpcode.Of(code)
 		return status, headOf(status), models.Explain(err)
 	}
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return he.Code, headOf(he.Code), textOf(he.Code)
 	}
 	return http.StatusInternalServerError, headOf(http.StatusInternalServerError), models.Explain(err)
-}
-
-func statusOf(code models.Code) int {
-	switch code {
-	case models.Invalid:
-		return http.StatusUnprocessableEntity
-	case models.NotFound:
-		return http.StatusNotFound
-	case models.Conflict:
-		return http.StatusConflict
-	case models.Forbidden:
-		return http.StatusForbidden
-	case models.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
 }
 
 func headOf(status int) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/templates/pages"
 )
@@ -146,7 +147,7 @@ func (s *server) loginLink(c echo.Context) error {
 	user, err := s.front.UseLoginLink(c.Request().Context(), c.Param("token"))
 	if code := models.CodeOf(err); code != "" {
 		view := pages.LoginLink{Page: s.page(c, "", "Sign in"), Token: c.Param("token"), Error: models.Explain(err)}
-		return render(c, statusOf(code), pages.LoginLinkPage(view))
+		return render(c, httpcode.Of(code), pages.LoginLinkPage(view))
 	}
 	if err != nil {
 		return err

@@ -24,6 +24,14 @@ type Observer interface {
 	Answered(route, method string, status int, took time.Duration)
 }
 
+// Tracer follows requests.
+type Tracer interface {
+	// Request begins to follow a request, which has an id here and a header; what is
+	// logged meanwhile has the context that it gives. end says what came of it; route
+	// is the pattern of its address.
+	Request(ctx context.Context, id string, header http.Header) (_ context.Context, end func(route, method string, status int))
+}
+
 // requestHeader names a request, in what is sent here and in the answer.
 const requestHeader = "X-Request-Id"
 
@@ -67,13 +75,26 @@ func (s *server) observed(next http.Handler) http.Handler {
 			about.id = strings.ToLower(rand.Text())
 		}
 		w.Header().Set(requestHeader, about.id)
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, about))
+		ctx, end := s.traced(r, about.id)
+		r = r.WithContext(context.WithValue(ctx, requestKey{}, about))
 		noted := &noting{ResponseWriter: w}
 		unwritten := http.StatusInternalServerError // it panicked
-		defer func() { s.answered(r, about, cmp.Or(noted.status, unwritten), time.Since(began)) }()
+		defer func() {
+			status := cmp.Or(noted.status, unwritten)
+			s.answered(r, about, status, time.Since(began))
+			end(about.route, methodOf(r), status)
+		}()
 		next.ServeHTTP(noted, r)
 		unwritten = http.StatusOK
 	})
+}
+
+// traced begins to follow a request, unless it is one of those that are too many.
+func (s *server) traced(r *http.Request, id string) (context.Context, func(route, method string, status int)) {
+	if s.tracer == nil || r.URL.Path == healthPath || r.URL.Path == readyPath || strings.HasPrefix(r.URL.Path, static.Prefix) {
+		return r.Context(), func(string, string, int) {}
+	}
+	return s.tracer.Request(r.Context(), id, r.Header)
 }
 
 func (s *server) answered(r *http.Request, about *request, status int, took time.Duration) {

@@ -58,9 +58,10 @@ func (b *lockedBuffer) String() string {
 
 // counts is an Observer.
 type counts struct {
-	mu    sync.Mutex
-	of    map[string]int
-	timed map[string]bool
+	mu     sync.Mutex
+	of     map[string]int
+	timed  map[string]bool
+	traced []string
 }
 
 func (c *counts) Answered(route, method string, status int, took time.Duration) {
@@ -70,11 +71,25 @@ func (c *counts) Answered(route, method string, status int, took time.Duration) 
 	c.timed[route] = took > 0
 }
 
+// Request makes them a Tracer.
+func (c *counts) Request(ctx context.Context, id string, header http.Header) (context.Context, func(route, method string, status int)) {
+	return context.WithValue(ctx, tracedKey{}, id), func(route, method string, status int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.traced = append(c.traced, fmt.Sprintf("%s %s %s %d %s", id, method, route, status, header.Get("Traceparent")))
+	}
+}
+
+type tracedKey struct{}
+
 // names is a slog.Handler that adds the request's id, as the program's own does.
 type names struct{ slog.Handler }
 
 func (n names) Handle(ctx context.Context, r slog.Record) error {
 	r.AddAttrs(slog.String("request", RequestID(ctx)))
+	if traced, ok := ctx.Value(tracedKey{}).(string); ok {
+		r.AddAttrs(slog.String("traced", traced))
+	}
 	return n.Handler.Handle(ctx, r)
 }
 
@@ -177,7 +192,7 @@ func observedServer(t *testing.T, checks ...Check) *watch {
 	handler := api.New(NoteUsers(w.front), func(models.Actor) api.Fleet { return watchAPI{} }, logger, "test")
 	srv := httptest.NewServer(New(Config{
 		Front: w.front, As: func(models.Actor) Fleet { return watchFleet{} }, SessionStore: memstore.NewWithCleanupInterval(0),
-		Logger: logger, Version: "test", API: handler, Health: NewHealth(checks, logger), Observer: w.seen,
+		Logger: logger, Version: "test", API: handler, Health: NewHealth(checks, logger), Observer: w.seen, Tracer: w.seen,
 	}))
 	t.Cleanup(srv.Close)
 	jar, err := cookiejar.New(nil)
@@ -297,6 +312,28 @@ func TestObserved_RequestID_InsaneOnesAreReplaced(t *testing.T) {
 		if strings.Contains(w.logs.String(), insane) {
 			t.Errorf("%q is in the log", insane)
 		}
+	}
+}
+
+func TestObserved_Tracer_FollowsWhatPeopleAndProgramsAsk(t *testing.T) {
+	w := observedServer(t)
+	w.signIn()
+	w.seen.mu.Lock()
+	w.seen.traced = nil
+	w.seen.mu.Unlock()
+	for i, path := range []string{"/healthz", "/readyz", "/static/none.css", "/sites/7?q=s3cr3t", "/tasks/9", "/nowhere", "/api/v1/sites/x"} {
+		w.send(http.MethodGet, path, "", "X-Request-ID", fmt.Sprintf("r%d", i), "Traceparent", "theirs")
+	}
+	want := []string{
+		"r3 GET /sites/:id 500 theirs", "r4 GET /tasks/:id 500 theirs", "r5 GET none 404 theirs", "r6 GET /api/v1/sites/{site} 401 theirs",
+	}
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
+	if !slices.Equal(w.seen.traced, want) {
+		t.Errorf("got %q", w.seen.traced)
+	}
+	if line := w.request("r3"); line["traced"] != "r3" {
+		t.Errorf("the line about a request lacks its trace: %v", line)
 	}
 }
 

@@ -131,7 +131,7 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 	case models.SubjectPlatform:
 		p, err := s.fleet.Platform(ctx, subject.ID)
 		fact.Label = nameOr(p.Name, err, &fact)
-	case models.SubjectSite:
+	case models.SubjectSite, models.SubjectQuestion:
 		row, err := s.fleet.SiteRow(ctx, subject.ID)
 		fact.Label = nameOr(row.URI, err, &fact)
 	case models.SubjectServer:
@@ -139,7 +139,7 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 		fact.Label = nameOr(server.Name, err, &fact)
 	case models.SubjectImport:
 		fact.Label = "a code base outside"
-	case models.SubjectDelivery:
+	case models.SubjectDelivery, models.SubjectServerTarget:
 		fact.Label = "a platform on a server"
 	case models.SubjectQueue, models.SubjectWebServer, models.SubjectUser, models.SubjectUpstream, models.SubjectClient, models.SubjectChannel:
 		fact.Label = string(subject.Kind)

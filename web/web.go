@@ -47,6 +47,8 @@ type Config struct {
 	Health http.Handler
 	// Observer is told of every request; nil: nobody is.
 	Observer Observer
+	// Tracer follows requests; nil: nobody does.
+	Tracer Tracer
 }
 
 // Times of the pages.
@@ -77,6 +79,7 @@ type server struct {
 	api      http.Handler
 	health   http.Handler
 	observer Observer
+	tracer   Tracer
 	secure   bool
 	version  string
 	floods   *limiter
@@ -129,7 +132,7 @@ func newServer(cfg Config) *server {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	s.hooks = newReceiver(s.front, s.logger)
-	if s.health, s.observer = cfg.Health, cfg.Observer; s.health == nil {
+	if s.health, s.observer, s.tracer = cfg.Health, cfg.Observer, cfg.Tracer; s.health == nil {
 		s.health = NewHealth(nil, s.logger)
 	}
 	return s

@@ -16,6 +16,7 @@ import (
 	"hefring/internal/config"
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 // Exit codes of commands that wait for a task.
@@ -49,17 +50,6 @@ type waiting struct {
 // works on the same thing already is no success: it may do something else.
 func (w *waiting) queue(ctx context.Context, ask func(f door) (models.Task, error)) error {
 	return w.reach(ctx, func(f door) error {
-		task, err := ask(f)
-		if err != nil {
-			return err
-		}
-		return w.follow(ctx, f, task)
-	})
-}
-
-// onDesk is queue for what is asked of the data folder alone.
-func (w *waiting) onDesk(ctx context.Context, ask func(f *fleet.Desk) (models.Task, error)) error {
-	return w.do(ctx, func(f *fleet.Desk) error {
 		task, err := ask(f)
 		if err != nil {
 			return err
@@ -180,22 +170,11 @@ func commandError(err error) error {
 	return &exitError{code, strings.Join(lines, "\n")}
 }
 
-// taskJSON is a task as scripts read it.
-type taskJSON struct {
-	ID      int64            `json:"id"`
-	Kind    models.TaskKind  `json:"kind"`
-	Title   string           `json:"title"`
-	State   models.TaskState `json:"state"`
-	Message string           `json:"message"`
-}
-
-func asJSON(t models.Task) taskJSON { return taskJSON{t.ID, t.Kind, t.Title, t.State, t.Message} }
-
 // follow prints a task's log as it grows. Without --wait it only names the task.
 func (w *waiting) follow(ctx context.Context, f door, t models.Task) error {
 	if !w.Wait {
 		if w.JSON {
-			return printJSON(os.Stdout, asJSON(t))
+			return printJSON(os.Stdout, api.TaskView(t))
 		}
 		printTo(os.Stdout, "task %d: %s", t.ID, t.Title)
 		return nil
@@ -209,7 +188,7 @@ func (w *waiting) follow(ctx context.Context, f door, t models.Task) error {
 		return err
 	}
 	if w.JSON {
-		if err := printJSON(os.Stdout, asJSON(last)); err != nil {
+		if err := printJSON(os.Stdout, api.TaskView(last)); err != nil {
 			return err
 		}
 	}

@@ -201,6 +201,46 @@ func TestAPI_Cursor_IsStableUnderInserts(t *testing.T) {
 	}
 }
 
+// What a program does is in the record with its token, and what that allows.
+func TestAPI_Token_IsInTheRecord(t *testing.T) {
+	p := newCaller(t)
+	all := p.token
+	for name, said := range map[string]string{
+		`"name":"Plain"`: "Plain", `"name":"Lock","role":"manager"`: "Lock (manager)", `"name":"Fair","role":"viewer","client":"Museum"`: "Fair (viewer, sites of Museum)",
+	} {
+		p.token = all
+		made := p.ask("POST", "/users/administrator-0/tokens", "", "{"+name+"}")
+		var answer struct {
+			Token string `json:"token"`
+		}
+		if err := json.Unmarshal(made.Body.Bytes(), &answer); err != nil || made.Code != http.StatusOK {
+			t.Fatalf("%d %s %v", made.Code, made.Body, err)
+		}
+		by, err := p.app.fleet.UseToken(t.Context(), answer.Token)
+		if err != nil || by.Entrance.Token != said {
+			t.Errorf("%s comes as %+v: %v", name, by, err)
+		}
+		p.token = answer.Token
+		p.ask("POST", "/platforms/thunder-1/lock", "", "")
+		p.ask("POST", "/platforms/thunder-1/unlock", "", "")
+	}
+	p.token = all
+	w := p.ask("GET", "/audit?verb=lock", "", "")
+	for _, want := range []string{`"token":"Plain"`, `"token":"Lock (manager)"`, `"door":"api"`} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the record lacks %s: %s", want, w.Body)
+		}
+	}
+	if strings.Contains(w.Body.String(), "Fair") {
+		t.Errorf("who was refused did something: %s", w.Body)
+	}
+	here := newProgram(t)
+	here.env = []string{"HEFRING_DATA=" + p.app.cfg.Data}
+	if got := here.run(t, "audit", "--verb", "lock"); !strings.Contains(got.out, "administrator-0 with the token Lock (manager)") {
+		t.Errorf("the command says %s%s", got.out, got.err)
+	}
+}
+
 // A token that is narrowed gets no further than it says, by any operation.
 func TestAPI_Token_IsNarrowed(t *testing.T) {
 	p := newCaller(t)

@@ -33,6 +33,7 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/internal/traces"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
@@ -53,11 +54,15 @@ type app struct {
 
 	builder *run.Runner
 	metrics *metrics.Metrics
+	traces  *traces.Traces // nil: nobody follows requests and tasks
 	health  http.Handler
 }
 
 // newApp puts the parts together and starts none of them.
-func newApp(ctx context.Context, cfg config.Config) (*app, error) {
+func newApp(ctx context.Context, cfg config.Config) (*app, error) { return assemble(ctx, cfg, false) }
+
+// assemble is newApp; a replica answers people and does no tasks.
+func assemble(ctx context.Context, cfg config.Config, replica bool) (*app, error) {
 	if cfg.SiteUsers != 0 && os.Geteuid() != 0 {
 		return nil, models.InvalidField("site-users", "Only root can give every site a user of its own. Run Hefring as root, or leave this setting out.")
 	}
@@ -87,8 +92,11 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions, err := toolVersions(ctx, builder)
-	if err != nil {
+	server, workers := int64(0), tasks.Workers()
+	var versions map[string]string
+	if replica {
+		server, workers = fleet.Nowhere, nil
+	} else if versions, err = toolVersions(ctx, builder); err != nil {
 		return nil, err
 	}
 	box, err := secret.Load(cfg.SecretKey)
@@ -112,14 +120,17 @@ func newApp(ctx context.Context, cfg config.Config) (*app, error) {
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
-		WorkerDatabase: cfg.Database, SealFor: secret.SealFor, Carrier: relay(dirs), Carried: relay(dirs),
-		Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
+		WorkerDatabase: cfg.Database, SealFor: secret.SealFor, Carrier: relay(dirs), Carried: relay(dirs), Recipient: box.Recipient,
+		Server: server, Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
 	})
-	if a.tasks, err = a.newTasks(ctx); err != nil {
+	if a.traces, err = newTraces(ctx, cfg, guard, a.logger); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	if a.tasks, err = a.newTasks(ctx, workers); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	a.showFleet()
-	a.health = a.newHealth()
+	a.health = a.newHealth(replica)
 	return a, nil
 }
 
@@ -159,9 +170,9 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 	}
 }
 
-func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
+func (a *app) newTasks(ctx context.Context, workers map[string]int) (*tasks.Runner, error) {
 	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
-		ID: "local", Workers: tasks.Workers(), Logger: a.logger, Ended: a.metrics.TaskEnded,
+		ID: "local", Workers: workers, Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(),
 	})
 	if err != nil {
 		return nil, err
@@ -172,6 +183,7 @@ func (a *app) newTasks(ctx context.Context) (*tasks.Runner, error) {
 }
 
 func (a *app) close() {
+	a.closeTraces()
 	if err := a.store.Close(); err != nil {
 		a.logger.Error("close database", slog.Any("error", err))
 	}
@@ -202,26 +214,24 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.web.Start(ctx); err != nil {
 		return fmt.Errorf("start web server for sites: %w", err)
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Listen)
+	listener, err := a.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
+		return err
 	}
 	stopMetrics, err := a.serveMetrics(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopMetrics()
+	if err := a.shareRights(ctx); err != nil { // tried again on time
+		a.logger.WarnContext(ctx, "give workers their rights", slog.Any("error", err))
+	}
 	if err := a.tasks.Start(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	onTime := a.fleet.Through(models.Entrance{Door: models.DoorSchedule})
-	scheduler, err := tasks.NewScheduler(a.logger,
-		tasks.Timed{Name: "due checks", Every: tickEvery, Run: onTime.DispatchChecks},
-		tasks.Timed{Name: "due work of sites", Every: sitesEvery, Run: onTime.DispatchSites},
-		tasks.Timed{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return onTime.DispatchNotices(ctx, a.notifier) }},
-		tasks.Timed{Name: "keys of servers", Every: keysEvery, Run: a.fleet.ShareKeys},
+	scheduler, err := tasks.NewScheduler(a.logger, append(a.schedule(),
 		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
-		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
+		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})...)
 	if err != nil {
 		return err
 	}
@@ -230,6 +240,33 @@ func (a *app) serve(ctx context.Context) error {
 	failed := a.serveHTTP(ctx, listener)
 	ending := context.WithoutCancel(ctx)
 	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))
+}
+
+// listen takes the address of the dashboard.
+func (a *app) listen(ctx context.Context) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", a.cfg.Listen, err)
+	}
+	return listener, nil
+}
+
+// schedule is what is done on time by any of the processes that answer people: each of
+// its turns belongs to the one that claims it in the database.
+func (a *app) schedule() []tasks.Timed {
+	onTime := a.fleet.Through(models.Entrance{Door: models.DoorSchedule})
+	return []tasks.Timed{
+		{Name: "due checks", Every: tickEvery, Run: onTime.DispatchChecks},
+		{Name: "due work of sites", Every: sitesEvery, Run: onTime.DispatchSites},
+		{Name: "notices", Every: noticesEvery, Run: func(ctx context.Context) error { return onTime.DispatchNotices(ctx, a.notifier) }},
+		{Name: "keys of servers", Every: keysEvery, Run: a.shareRights},
+	}
+}
+
+// shareRights gives workers what they may do after an upgrade of Hefring, and the
+// passwords that they need.
+func (a *app) shareRights(ctx context.Context) error {
+	return errors.Join(a.store.RenewRights(ctx), a.fleet.ShareKeys(ctx))
 }
 
 // mend starts what died of the web server.
@@ -253,7 +290,7 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 		Handler: a.withWorkers(web.New(web.Config{
 			Front: a.fleet, Through: func(from models.Entrance) web.Front { return a.fleet.Through(from) }, As: func(by models.Actor) web.Fleet { return a.fleet.For(by) }, SessionStore: a.store.Sessions(), Logger: a.logger, BaseURL: a.cfg.URL,
 			OIDC: a.provider(), Proxies: a.proxies(), SecureCookies: strings.HasPrefix(a.cfg.URL, "https://"), Version: version,
-			Health: a.health, Observer: a.metrics,
+			Health: a.health, Observer: a.metrics, Tracer: a.traceRequests(),
 			API: api.New(web.NoteUsers(a.fleet), func(by models.Actor) api.Fleet { return a.fleet.For(by) }, a.logger, version),
 		})),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,

@@ -29,13 +29,13 @@ type auditCmd struct {
 func (c *auditCmd) filter() fleet.EventFilter {
 	return fleet.EventFilter{
 		Actor: c.Actor, Verb: c.Verb, Subject: models.Subject{Kind: models.SubjectKind(c.Kind)}, Name: c.Name, Door: models.Door(c.Door),
-		Address: c.Address, Query: c.Query, Since: c.Since, Until: c.Until,
+		Address: c.Address, Query: c.Query, Since: c.Since, Until: c.Until, Limit: c.Limit,
 	}
 }
 
 // Run prints the record, newest first: a table, or a line of JSON for each change.
 func (c *auditCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if c.JSON {
 			lines := json.NewEncoder(os.Stdout)
 			return c.each(ctx, f, func(row fleet.EventRow) error { return lines.Encode(row.Line()) })
@@ -47,14 +47,14 @@ func (c *auditCmd) Run(ctx context.Context) error {
 		return c.table(nil, []string{"WHEN", "WHO", "DID", "ABOUT", "FROM", "WHAT CHANGED"}, func(line func(...any)) {
 			for _, row := range rows {
 				about := strings.TrimSpace(string(row.Kind) + " " + row.Name)
-				line(row.At.UTC().Format(time.RFC3339), row.Actor, row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
+				line(row.At.UTC().Format(time.RFC3339), who(row), row.Verb, about, strings.TrimSpace(string(row.Door)+" "+row.Address), whatChanged(row))
 			}
 		})
 	})
 }
 
 // each hands over what is asked for, up to the limit.
-func (c *auditCmd) each(ctx context.Context, f *fleet.Desk, do func(fleet.EventRow) error) error {
+func (c *auditCmd) each(ctx context.Context, f door, do func(fleet.EventRow) error) error {
 	n := 0
 	err := f.EachEvent(ctx, c.filter(), func(rows []fleet.EventRow) error {
 		for _, row := range rows {
@@ -75,6 +75,14 @@ func (c *auditCmd) each(ctx context.Context, f *fleet.Desk, do func(fleet.EventR
 
 // errEnough ends a walk through the record.
 var errEnough = errors.New("enough")
+
+// who is whoever did it, with the token of a program.
+func who(row fleet.EventRow) string {
+	if row.Token == "" {
+		return row.Actor
+	}
+	return row.Actor + " with the token " + row.Token
+}
 
 func whatChanged(row fleet.EventRow) string {
 	parts := []string{row.Text}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/plugins"
+	"hefring/web/api"
 )
 
 type distributionCmd struct {
@@ -26,30 +28,6 @@ type distributionCmd struct {
 	Approve  distributionApproveCmd  `cmd:"" help:"Build the version that is held back. Without --yes, say what that is."`
 	Register distributionRegisterCmd `cmd:"" help:"Make a platform of a distribution that is kept by hand from a folder on the server."`
 	Types    distributionTypesCmd    `cmd:"" help:"List the update types with their settings."`
-}
-
-// distributionJSON is a distribution as scripts read it.
-type distributionJSON struct {
-	Name      string           `json:"name"`
-	Slug      string           `json:"slug"`
-	Type      string           `json:"type"`
-	Condition models.Condition `json:"condition"`
-	Reason    string           `json:"reason,omitempty"`
-	Target    string           `json:"upgrade_target,omitempty"`
-	Drupal    string           `json:"drupal_version,omitempty"`
-	Revision  string           `json:"revision,omitempty"`          // of the upgrade target
-	Observed  string           `json:"observed_revision,omitempty"` // by the last check
-	Checked   *time.Time       `json:"checked_at,omitempty"`
-	Platforms int              `json:"platforms"`
-	Sites     int              `json:"sites"`
-	Behind    int              `json:"sites_behind"`
-}
-
-func distributionView(r fleet.DistributionRow) distributionJSON {
-	return distributionJSON{
-		r.Name, r.Slug, r.UpdateType, r.Condition, r.Reason, r.TargetName, r.TargetVersion, r.Signature, r.Observed, r.LastCheckAt,
-		r.Platforms, r.Sites, r.Behind,
-	}
 }
 
 type distributionListCmd struct {
@@ -66,13 +44,10 @@ func (c *distributionListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list := make([]distributionJSON, 0, len(rows))
-		for _, r := range rows {
-			list = append(list, distributionView(r))
-		}
+		list := each(rows, api.DistributionView(f))
 		return c.table(list, []string{"DISTRIBUTION", "NAME", "TYPE", "CONDITION", "UPGRADE TARGET", "SITES", "BEHIND"}, func(line func(...any)) {
 			for _, d := range list {
-				line(d.Slug, d.Name, d.Type, d.Condition, d.Target, d.Sites, d.Behind)
+				line(d.Slug, d.Name, d.Type, d.Condition, d.UpgradeTarget, d.Sites, d.Behind)
 			}
 		})
 	})
@@ -90,7 +65,7 @@ type distributionShowCmd struct {
 
 // Run prints it.
 func (c *distributionShowCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		d, err := f.DistributionNamed(ctx, c.Slug)
 		if err != nil {
 			return err
@@ -103,57 +78,41 @@ func (c *distributionShowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := distributionDetails{
-			distributionJSON: distributionView(rows[0]), Settings: d.Settings, CheckEvery: everyText(d.CheckEvery), RebuildDays: d.RebuildDays,
-			KeepPlatforms: d.KeepPlatforms, Built: []string{},
-		}
-		for name, set := range f.SecretsSet(d) {
-			if set {
-				view.Secrets = append(view.Secrets, name)
-			}
-		}
-		slices.Sort(view.Secrets)
-		for _, p := range platforms {
-			view.Built = append(view.Built, p.Name)
-		}
-		return c.facts(view, view.facts())
+		view := distributionDetails{api.DistributionView(f)(rows[0]), each(platforms, func(p fleet.PlatformRow) string { return p.Name })}
+		return c.facts(view, view.facts(everyText(d.CheckEvery)))
 	})
 }
 
-// distributionDetails is all that is known of one.
+// distributionDetails is a distribution as the API has it, with the names of its
+// platforms.
 type distributionDetails struct {
-	distributionJSON
+	api.Distribution
 
-	Settings      models.Settings `json:"settings"`
-	Secrets       []string        `json:"secrets,omitempty"` // that are set
-	CheckEvery    string          `json:"check_every"`
-	RebuildDays   int             `json:"rebuild_days"`
-	KeepPlatforms int             `json:"keep_platforms"`
-	Built         []string        `json:"built"` // its platforms, newest first
+	Built []string `json:"built"` // newest first
 }
 
-func (d distributionDetails) facts() []fact {
+func (d distributionDetails) facts(every string) []fact {
 	list := []fact{
 		{"distribution", d.Slug},
 		{"name", d.Name},
 		{"type", d.Type},
 		{"condition", d.Condition},
 		{"reason", d.Reason},
-		{"upgrade target", d.Target},
-		{"Drupal", d.Drupal},
+		{"upgrade target", d.UpgradeTarget},
+		{"Drupal", d.DrupalVersion},
 		{"revision", d.Revision},
 		{"observed", d.Observed},
-		{"checked", stamp(d.Checked)},
-		{"check every", d.CheckEvery},
-		{"rebuild", days(d.RebuildDays)},
-		{"keep platforms", nonzero(d.KeepPlatforms)},
+		{"checked", stamp(d.CheckedAt)},
+		{"check every", every},
+		{"rebuild", days(d.Source.RebuildDays)},
+		{"keep platforms", nonzero(d.Source.KeepPlatforms)},
 		{"sites", d.Sites},
 		{"behind", d.Behind},
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.Settings)) {
-		list = append(list, fact{"setting " + name, strings.ReplaceAll(d.Settings[name], "\n", " ⏎ ")})
+	for _, name := range slices.Sorted(maps.Keys(d.Source.Settings)) {
+		list = append(list, fact{"setting " + name, strings.ReplaceAll(d.Source.Settings[name], "\n", " ⏎ ")})
 	}
-	for _, name := range d.Secrets {
+	for _, name := range d.Source.Secrets {
 		list = append(list, fact{"setting " + name, "set, not shown"})
 	}
 	for _, name := range d.Built {
@@ -203,9 +162,25 @@ func (r *rhythm) into(in *fleet.NewDistribution, plugin plugins.Plugin) error {
 	return nil
 }
 
+// updateTypes lists the update types by name, as they are where the work is done.
+func updateTypes(ctx context.Context, from door) (list []plugins.Plugin, err error) {
+	switch f := from.(type) {
+	case *farDoor:
+		list, err = f.updateTypes(ctx)
+	case *fleet.Desk:
+		list, err = f.UpdateTypes(), f.Actor().Needs(models.MaySeeFleet)
+	}
+	slices.SortFunc(list, func(a, b plugins.Plugin) int { return cmp.Compare(a.Info().ID, b.Info().ID) })
+	return list, err
+}
+
 // typeNamed finds an update type.
-func typeNamed(f *fleet.Desk, id string) (plugins.Plugin, error) {
-	for _, plugin := range f.UpdateTypes() {
+func typeNamed(ctx context.Context, f door, id string) (plugins.Plugin, error) {
+	types, err := updateTypes(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	for _, plugin := range types {
 		if plugin.Info().ID == id {
 			return plugin, nil
 		}
@@ -223,11 +198,11 @@ type distributionAddCmd struct {
 
 // Run adds it; --wait follows the first look at its source.
 func (c *distributionAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
 			return err // before a secret is read
 		}
-		plugin, err := typeNamed(f, c.Type)
+		plugin, err := typeNamed(ctx, f, c.Type)
 		if err != nil {
 			return err
 		}
@@ -245,7 +220,7 @@ func (c *distributionAddCmd) Run(ctx context.Context) error {
 
 // looked follows the look at the source of a distribution that was just saved,
 // where there is one.
-func (w *waiting) looked(ctx context.Context, f *fleet.Desk, d models.Distribution) error {
+func (w *waiting) looked(ctx context.Context, f door, d models.Distribution) error {
 	if d.UpstreamID != nil && (w.Wait || w.JSON) {
 		task, err := newestTask(ctx, f, models.Subject{Kind: models.SubjectUpstream, ID: *d.UpstreamID})
 		if err != nil {
@@ -254,7 +229,7 @@ func (w *waiting) looked(ctx context.Context, f *fleet.Desk, d models.Distributi
 		return w.follow(ctx, f, task)
 	}
 	if w.JSON {
-		return printJSON(os.Stdout, distributionView(fleet.DistributionRow{Distribution: d}))
+		return printJSON(os.Stdout, api.DistributionView(f)(fleet.DistributionRow{Distribution: d}))
 	}
 	printTo(os.Stdout, "%s", d.Slug)
 	return nil
@@ -269,7 +244,7 @@ type distributionChangeCmd struct {
 
 // Run changes it; --wait follows the look at its source.
 func (c *distributionChangeCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
 			return err
 		}
@@ -277,7 +252,7 @@ func (c *distributionChangeCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		plugin, err := typeNamed(f, row.UpdateType)
+		plugin, err := typeNamed(ctx, f, row.UpdateType)
 		if err != nil {
 			return err
 		}
@@ -348,22 +323,10 @@ func (c *distributionChecksCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type check struct {
-			At      time.Time           `json:"at"`
-			Trigger models.Trigger      `json:"trigger"`
-			Outcome models.CheckOutcome `json:"outcome"`
-			From    string              `json:"old_revision,omitempty"`
-			To      string              `json:"new_revision,omitempty"`
-			Message string              `json:"message,omitempty"`
-			Times   int                 `json:"times"`
-		}
-		rows := make([]check, 0, len(list))
-		for _, k := range list {
-			rows = append(rows, check{k.EndedAt, k.Trigger, k.Outcome, k.OldRevision, k.NewRevision, k.Message, k.Times})
-		}
+		rows := each(list, api.CheckView)
 		return c.table(rows, []string{"AT", "BY", "OUTCOME", "TIMES", "REVISION", "MESSAGE"}, func(line func(...any)) {
 			for _, k := range rows {
-				line(stamp(&k.At), k.Trigger, k.Outcome, k.Times, k.To, k.Message)
+				line(stamp(&k.Ended), k.Trigger, k.Outcome, k.Times, k.NewRevision, k.Message)
 			}
 		})
 	})
@@ -409,13 +372,7 @@ func (c *distributionApproveCmd) Run(ctx context.Context) error {
 
 func (c *distributionApproveCmd) quote(d models.Distribution, held plugins.Version) error {
 	if c.JSON {
-		return printJSON(os.Stdout, struct {
-			Revision string `json:"revision"`
-			Label    string `json:"label"`
-			Note     string `json:"note,omitempty"`
-			Security bool   `json:"security"`
-			Reason   string `json:"reason"`
-		}{held.Revision, held.Label, held.Note, held.Security, d.Reason})
+		return printJSON(os.Stdout, api.HeldView(d, held))
 	}
 	printTo(os.Stdout, "%s holds %s back (%s). %s Use --yes to build it.", d.Name, held.Label, held.Revision, d.Reason)
 	return nil
@@ -461,37 +418,18 @@ type distributionTypesCmd struct {
 
 // Run prints the list.
 func (c *distributionTypesCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		if err := f.Actor().Needs(models.MaySeeFleet); err != nil {
+	return c.reach(ctx, func(f door) error {
+		types, err := updateTypes(ctx, f)
+		if err != nil {
 			return err
 		}
-		type setting struct {
-			Type     string   `json:"type"`
-			Key      string   `json:"key"`
-			Kind     string   `json:"kind"`
-			Label    string   `json:"label"`
-			Required bool     `json:"required"`
-			Secret   bool     `json:"secret"`
-			Default  string   `json:"default,omitempty"`
-			Choices  []string `json:"choices,omitempty"`
-		}
-		list := []setting{}
-		for _, plugin := range f.UpdateTypes() {
-			id := plugin.Info().ID
-			if c.Type != "" && c.Type != id {
-				continue
-			}
-			for _, field := range plugin.Fields() {
-				one := setting{id, field.Name, string(field.Kind), field.Label, field.Required, field.Kind.Secret(), field.Default, nil}
-				for _, option := range field.Options {
-					one.Choices = append(one.Choices, option.Value)
-				}
-				list = append(list, one)
-			}
-		}
+		types = slices.DeleteFunc(types, func(p plugins.Plugin) bool { return c.Type != "" && c.Type != p.Info().ID })
+		list := each(types, api.UpdateTypeView)
 		return c.table(list, []string{"TYPE", "KEY", "KIND", "REQUIRED", "DEFAULT", "WHAT IT IS", "CHOICES"}, func(line func(...any)) {
-			for _, s := range list {
-				line(s.Type, s.Key, s.Kind, yes(s.Required), strconv.Quote(s.Default), s.Label, strings.Join(s.Choices, " "))
+			for _, t := range list {
+				for _, s := range t.Settings {
+					line(t.Type, s.Key, s.Kind, yes(s.Required), strconv.Quote(s.Default), s.Label, strings.Join(s.Choices, " "))
+				}
 			}
 		})
 	})

@@ -178,3 +178,44 @@ func TestDocs_List_NamesEveryPage(t *testing.T) {
 		}
 	}
 }
+
+// What the page of messages explains is said by the program; … stands for what differs.
+func TestDocs_Messages_AreSaid(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/troubleshooting.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := sources(t)
+	messages := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(page), -1)
+	for _, message := range messages {
+		for part := range strings.SplitSeq(message[1], "…") {
+			if !strings.Contains(said, strings.TrimSpace(part)) {
+				t.Errorf("nothing says %q of %q", part, message[1])
+			}
+		}
+	}
+	if len(messages) < 25 {
+		t.Errorf("the page explains %d messages", len(messages))
+	}
+}
+
+// sources are those of the program as one text, in which sentences that go over
+// several lines are whole.
+func sources(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, dir := range []string{"cmd", "internal", "models", "plugins", "web"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			all.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(all.String(), "")
+}

@@ -19,6 +19,7 @@ type door interface {
 	SiteNamed(ctx context.Context, uri string) (models.Site, error)
 	CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error)
 	CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error)
+	UpgradeSite(ctx context.Context, siteID, targetID int64) (models.Task, error)
 	UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error)
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
 	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
@@ -44,10 +45,15 @@ type door interface {
 
 	Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error)
 	PlatformNamed(ctx context.Context, name string) (models.Platform, error)
+	Platform(ctx context.Context, id int64) (models.Platform, error)
+	PlatformRow(ctx context.Context, id int64) (fleet.PlatformRow, error)
+	PlatformPlan(ctx context.Context, id int64) (fleet.PlatformPlan, error)
+	DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.PlatformDiff, error)
 	VerifyPlatform(ctx context.Context, platformID int64) (models.Task, error)
 	LockPlatform(ctx context.Context, platformID int64) error
 	UnlockPlatform(ctx context.Context, platformID int64) error
 	SetTarget(ctx context.Context, platformID int64) error
+	UpgradePlatform(ctx context.Context, platformID, targetID int64) (models.Task, error)
 	UpgradePlatformToTarget(ctx context.Context, platformID int64) (models.Task, error)
 	RetryBuild(ctx context.Context, platformID int64) (models.Task, error)
 	DeletePlatform(ctx context.Context, platformID int64) (models.Task, error)
@@ -61,6 +67,10 @@ type door interface {
 
 	Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error)
 	DistributionNamed(ctx context.Context, slug string) (models.Distribution, error)
+	DistributionPlatforms(ctx context.Context, distributionID int64) ([]fleet.PlatformRow, error)
+	SecretsSet(distribution models.Distribution) map[string]bool
+	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)
+	UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error)
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
 	Pending(ctx context.Context, distributionID int64) (plugins.Version, bool, error)
 	Approve(ctx context.Context, distributionID int64, revision string) (models.Platform, error)
@@ -76,6 +86,9 @@ type door interface {
 	SaveHost(ctx context.Context, h models.Host) error
 
 	ServerNamed(ctx context.Context, name string) (models.Server, error)
+	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
+	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
+	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)
 	TestDatabaseServer(ctx context.Context, id int64) error
 	DeleteDatabaseServer(ctx context.Context, id int64) error
 	// DatabaseServerNamed gives 0 for "".
@@ -87,6 +100,16 @@ type door interface {
 	RotateWebhook(ctx context.Context, id int64, once string) (string, error)
 	RetireWebhookSecret(ctx context.Context, id, secretID int64) error
 	DeleteWebhook(ctx context.Context, id int64) (models.Webhook, error)
+
+	Channels(ctx context.Context) ([]fleet.ChannelRow, error)
+	ChannelNamed(ctx context.Context, name string) (fleet.ChannelRow, error)
+	Channel(ctx context.Context, id int64, messages int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error)
+	SaveChannel(ctx context.Context, c models.Channel, once string) (models.Channel, string, error)
+	RotateChannelSecret(ctx context.Context, id int64, once string) (string, error)
+	PauseChannel(ctx context.Context, id int64, paused bool) error
+	DeleteChannel(ctx context.Context, id int64) (models.Channel, error)
+	TestChannel(ctx context.Context, id int64) (models.NoticeAttempt, error)
+	ResendMessage(ctx context.Context, id int64) (models.NoticeMessage, error)
 
 	UserRows(ctx context.Context, f fleet.Filter) ([]fleet.UserRow, int, error)
 	UserNamed(ctx context.Context, name string) (models.User, error)
@@ -104,7 +127,16 @@ type door interface {
 	DeleteClient(ctx context.Context, id int64) error
 	GiveSite(ctx context.Context, siteID, clientID int64) error
 
+	Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error)
+	Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision, error)
+	RunningTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error)
+	RecentTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error)
+	EachEvent(ctx context.Context, f fleet.EventFilter, do func([]fleet.EventRow) error) error
+
 	Task(ctx context.Context, id int64) (models.Task, error)
+	Children(ctx context.Context, id int64) ([]models.Task, error)
+	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
+	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 	Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error)
 	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error)
 	Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error)

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"hefring/internal/tasks"
+	"hefring/internal/traces"
 	"hefring/web"
 )
 
@@ -53,6 +54,9 @@ func (n naming) Handle(ctx context.Context, r slog.Record) error {
 	}
 	if id := web.RequestID(ctx); id != "" {
 		add(slog.String("request", id))
+	}
+	if id := traces.ID(ctx); id != "" {
+		add(slog.String("trace", id))
 	}
 	if t, ok := tasks.Of(ctx); ok {
 		add(slog.Int64("task", t.ID))

@@ -22,6 +22,7 @@ var version = "dev"
 // cli is every command with its flags.
 type cli struct {
 	Serve        serveCmd        `cmd:"" help:"Run the dashboard, the queues and the workers."`
+	Web          webCmd          `cmd:"" help:"Answer people at one more address: pages, API and webhooks. It shares PostgreSQL and keys with hefring serve, which does the work."`
 	Worker       workerCmd       `cmd:"" help:"Run the worker of a web host that is not the control plane's: it takes that server's tasks."`
 	Server       serverCmd       `cmd:"" help:"Web hosts with workers of their own."`
 	Overview     overviewCmd     `cmd:"" help:"What needs a decision, what runs, and how the fleet stands."`

@@ -8,6 +8,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type noticeCmd struct {
@@ -23,44 +24,16 @@ type noticeCmd struct {
 	Delete noticeDeleteCmd `cmd:"" help:"Delete a channel with its messages."`
 }
 
-// channelJSON is a channel as scripts read it.
-type channelJSON struct {
-	Name         string             `json:"name"`
-	Kind         models.ChannelKind `json:"kind"`
-	Target       string             `json:"target"` // of a URL what is no secret
-	Distribution string             `json:"distribution,omitempty"`
-	Client       string             `json:"client,omitempty"`
-	Causes       []models.Cause     `json:"causes"`
-	Every        float64            `json:"every_seconds"` // 0: at once
-	Hour         int                `json:"hour"`
-	Paused       bool               `json:"paused"`
-	Problem      string             `json:"problem,omitempty"`
-	SentAt       *time.Time         `json:"sent_at,omitempty"`
-	Waiting      int                `json:"waiting"`
-	Queued       int                `json:"queued"`
-	Secret       string             `json:"secret,omitempty"` // of a new webhook channel
-}
-
-func channelView(r fleet.ChannelRow) channelJSON {
-	return channelJSON{
-		r.Name, r.Kind, r.Target, r.DistributionName, r.ClientName, r.Causes, r.Every.Seconds(), r.Hour, r.Paused, r.Reason, r.SentAt, r.Waiting, r.Queued, "",
-	}
-}
-
 type noticeListCmd struct{ act }
 
 // Run prints the list.
 func (c *noticeListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, err := f.Channels(ctx)
 		if err != nil {
 			return err
 		}
-		list := make([]channelJSON, 0, len(rows))
-		for _, row := range rows {
-			list = append(list, channelView(row))
-		}
-		return c.table(list, []string{"CHANNEL", "KIND", "TO", "ABOUT", "WHEN", "PAUSED", "PROBLEM"}, func(line func(...any)) {
+		return c.table(each(rows, api.ChannelView), []string{"CHANNEL", "KIND", "TO", "ABOUT", "WHEN", "PAUSED", "PROBLEM"}, func(line func(...any)) {
 			for _, row := range rows {
 				line(row.Name, row.Kind, row.Target, scopeText(row), digestText(row.Every), yes(row.Paused), row.Reason)
 			}
@@ -71,7 +44,7 @@ func (c *noticeListCmd) Run(ctx context.Context) error {
 func scopeText(r fleet.ChannelRow) string {
 	switch {
 	case r.DistributionID != nil:
-		return "distribution " + r.DistributionName
+		return "distribution " + r.DistributionSlug
 	case r.ClientID != nil:
 		return "client " + r.ClientName
 	}
@@ -90,24 +63,10 @@ type channelArg struct {
 	Name string `arg:"" name:"channel" help:"The channel's name."`
 }
 
-// channelNamed finds a channel by its name.
-func channelNamed(ctx context.Context, f *fleet.Desk, name string) (fleet.ChannelRow, error) {
-	rows, err := f.Channels(ctx)
-	if err != nil {
-		return fleet.ChannelRow{}, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row, nil
-		}
-	}
-	return fleet.ChannelRow{}, models.Errorf(models.NotFound, "There is no channel %s; see hefring notice list.", name)
-}
-
 // onChannel does something with a channel by its name.
-func (c *act) onChannel(ctx context.Context, name string, work func(f *fleet.Desk, row fleet.ChannelRow) error) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		row, err := channelNamed(ctx, f, name)
+func (c *act) onChannel(ctx context.Context, name string, work func(f door, row fleet.ChannelRow) error) error {
+	return c.reach(ctx, func(f door) error {
+		row, err := f.ChannelNamed(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -123,37 +82,18 @@ type noticeShowCmd struct {
 
 // Run prints it.
 func (c *noticeShowCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error {
 		row, messages, err := f.Channel(ctx, row.ID, c.Limit)
 		if err != nil {
 			return err
 		}
-		type message struct {
-			ID       int64               `json:"id"`
-			At       time.Time           `json:"at"`
-			State    models.MessageState `json:"state"`
-			Attempts int                 `json:"attempts"`
-			Lines    []string            `json:"lines"`
-			Problem  string              `json:"problem,omitempty"` // of the last attempt
-		}
-		list := make([]message, 0, len(messages))
-		for _, m := range messages {
-			one := message{m.ID, m.CreatedAt, m.State, m.Attempts, []string{}, ""}
-			for _, line := range m.Letter.Lines {
-				one.Lines = append(one.Lines, line.Title)
-			}
-			if n := len(m.Tries); n > 0 {
-				one.Problem = m.Tries[n-1].Problem
-			}
-			list = append(list, one)
-		}
-		view := channelView(row)
+		list := each(messages, api.MessageView)
 		if c.JSON {
 			return printJSON(os.Stdout, struct {
-				channelJSON
+				api.Channel
 
-				Messages []message `json:"messages"`
-			}{view, list})
+				Messages []api.NoticeMessage `json:"messages"`
+			}{api.ChannelView(row), list})
 		}
 		causes := make([]string, 0, len(row.Causes))
 		for _, cause := range row.Causes {
@@ -174,7 +114,7 @@ func (c *noticeShowCmd) Run(ctx context.Context) error {
 		}
 		return c.table(list, []string{"MESSAGE", "AT", "STATE", "ATTEMPTS", "ABOUT", "PROBLEM"}, func(line func(...any)) {
 			for _, m := range list {
-				line(m.ID, stamp(&m.At), m.State, m.Attempts, strings.Join(m.Lines, "; "), m.Problem)
+				line(m.ID, stamp(&m.Created), m.State, m.Attempts, strings.Join(m.Lines, "; "), m.Problem)
 			}
 		})
 	})
@@ -190,7 +130,7 @@ type channelFlags struct {
 	Hour         *int           `help:"Hour in UTC of a digest that comes once a day."`
 }
 
-func (c *channelFlags) into(ctx context.Context, f *fleet.Desk, in *models.Channel) error {
+func (c *channelFlags) into(ctx context.Context, f door, in *models.Channel) error {
 	replace(&in.Target, c.To)
 	replace(&in.Every, c.Every)
 	replace(&in.Hour, c.Hour)
@@ -232,7 +172,7 @@ type noticeAddCmd struct {
 
 // Run adds it, and prints the secret that signs what a webhook channel sends.
 func (c *noticeAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayChangeSettings); err != nil {
 			return err // before anything is read
 		}
@@ -251,9 +191,13 @@ func (c *noticeAddCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := channelView(fleet.ChannelRow{Channel: saved})
+		row, _, err := f.Channel(ctx, saved.ID, 0)
+		if err != nil {
+			return err
+		}
+		view := api.ChannelView(row)
 		view.Secret = secret
-		return c.facts(view, []fact{{"channel", saved.Name}, {"to", saved.Target}, {"secret", secret}})
+		return c.facts(view, []fact{{"channel", view.Name}, {"to", view.Target}, {"secret", secret}})
 	})
 }
 
@@ -267,7 +211,7 @@ type noticeChangeCmd struct {
 
 // Run changes it.
 func (c *noticeChangeCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error {
 		in := row.Channel
 		replace(&in.Name, c.Rename)
 		if err := c.into(ctx, f, &in); err != nil {
@@ -292,7 +236,7 @@ type noticePauseCmd struct {
 
 // Run pauses it.
 func (c *noticePauseCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error { return f.PauseChannel(ctx, row.ID, true) })
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error { return f.PauseChannel(ctx, row.ID, true) })
 }
 
 type noticeResumeCmd struct {
@@ -302,7 +246,7 @@ type noticeResumeCmd struct {
 
 // Run resumes it.
 func (c *noticeResumeCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error { return f.PauseChannel(ctx, row.ID, false) })
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error { return f.PauseChannel(ctx, row.ID, false) })
 }
 
 type noticeTestCmd struct {
@@ -312,19 +256,12 @@ type noticeTestCmd struct {
 
 // Run sends a message and prints what came of it.
 func (c *noticeTestCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error {
 		a, err := f.TestChannel(ctx, row.ID)
 		if err != nil {
 			return err
 		}
-		err = c.facts(struct {
-			Delivered bool    `json:"delivered"`
-			Recipient string  `json:"recipient"`
-			Status    int     `json:"status,omitempty"`
-			Answer    string  `json:"answer,omitempty"`
-			Problem   string  `json:"problem,omitempty"`
-			Took      float64 `json:"seconds"`
-		}{a.Delivered, a.Recipient, a.Status, a.Answer, a.Problem, a.Took.Seconds()}, []fact{
+		err = c.facts(api.AttemptView(a), []fact{
 			{"delivered", yes(a.Delivered)}, {"to", a.Recipient}, {"status", nonzero(a.Status)}, {"answer", a.Answer}, {"took", a.Took.Round(time.Millisecond)},
 		})
 		if err == nil && !a.Delivered {
@@ -341,7 +278,7 @@ type noticeRotateCmd struct {
 
 // Run makes the secret.
 func (c *noticeRotateCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error {
 		secret, err := f.RotateChannelSecret(ctx, row.ID, "")
 		if err != nil {
 			return err
@@ -357,7 +294,7 @@ type noticeResendCmd struct {
 
 // Run has it delivered.
 func (c *noticeResendCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		_, err := f.ResendMessage(ctx, c.ID)
 		return err
 	})
@@ -370,7 +307,7 @@ type noticeDeleteCmd struct {
 
 // Run deletes it.
 func (c *noticeDeleteCmd) Run(ctx context.Context) error {
-	return c.onChannel(ctx, c.Name, func(f *fleet.Desk, row fleet.ChannelRow) error {
+	return c.onChannel(ctx, c.Name, func(f door, row fleet.ChannelRow) error {
 		_, err := f.DeleteChannel(ctx, row.ID)
 		return err
 	})

@@ -36,12 +36,15 @@ func (a *app) showFleet() {
 // newHealth says what /readyz looks at. That the sites' web server is being mended
 // is told, but is no reason to keep people from the dashboard: it is where they
 // look then.
-func (a *app) newHealth() http.Handler {
-	return web.NewHealth([]web.Check{
+func (a *app) newHealth(replica bool) http.Handler {
+	checks := []web.Check{
 		{Name: "database", Test: a.store.Sound},
 		{Name: "tasks", Test: func(context.Context) error { return a.tasks.Working() }},
-		{Name: "sites", Test: a.serving, Aside: true},
-	}, a.logger)
+	}
+	if !replica {
+		checks = append(checks, web.Check{Name: "sites", Test: a.serving, Aside: true})
+	}
+	return web.NewHealth(checks, a.logger)
 }
 
 // serving fails unless the sites' web server answers.

@@ -21,6 +21,7 @@ import (
 	"hefring/internal/run"
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
+	"hefring/internal/tasks"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/plugins/builtin"
@@ -77,11 +78,11 @@ func observedApp(t *testing.T, log *logged) *app {
 	}
 	t.Cleanup(func() { _ = a.store.Close() }) // a test may have closed it
 	a.fleet = fleet.New(fleet.Config{Store: a.store, Types: types, Logger: a.logger, Observer: a.metrics})
-	if a.tasks, err = a.newTasks(t.Context()); err != nil {
+	if a.tasks, err = a.newTasks(t.Context(), tasks.Workers()); err != nil {
 		t.Fatal(err)
 	}
 	a.showFleet()
-	a.health = a.newHealth()
+	a.health = a.newHealth(false)
 	return a
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type userCmd struct {
@@ -41,16 +42,8 @@ func (c *userAddCmd) Run(ctx context.Context) error {
 		if err != nil || !c.JSON {
 			return err
 		}
-		return printJSON(os.Stdout, userJSON{Name: u.Name, Role: u.Role, Client: c.Client})
+		return printJSON(os.Stdout, api.UserView(fleet.UserRow{User: u, ClientName: c.Client}))
 	})
-}
-
-// userJSON is a user as scripts read it.
-type userJSON struct {
-	Name     string      `json:"name"`
-	Role     models.Role `json:"role"`
-	Client   string      `json:"client,omitempty"`
-	Disabled bool        `json:"disabled,omitempty"`
 }
 
 // clientNamed finds a client; "" is none.
@@ -75,10 +68,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list := make([]userJSON, 0, len(rows))
-		for _, u := range rows {
-			list = append(list, userJSON{u.Name, u.Role, u.ClientName, u.DisabledAt != nil})
-		}
+		list := each(rows, api.UserView)
 		return c.table(list, []string{"USER", "ROLE", "CLIENT", "SIGNS IN"}, func(line func(...any)) {
 			for _, u := range list {
 				line(u.Name, u.Role, u.Client, map[bool]string{true: "no", false: "yes"}[u.Disabled])
@@ -172,7 +162,7 @@ func (c *clientListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.table(rows, []string{"CLIENT", "SITES", "USERS", "SINCE"}, func(line func(...any)) {
+		return c.table(each(rows, api.ClientView), []string{"CLIENT", "SITES", "USERS", "SINCE"}, func(line func(...any)) {
 			for _, row := range rows {
 				line(row.Name, row.Sites, row.Users, day(row.CreatedAt))
 			}

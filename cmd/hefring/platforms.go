@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type platformCmd struct {
@@ -40,29 +42,17 @@ func (c *platformListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type platform struct {
-			Name         string               `json:"name"`
-			Distribution string               `json:"distribution"`
-			State        models.PlatformState `json:"state"`
-			Locked       bool                 `json:"locked"`
-			Target       bool                 `json:"upgrade_target"`
-			Drupal       string               `json:"drupal_version"`
-			Sites        int                  `json:"sites"`
-		}
-		list := make([]platform, 0, len(rows))
-		for _, r := range rows {
-			list = append(list, platform{r.Name, r.DistributionName, r.State, r.Locked, r.IsTarget(), r.DrupalVersion, r.Sites})
-		}
+		list := each(rows, api.PlatformView)
 		return c.table(list, []string{"PLATFORM", "DISTRIBUTION", "STATE", "DRUPAL", "SITES", ""}, func(line func(...any)) {
 			for _, p := range list {
 				mark := ""
 				if p.Locked {
 					mark = "locked"
 				}
-				if p.Target {
+				if p.UpgradeTarget {
 					mark = "upgrade target"
 				}
-				line(p.Name, p.Distribution, p.State, p.Drupal, p.Sites, mark)
+				line(p.Name, p.Distribution, p.State, p.DrupalVersion, p.Sites, mark)
 			}
 		})
 	})
@@ -134,21 +124,15 @@ type platformUpgradeCmd struct {
 
 // Run queues the upgrades.
 func (c *platformUpgradeCmd) Run(ctx context.Context) error {
-	if c.To != "" {
-		return c.onDesk(ctx, func(f *fleet.Desk) (models.Task, error) {
-			from, err := f.PlatformNamed(ctx, c.Name)
-			if err != nil {
-				return models.Task{}, err
-			}
-			to, err := f.PlatformNamed(ctx, c.To)
-			if err != nil {
-				return models.Task{}, err
-			}
-			return f.UpgradePlatform(ctx, from.ID, to.ID)
-		})
-	}
 	return c.onPlatform(ctx, c.Name, func(f door, p models.Platform) (models.Task, error) {
-		return f.UpgradePlatformToTarget(ctx, p.ID)
+		if c.To == "" {
+			return f.UpgradePlatformToTarget(ctx, p.ID)
+		}
+		to, err := f.PlatformNamed(ctx, c.To)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return f.UpgradePlatform(ctx, p.ID, to.ID)
 	})
 }
 
@@ -161,7 +145,7 @@ type platformDiffCmd struct {
 
 // Run prints the differences.
 func (c *platformDiffCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		from, err := f.PlatformNamed(ctx, c.From)
 		if err != nil {
 			return err
@@ -174,14 +158,14 @@ func (c *platformDiffCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printJSON(os.Stdout, diff)
-		}
-		return c.print(diff)
+		return c.print(api.PlatformDiffView(diff))
 	})
 }
 
-func (c *platformDiffCmd) print(diff fleet.PlatformDiff) error {
+func (c *platformDiffCmd) print(diff api.PlatformDiff) error {
+	if c.JSON {
+		return printJSON(os.Stdout, diff)
+	}
 	version := func(p models.Package) string {
 		if p.Schema > 0 {
 			return fmt.Sprintf("%s (%d)", p.Version, p.Schema)
@@ -200,11 +184,11 @@ func (c *platformDiffCmd) print(diff fleet.PlatformDiff) error {
 	}
 	return c.table(nil, []string{"SITE", "DATABASE UPDATES", "CANNOT GO BECAUSE"}, func(line func(...any)) {
 		for _, s := range diff.Sites {
-			if s.Comparison == nil {
-				line(s.Site.URI, "not asked yet", "")
+			if !s.Asked {
+				line(s.Site, "not asked yet", "")
 				continue
 			}
-			line(s.Site.URI, len(s.Comparison.Updates), strings.Join(s.Comparison.Blockers, " "))
+			line(s.Site, s.Updates, strings.Join(s.Blockers, " "))
 		}
 	})
 }
@@ -237,6 +221,7 @@ type databaseCmd struct {
 	List   databaseListCmd   `cmd:"" help:"List the database servers for sites."`
 	Show   databaseShowCmd   `cmd:"" help:"Print what is known of a database server."`
 	Add    databaseAddCmd    `cmd:"" help:"Register a database server, once it has shown that it can do what is asked of it. Its password is read from standard input."`
+	Change databaseChangeCmd `cmd:"" help:"Change how a database server is reached, once it has shown that it can do what is asked of it there. What is not named stays."`
 	Test   databaseTestCmd   `cmd:"" help:"Ask a server again to connect, create, grant and drop."`
 	Delete databaseDeleteCmd `cmd:"" help:"Forget a server that no site uses. Nothing on it is changed."`
 }
@@ -245,15 +230,12 @@ type databaseListCmd struct{ act }
 
 // Run prints the list.
 func (c *databaseListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, err := f.DatabaseServers(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range rows {
-			rows[i].Secret = nil
-		}
-		return c.table(rows, []string{"SERVER", "KIND", "HOST", "VERSION", "SITES", "PROBLEM"}, func(line func(...any)) {
+		return c.table(each(rows, api.DatabaseView), []string{"SERVER", "KIND", "HOST", "VERSION", "SITES", "PROBLEM"}, func(line func(...any)) {
 			for _, r := range rows {
 				line(r.Name, r.Engine, r.Host, r.Version, r.Sites, r.Reason)
 			}
@@ -276,20 +258,77 @@ type databaseAddCmd struct {
 
 // Run registers the server.
 func (c *databaseAddCmd) Run(ctx context.Context) error {
-	password, err := readPassword(os.Stdin)
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, func(f *fleet.Desk) error {
-		s, err := f.SaveDatabaseServer(ctx, models.DatabaseServer{
-			Name: c.Name, Engine: c.Engine, Host: c.Host, Port: c.Port, User: c.User, Password: password,
-			TLS: models.TLSMode(c.TLS), Clients: c.Clients, Prefix: c.Prefix, Default: c.Default,
-		})
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageServers); err != nil {
+			return err // before anything is read
+		}
+		password, err := readPassword(os.Stdin)
 		if err != nil {
 			return err
 		}
-		printTo(os.Stdout, "%s: %s", s.Name, s.Version)
-		return nil
+		return c.saved(ctx, f, models.DatabaseServer{
+			Name: c.Name, Engine: c.Engine, Host: c.Host, Port: c.Port, User: c.User, Password: password,
+			TLS: models.TLSMode(c.TLS), Clients: c.Clients, Prefix: c.Prefix, Default: c.Default,
+		})
+	})
+}
+
+// saved saves a database server and says what it is.
+func (c *act) saved(ctx context.Context, f door, in models.DatabaseServer) error {
+	s, err := f.SaveDatabaseServer(ctx, in)
+	if err != nil {
+		return err
+	}
+	row, err := f.DatabaseServerRow(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(os.Stdout, api.DatabaseView(row))
+	}
+	printTo(os.Stdout, "%s: %s", row.Name, row.Version)
+	return nil
+}
+
+type databaseChangeCmd struct {
+	act
+	Name     string  `arg:"" help:"The server's name."`
+	Rename   *string `help:"What people call it from now on."`
+	Host     *string `help:"Host name, address, or absolute path of the socket (PostgreSQL: of its folder)."`
+	Port     *int    `help:"Port; 0 is the usual one."`
+	User     *string `help:"User that may create databases and users."`
+	TLS      string  `name:"tls" enum:",off,require,verify" default:"" help:"off, require or verify."`
+	Clients  *string `help:"Where the sites' users may come from, as MySQL writes it."`
+	Prefix   *string `help:"Begins the name of every database and user that Hefring makes there; fixed once a site uses it."`
+	Default  *bool   `negatable:"" help:"New sites go there unless somebody says otherwise."`
+	Password bool    `name:"new-password" help:"Read a new password from standard input. Without it the stored one stays, as long as the address does."`
+}
+
+// Run changes the server.
+func (c *databaseChangeCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageServers); err != nil {
+			return err // before anything is read
+		}
+		row, err := f.DatabaseServerRow(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		in := row.DatabaseServer
+		replace(&in.Name, c.Rename)
+		replace(&in.Host, c.Host)
+		replace(&in.Port, c.Port)
+		replace(&in.User, c.User)
+		replace(&in.Clients, c.Clients)
+		replace(&in.Prefix, c.Prefix)
+		replace(&in.Default, c.Default)
+		in.TLS = cmp.Or(models.TLSMode(c.TLS), in.TLS)
+		if c.Password {
+			if in.Password, err = readPassword(os.Stdin); err != nil {
+				return err
+			}
+		}
+		return c.saved(ctx, f, in)
 	})
 }
 
@@ -346,11 +385,7 @@ func (c *taskListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rows := make([]taskJSON, 0, len(list))
-		for _, t := range list {
-			rows = append(rows, asJSON(t))
-		}
-		return c.table(rows, []string{"TASK", "QUEUED", "STATE", "TITLE", "RESULT"}, func(line func(...any)) {
+		return c.table(each(list, api.TaskView), []string{"TASK", "QUEUED", "STATE", "TITLE", "RESULT"}, func(line func(...any)) {
 			for _, t := range list {
 				line(t.ID, t.CreatedAt.Format(time.DateTime), t.State, t.Title, t.Message)
 			}

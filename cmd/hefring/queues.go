@@ -8,6 +8,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type queueCmd struct {
@@ -29,22 +30,7 @@ func (c *queueListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type queue struct {
-			Type    string     `json:"type"`
-			Every   float64    `json:"every_seconds"`
-			AtOnce  int        `json:"at_once"`
-			Paused  bool       `json:"paused"`
-			Sources int        `json:"sources"`
-			Waiting int        `json:"waiting"`
-			Running int        `json:"running"`
-			Next    *time.Time `json:"next_at,omitempty"`
-			Lag     float64    `json:"lag_seconds"`
-		}
-		list := make([]queue, 0, len(rows))
-		for _, q := range rows {
-			list = append(list, queue{q.UpdateType, q.Every.Seconds(), q.AtOnce, q.Paused, q.Sources, q.Waiting, q.Running, q.NextRunAt, q.Lag.Seconds()})
-		}
-		return c.table(list, []string{"QUEUE", "EVERY", "AT ONCE", "PAUSED", "SOURCES", "WAITING", "RUNNING", "NEXT"}, func(line func(...any)) {
+		return c.table(each(rows, api.QueueView), []string{"QUEUE", "EVERY", "AT ONCE", "PAUSED", "SOURCES", "WAITING", "RUNNING", "NEXT"}, func(line func(...any)) {
 			for _, q := range rows {
 				line(q.UpdateType, q.Every, q.AtOnce, yes(q.Paused), q.Sources, q.Waiting, q.Running, stamp(q.NextRunAt))
 			}
@@ -134,23 +120,10 @@ func (c *hostListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type host struct {
-			Name      string     `json:"name"`
-			AtOnce    int        `json:"at_once"`
-			PerMinute int        `json:"per_minute"`
-			Sources   int        `json:"sources"`
-			Failing   int        `json:"failing"`
-			Stalled   int        `json:"stalled"`
-			Blocked   *time.Time `json:"blocked_until,omitempty"`
-			Requests  int64      `json:"requests_today"`
-		}
-		list := make([]host, 0, len(rows))
-		for _, h := range rows {
-			list = append(list, host{h.Name, h.AtOnce, h.PerMinute, h.Upstreams, h.Failing, h.Stalled, h.BlockedUntil, h.Requests})
-		}
+		list := each(rows, api.HostView)
 		return c.table(list, []string{"HOST", "AT ONCE", "A MINUTE", "SOURCES", "FAILING", "STALLED", "BLOCKED UNTIL"}, func(line func(...any)) {
 			for _, h := range list {
-				line(h.Name, h.AtOnce, h.PerMinute, h.Sources, h.Failing, h.Stalled, stamp(h.Blocked))
+				line(h.Name, h.AtOnce, h.PerMinute, h.Sources, h.Failing, h.Stalled, stamp(h.BlockedUntil))
 			}
 		})
 	})

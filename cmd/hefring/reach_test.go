@@ -15,15 +15,21 @@ import (
 // unreached are the parts of a desk that no command needs, and why.
 var unreached = map[string]string{
 	"BackupRows":        "a part of a list for the API; Backups lists them all",
+	"CheckRows":         "a part of a list for the API; DistributionChecks lists them",
 	"ClientNames":       "the choices of a form; Clients lists them with more",
 	"ClientRows":        "a part of a list for the API; Clients lists them all",
 	"ComparePlatforms":  "DiffPlatforms says the same with verdicts",
+	"DatabaseServer":    "DatabaseServerRow gives the same with how many sites use it",
 	"Distribution":      "DistributionNamed gives the same by its short name",
 	"DistributionNames": "the choices of a form; Distributions lists them with more",
 	"Events":            "a part of the record for the pages; EachEvent goes through all of it",
 	"Follow":            "wakes pages of this process; commands look at the log of any process",
 	"LoginLink":         "login-link works before there is an administrator to ask as",
+	"MessageRows":       "a part of a list for the API; Channel gives the last ones",
 	"OpenPlatforms":     "the choices of a form; Platforms lists them with more",
+	"SecretsSet":        "what is printed of a distribution asks for it",
+	"SiteURL":           "what is printed of a site asks for it",
+	"UpgradeRows":       "a part of a list for the API; SiteUpgrades lists them",
 	"User":              "UserRows gives the same by name",
 }
 
@@ -48,7 +54,7 @@ func TestCLI_EveryUseCase_HasACommand(t *testing.T) {
 	}
 	// What can be done elsewhere, too, is what commands do.
 	for method := range reflect.TypeFor[door]().Methods() {
-		if !called[method.Name] {
+		if !called[method.Name] && unreached[method.Name] == "" {
 			t.Errorf("no command asks a door for %s", method.Name)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/web/api"
 )
@@ -32,6 +33,7 @@ const (
 	remotePage  = 500             // the most that the API lists at once
 	maxHosts    = 10000
 	maxClients  = 10000
+	maxChildren = 100_000 // of what belongs to one thing
 )
 
 // farDoor is a Hefring elsewhere, by its JSON API. Sites, platforms and database
@@ -45,6 +47,9 @@ type farDoor struct {
 	names []string // of what has the number index+1, with its kind
 	made  map[models.Subject]models.Task
 	urls  map[string]string // of sites, by their addresses
+	steps map[int64][]models.UpgradeStep
+	// secrets tells of distributions which secret settings they have.
+	secrets map[int64]map[string]bool
 }
 
 // remoteToken is the token to work elsewhere with; "" means here.
@@ -84,6 +89,7 @@ func newRemote(address, token, caFile string) (*farDoor, error) {
 	}
 	return &farDoor{
 		base: at.String() + api.Prefix, token: token, made: map[models.Subject]models.Task{}, urls: map[string]string{},
+		steps: map[int64][]models.UpgradeStep{}, secrets: map[int64]map[string]bool{},
 		client: &http.Client{
 			Timeout: remoteLimit,
 			Transport: &http.Transport{
@@ -220,33 +226,16 @@ func (r *farDoor) refused(response *http.Response, text []byte) error {
 		} `json:"errors"`
 	}
 	if err := json.Unmarshal(text, &problem); err != nil || problem.Detail == "" {
-		return models.Errorf(codeOf(response.StatusCode), "%s answers %s, and not as Hefring's API does. Give the address of the dashboard with --url.", r.host(), response.Status)
+		return models.Errorf(httpcode.Meant(response.StatusCode), "%s answers %s, and not as Hefring's API does. Give the address of the dashboard with --url.", r.host(), response.Status)
 	}
 	if response.StatusCode == http.StatusInternalServerError {
 		return errors.New(problem.Detail)
 	}
-	refusal := &models.Error{Code: codeOf(response.StatusCode), Message: problem.Detail, Fields: map[string]string{}}
+	refusal := &models.Error{Code: httpcode.Meant(response.StatusCode), Message: problem.Detail, Fields: map[string]string{}}
 	for _, one := range problem.Errors {
 		refusal.Fields[strings.TrimPrefix(one.Location, "body.")] = one.Message
 	}
 	return refusal
-}
-
-func codeOf(status int) models.Code {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return models.Forbidden
-	case http.StatusNotFound:
-		return models.NotFound
-	case http.StatusConflict:
-		return models.Conflict
-	case http.StatusTooManyRequests:
-		return models.Unavailable
-	}
-	if status >= http.StatusInternalServerError {
-		return models.Unavailable
-	}
-	return models.Invalid
 }
 
 // number is the number here of what has a name there.

@@ -45,7 +45,7 @@ func (r *farDoor) UserNamed(ctx context.Context, name string) (models.User, erro
 func (r *farDoor) AddUser(ctx context.Context, in fleet.NewUser) (models.User, error) {
 	var u api.User
 	err := r.post(ctx, "/users", map[string]any{"name": in.Name, "role": in.Role, "client": r.name(in.ClientID), "password": in.Password}, &u)
-	return models.User{Name: u.Name, Role: u.Role}, err
+	return r.userFrom(u).User, err
 }
 
 // ChangeUser changes what a user may do.
@@ -65,7 +65,7 @@ func (r *farDoor) DropSecondFactor(ctx context.Context, id int64) error {
 }
 
 func (r *farDoor) clientFrom(c api.Client) fleet.ClientRow {
-	return fleet.ClientRow{Client: models.Client{ID: r.number(models.SubjectClient, c.Name), Name: c.Name, Note: c.Note}, Sites: c.Sites, Users: c.Users}
+	return fleet.ClientRow{Client: models.Client{ID: r.number(models.SubjectClient, c.Name), Name: c.Name, Note: c.Note, CreatedAt: c.Created}, Sites: c.Sites, Users: c.Users}
 }
 
 // Clients lists clients.
@@ -139,6 +139,7 @@ func webhookFrom(h api.Webhook) fleet.WebhookRow {
 	row := fleet.WebhookRow{Webhook: models.Webhook{
 		ID: h.ID, Provider: h.Provider, Branch: h.Branch, Address: strings.TrimPrefix(h.Path, "/hooks/"), HookAt: h.DeliveredAt, CreatedAt: h.Created,
 	}}
+	row.Distribution.Slug = h.Distribution
 	for _, s := range h.Secrets {
 		row.Secrets = append(row.Secrets, models.WebhookSecret{ID: s.ID, CreatedAt: s.Created, UsedAt: s.UsedAt})
 	}

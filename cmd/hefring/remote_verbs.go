@@ -27,7 +27,7 @@ func (r *farDoor) Actor() models.Actor {
 
 func taskFrom(t api.Task) models.Task {
 	return models.Task{
-		ID: t.ID, Kind: t.Kind, Title: t.Title, State: t.State, Message: t.Message, Actor: t.Actor, CreatedAt: t.Created, StartedAt: t.Started, EndedAt: t.Ended,
+		ID: t.ID, Kind: t.Kind, Title: t.Title, State: t.State, Message: t.Message, Actor: t.Actor, Attempt: t.Attempt, CreatedAt: t.Created, StartedAt: t.Started, EndedAt: t.Ended,
 	}
 }
 
@@ -82,7 +82,10 @@ func (r *farDoor) SiteNamed(ctx context.Context, uri string) (models.Site, error
 }
 
 func (r *farDoor) rowFrom(s api.Site) fleet.SiteRow {
-	row := fleet.SiteRow{Site: r.siteFrom(s), Platform: models.Platform{Name: s.Platform, DrupalVersion: s.DrupalVersion}}
+	r.urls[s.URI] = s.URL
+	row := fleet.SiteRow{
+		Site: r.siteFrom(s), DistributionName: s.Distribution, Platform: models.Platform{Name: s.Platform, DrupalVersion: s.DrupalVersion}, RunningTaskID: s.RunningTask,
+	}
 	if s.UpgradeTarget != "" {
 		row.Target = &models.Platform{ID: r.number(models.SubjectPlatform, s.UpgradeTarget), Name: s.UpgradeTarget}
 	}
@@ -95,39 +98,33 @@ func (r *farDoor) SiteRow(ctx context.Context, siteID int64) (fleet.SiteRow, err
 	if err := r.get(ctx, r.path(siteID), nil, &s); err != nil {
 		return fleet.SiteRow{}, err
 	}
-	r.urls[s.URI] = s.URL
 	return r.rowFrom(s), nil
 }
 
-// SiteURL is where visitors find a site that was loaded by SiteRow.
+// SiteURL is where visitors find a site that was loaded before.
 func (r *farDoor) SiteURL(site models.Site) string { return r.urls[site.URI] }
 
 // SiteUpgrades lists a site's moves.
 func (r *farDoor) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error) {
 	list, _, err := listed[api.Upgrade](ctx, r, r.path(siteID, "upgrades"), url.Values{}, limit)
-	return each(list, func(u api.Upgrade) models.Upgrade {
-		return models.Upgrade{
-			ID: u.ID, Kind: u.Kind, TaskID: u.Task, Mode: u.Mode, State: u.State, Reason: u.Reason, StartedAt: u.Started,
-			ReadOnly: time.Duration(u.ReadOnlySeconds * float64(time.Second)),
-		}
-	}), err
+	return each(list, upgradeFrom), err
 }
 
-// UpgradePlan says what an upgrade would do. Of database updates their number alone
-// is known here.
-func (r *farDoor) UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error) {
-	var quote struct {
-		From     string                 `json:"from"`
-		To       string                 `json:"to"`
-		Changes  []models.PackageChange `json:"changes"`
-		Asked    bool                   `json:"asked"`
-		Updates  int                    `json:"database_updates"`
-		Blockers []string               `json:"blockers"`
+func upgradeFrom(u api.Upgrade) models.Upgrade {
+	return models.Upgrade{
+		ID: u.ID, Kind: u.Kind, TaskID: u.Task, Mode: u.Mode, State: u.State, Reason: u.Reason, FailedStep: u.FailedStep, Switched: u.Switched,
+		ReadOnly: time.Duration(u.ReadOnlySeconds * float64(time.Second)), Updates: make([]models.PendingUpdate, max(0, u.Updates)),
+		StartedAt: u.Started, EndedAt: u.Ended, RolledBackAt: u.RolledBack,
 	}
+}
+
+// UpgradePlan says what an upgrade would do.
+func (r *farDoor) UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error) {
+	var quote api.Plan
 	err := r.get(ctx, r.path(siteID, "upgrade"), nil, &quote)
-	plan := fleet.Plan{From: models.Platform{Name: quote.From}, To: models.Platform{Name: quote.To}, Changes: quote.Changes}
-	if quote.Asked {
-		plan.Comparison = &models.Comparison{Updates: make([]models.PendingUpdate, max(0, quote.Updates)), Blockers: quote.Blockers}
+	plan := fleet.Plan{From: models.Platform{Name: quote.From}, To: models.Platform{Name: quote.To}, Changes: quote.Changes, RunningTask: quote.RunningTask}
+	if quote.Asked && quote.AskedAt != nil {
+		plan.Comparison = &models.Comparison{Updates: quote.Updates, Blockers: quote.Blockers, MadeAt: *quote.AskedAt}
 	}
 	return plan, err
 }
@@ -191,12 +188,7 @@ func (r *farDoor) UpgradeToTarget(ctx context.Context, siteID int64) (models.Tas
 
 // RollbackPlan says what taking a site's last move back would lose.
 func (r *farDoor) RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error) {
-	var quote struct {
-		Upgrade int64       `json:"upgrade"`
-		To      string      `json:"to"`
-		Until   time.Time   `json:"until"`
-		Loss    models.Loss `json:"loss"`
-	}
+	var quote api.Rollback
 	err := r.get(ctx, r.path(siteID, "rollback"), nil, &quote)
 	return fleet.RollbackPlan{Upgrade: models.Upgrade{ID: quote.Upgrade}, To: models.Platform{Name: quote.To}, Until: quote.Until, Loss: quote.Loss}, err
 }
@@ -337,15 +329,15 @@ func (r *farDoor) RestoreSite(ctx context.Context, backupID, platformID int64) (
 // Platforms lists platforms.
 func (r *farDoor) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error) {
 	list, total, err := listed[api.Platform](ctx, r, "/platforms", filterQuery(f), f.Limit)
-	rows := make([]fleet.PlatformRow, 0, len(list))
-	for _, p := range list {
-		row := fleet.PlatformRow{Platform: r.platformFrom(p), DistributionName: p.Distribution, Sites: p.Sites}
-		if p.UpgradeTarget {
-			row.TargetID = &row.ID
-		}
-		rows = append(rows, row)
+	return each(list, r.platformRowFrom), total, err
+}
+
+func (r *farDoor) platformRowFrom(p api.Platform) fleet.PlatformRow {
+	row := fleet.PlatformRow{Platform: r.platformFrom(p), DistributionName: p.Distribution, Sites: p.Sites}
+	if p.UpgradeTarget {
+		row.TargetID = &row.ID
 	}
-	return rows, total, err
+	return row
 }
 
 func (r *farDoor) platformFrom(p api.Platform) models.Platform {
@@ -402,14 +394,28 @@ func (r *farDoor) distributionFrom(d api.Distribution) fleet.DistributionRow {
 	one := models.Distribution{
 		ID: r.number(models.SubjectDistribution, d.Slug), Name: d.Name, Slug: d.Slug, UpdateType: d.Type, Condition: d.Condition, Reason: d.Reason,
 		Signature: d.Revision, Observed: d.Observed, LastCheckAt: d.CheckedAt,
+		Settings: d.Source.Settings, RebuildDays: d.Source.RebuildDays, KeepPlatforms: d.Source.KeepPlatforms,
 	}
+	if s := d.Source.CheckSeconds; s != nil {
+		one.CheckEvery = new(time.Duration(*s) * time.Second)
+	}
+	set := map[string]bool{}
+	for _, name := range d.Source.Secrets {
+		set[name] = true
+	}
+	r.secrets[one.ID] = set
 	return fleet.DistributionRow{
 		Distribution: one, TargetName: d.UpgradeTarget, TargetVersion: d.DrupalVersion, Platforms: d.Platforms, Sites: d.Sites, Behind: d.Behind,
 	}
 }
 
-// Distributions lists distributions.
+// Distributions lists distributions, or gives the one that a filter names.
 func (r *farDoor) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error) {
+	if f.DistributionID != 0 {
+		var d api.Distribution
+		err := r.get(ctx, r.path(f.DistributionID), nil, &d)
+		return []fleet.DistributionRow{r.distributionFrom(d)}, 1, err
+	}
 	list, total, err := listed[api.Distribution](ctx, r, "/distributions", filterQuery(f), f.Limit)
 	return each(list, r.distributionFrom), total, err
 }
@@ -446,12 +452,7 @@ func (r *farDoor) DistributionChecks(ctx context.Context, id int64, limit int) (
 
 // Pending gives the version that is held back.
 func (r *farDoor) Pending(ctx context.Context, id int64) (plugins.Version, bool, error) {
-	var held struct {
-		Revision string `json:"revision"`
-		Label    string `json:"label"`
-		Note     string `json:"note"`
-		Security bool   `json:"security"`
-	}
+	var held api.HeldVersion
 	err := r.get(ctx, r.path(id, "held"), nil, &held)
 	if models.CodeOf(err) == models.NotFound {
 		return plugins.Version{}, false, nil
@@ -503,8 +504,7 @@ func (r *farDoor) RunQueueNow(ctx context.Context, updateType string) (int, erro
 
 // PauseQueue stops or resumes a queue.
 func (r *farDoor) PauseQueue(ctx context.Context, updateType string, paused bool) error {
-	verb := map[bool]string{true: "/pause", false: "/resume"}[paused]
-	return r.post(ctx, queuePath(updateType)+verb, nil, nil)
+	return r.post(ctx, queuePath(updateType)+pausing(paused), nil, nil)
 }
 
 // SaveQueue changes a queue.
@@ -538,15 +538,6 @@ func (r *farDoor) TestDatabaseServer(ctx context.Context, id int64) error {
 // DeleteDatabaseServer forgets a server.
 func (r *farDoor) DeleteDatabaseServer(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, r.path(id), nil, nil, nil)
-}
-
-// DatabaseServerNamed gives a number to a server; the other side says whether there
-// is one.
-func (r *farDoor) DatabaseServerNamed(_ context.Context, name string) (int64, error) {
-	if name == "" {
-		return 0, nil
-	}
-	return r.number(subjectDatabase, name), nil
 }
 
 func taskPath(id int64) string { return "/tasks/" + strconv.FormatInt(id, 10) }

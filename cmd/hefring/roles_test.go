@@ -59,8 +59,8 @@ func staffed(t *testing.T) (*app, []models.User) {
 // operations is what each operation of the API takes.
 var operations = map[models.Permission][]string{
 	models.MaySeeAudit:            {"list-audit"},
-	models.MaySeeSites:            {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log", "quote-upgrade", "list-upgrades", "get-upgrade", "get-fleet", "list-decisions"},
-	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients", "list-servers"},
+	models.MaySeeSites:            {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log", "list-task-children", "list-running-tasks", "list-recent-tasks", "quote-upgrade", "list-upgrades", "get-upgrade", "get-fleet", "list-decisions"},
+	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "get-database", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients", "list-servers"},
 	models.MayUpgrade:             {"upgrade-site", "rollback-site", "compare-site"},
 	models.MayOperateSites:        {"verify-site", "run-cron", "hold-site", "release-site", "retry-install"},
 	models.MaySignInToSites:       {"login-to-site"},
@@ -74,14 +74,14 @@ var operations = map[models.Permission][]string{
 	models.MayVerifyPlatforms:     {"verify-platform"},
 	models.MayUpgradePlatforms:    {"upgrade-platform"},
 	models.MayManagePlatforms:     {"delete-platform", "lock-platform", "unlock-platform", "set-target"},
-	models.MayManageServers:       {"add-database", "test-database", "delete-database", "add-server", "invite-server", "remove-server"},
+	models.MayManageServers:       {"add-database", "change-database", "test-database", "delete-database", "add-server", "invite-server", "remove-server"},
 	models.MayCancelTasks:         {"cancel-task", "retry-task"},
 	models.MayCheck:               {"check-distribution", "retry-distribution"},
 	models.MayManageDistributions: {"add-distribution", "change-distribution", "register-platform", "list-webhooks", "get-webhook", "add-webhook", "rotate-webhook", "retire-webhook-secret", "delete-webhook"},
 	models.MayRunQueues:           {"run-queue", "pause-queue", "resume-queue"},
 	models.MayChangeSettings:      {"set-queue", "set-host", "list-channels", "get-channel", "add-channel", "change-channel", "pause-channel", "resume-channel", "test-channel", "rotate-channel", "delete-channel", "list-messages", "resend-message"},
 	models.MayManageClients:       {"add-client", "change-client", "delete-client", "give-site"},
-	models.MayManageUsers:         {"list-users", "get-user", "add-user", "change-user", "set-password", "drop-second-factor", "list-tokens", "add-token", "revoke-token"},
+	models.MayManageUsers:         {"list-users", "get-user", "add-user", "change-user", "set-password", "make-login-link", "drop-second-factor", "list-tokens", "add-token", "revoke-token"},
 }
 
 // bodies are what operations need so that they come as far as the use case.
@@ -95,6 +95,7 @@ var bodies = map[string]string{
 	"set-password": `{"password":"x"}`, "add-token": `{"name":""}`,
 	"move-site": `{"server":"local"}`, "add-server": `{"name":""}`,
 	"find-sites": `{"root":"/nowhere"}`, "add-database": `{"name":"x","engine":"mysql","host":"127.0.0.1","user":"x"}`,
+	"change-database": `{"engine":"mysql","host":"127.0.0.1","user":"x"}`,
 }
 
 // Every operation of the API answers every role as the table of permissions says.
@@ -219,7 +220,7 @@ var commands = map[models.Permission][]string{
 		"notice rotate", "notice resend", "notice delete",
 	},
 	models.MaySeeAudit:      {"audit"},
-	models.MayManageServers: {"database add", "database test", "database delete", "server add", "server invite", "server remove"},
+	models.MayManageServers: {"database add", "database change", "database test", "database delete", "server add", "server invite", "server remove"},
 	models.MayCancelTasks:   {"task cancel", "task retry"},
 	models.MayManageClients: {"client add", "client change", "client delete", "site give"},
 	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "token add", "token list", "token revoke"},

@@ -8,6 +8,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type overviewCmd struct {
@@ -15,9 +16,17 @@ type overviewCmd struct {
 	Limit int `default:"50" help:"At most so many lines of each kind."`
 }
 
+// overview is the first page as scripts read it: each part as the API has it.
+type overview struct {
+	Fleet     api.Counts     `json:"fleet"`
+	Decisions []api.Decision `json:"decisions"`
+	Running   []api.Task     `json:"running"`
+	Recent    []api.Task     `json:"recent"`
+}
+
 // Run prints what the first page shows.
 func (c *overviewCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		filter := fleet.Filter{Limit: c.Limit}
 		counts, err := f.Fleet(ctx, filter)
 		if err != nil {
@@ -35,49 +44,18 @@ func (c *overviewCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := overviewJSON{
-			Sites:     map[string]int{"current": counts.Current, "behind": counts.Behind, "held": counts.Held, "broken": counts.Broken, "disabled": counts.Disabled, "busy": counts.Busy},
-			Decisions: []decisionJSON{}, Running: []taskJSON{}, Recent: []taskJSON{},
-		}
-		for _, d := range waits {
-			view.Decisions = append(view.Decisions, decisionJSON{d.Kind, d.Title, d.Why, d.Sites, d.PlatformName, d.TaskID, d.At})
-		}
-		for _, t := range running {
-			view.Running = append(view.Running, asJSON(t))
-		}
-		for _, t := range recent {
-			view.Recent = append(view.Recent, asJSON(t))
-		}
-		return c.print(view)
+		return c.print(overview{api.CountsView(counts), each(waits, api.DecisionView), each(running, api.TaskView), each(recent, api.TaskView)})
 	})
 }
 
-// overviewJSON is the first page as scripts read it.
-type overviewJSON struct {
-	Sites     map[string]int `json:"sites"`
-	Decisions []decisionJSON `json:"decisions"`
-	Running   []taskJSON     `json:"running"`
-	Recent    []taskJSON     `json:"recent"`
-}
-
-type decisionJSON struct {
-	Kind     fleet.DecisionKind `json:"kind"`
-	Title    string             `json:"title"`
-	Why      string             `json:"why"`
-	Sites    int                `json:"sites,omitempty"`
-	Platform string             `json:"upgrade_target,omitempty"`
-	Task     int64              `json:"task,omitempty"`
-	At       time.Time          `json:"at"`
-}
-
-func (c *overviewCmd) print(view overviewJSON) error {
+func (c *overviewCmd) print(view overview) error {
 	err := c.facts(view, []fact{
-		{"current sites", view.Sites["current"]},
-		{"behind", view.Sites["behind"]},
-		{"held", view.Sites["held"]},
-		{"broken", view.Sites["broken"]},
-		{"disabled", view.Sites["disabled"]},
-		{"busy", view.Sites["busy"]},
+		{"current sites", view.Fleet.Current},
+		{"behind", view.Fleet.Behind},
+		{"held", view.Fleet.Held},
+		{"broken", view.Fleet.Broken},
+		{"disabled", view.Fleet.Disabled},
+		{"busy", view.Fleet.Busy},
 	})
 	if err != nil || c.JSON {
 		return err
@@ -120,44 +98,12 @@ func (c *siteShowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := siteJSON{
-			URI: row.URI, URL: f.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Distribution: row.DistributionName,
-			Platform: row.Platform.Name, Drupal: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Engine: row.Database.Engine,
-			Aliases: row.Aliases, HTTPS: row.HTTPS, Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil,
-			Cron: row.CronEvery.Seconds(), Backup: row.BackupEvery.Seconds(), Task: row.RunningTaskID,
-		}
-		if row.Behind() {
-			view.Target = row.Target.Name
-		}
-		return c.facts(view, view.facts())
+		view := api.SiteView(f)(row)
+		return c.facts(view, siteFacts(view))
 	})
 }
 
-// siteJSON is a site as scripts read it.
-type siteJSON struct {
-	URI          string           `json:"uri"`
-	URL          string           `json:"url"`
-	Title        string           `json:"title"`
-	State        models.SiteState `json:"state"`
-	Reason       string           `json:"reason,omitempty"`
-	Distribution string           `json:"distribution,omitempty"`
-	Platform     string           `json:"platform"`
-	Drupal       string           `json:"drupal_version"`
-	Target       string           `json:"upgrade_target,omitempty"`
-	Profile      string           `json:"profile"`
-	Language     string           `json:"language,omitempty"`
-	Engine       string           `json:"database"`
-	Aliases      []string         `json:"aliases,omitempty"`
-	HTTPS        models.HTTPS     `json:"https,omitempty"`
-	Held         bool             `json:"held"`
-	HeldReason   string           `json:"held_reason,omitempty"`
-	HeldUntil    *time.Time       `json:"held_until,omitempty"`
-	Cron         float64          `json:"cron_seconds,omitempty"`
-	Backup       float64          `json:"backup_every_seconds,omitempty"`
-	Task         int64            `json:"running_task,omitempty"`
-}
-
-func (s siteJSON) facts() []fact {
+func siteFacts(s api.Site) []fact {
 	held := ""
 	if s.Held {
 		held = strings.TrimSpace(s.HeldReason + " " + stamp(s.HeldUntil))
@@ -171,43 +117,27 @@ func (s siteJSON) facts() []fact {
 		{"held", held},
 		{"distribution", s.Distribution},
 		{"platform", s.Platform},
-		{"Drupal", s.Drupal},
-		{"upgrade to", s.Target},
+		{"Drupal", s.DrupalVersion},
+		{"upgrade to", s.UpgradeTarget},
 		{"profile", s.Profile},
 		{"language", s.Language},
-		{"database", s.Engine},
-		{"aliases", strings.Join(s.Aliases, " ")},
-		{"https", s.HTTPS},
-		{"cron", every(s.Cron)},
-		{"backups", every(s.Backup)},
-		{"running task", nonzero(int(s.Task))},
+		{"database", s.Database},
+		{"aliases", strings.Join(s.Settings.Aliases, " ")},
+		{"https", s.Settings.HTTPS},
+		{"cron", every(s.Settings.CronSeconds)},
+		{"backups", every(s.Settings.BackupEverySeconds)},
+		{"running task", nonzero(int(s.RunningTask))},
 	}
 }
 
-func every(seconds float64) string {
+func every(seconds int64) string {
 	if seconds == 0 {
 		return ""
 	}
 	return "every " + (time.Duration(seconds) * time.Second).String()
 }
 
-// changeJSON is a package that an upgrade changes.
-type changeJSON struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-	From string `json:"from,omitempty"`
-	To   string `json:"to,omitempty"`
-}
-
-func changesView(list []models.PackageChange) []changeJSON {
-	view := make([]changeJSON, 0, len(list))
-	for _, p := range list {
-		view = append(view, changeJSON(p))
-	}
-	return view
-}
-
-func (c *act) changes(list []changeJSON) error {
+func (c *act) changes(list []models.PackageChange) error {
 	return c.table(nil, []string{"\nPACKAGE", "TYPE", "FROM", "TO"}, func(line func(...any)) {
 		for _, p := range list {
 			line(p.Name, p.Type, p.From, p.To)
@@ -227,11 +157,10 @@ func (c *sitePlanCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := planJSON{From: plan.From.Name, To: plan.To.Name, Changes: changesView(plan.Changes), Task: plan.RunningTask}
+		view := api.PlanView(plan)
 		asked := "not yet; hefring site compare asks"
-		if k := plan.Comparison; k != nil {
-			view.Asked, view.Updates, view.Blockers = true, k.Updates, k.Blockers
-			asked = stamp(&k.MadeAt)
+		if view.Asked {
+			asked = stamp(view.AskedAt)
 		}
 		err = c.facts(view, []fact{
 			{"site", c.URI},
@@ -240,24 +169,13 @@ func (c *sitePlanCmd) Run(ctx context.Context) error {
 			{"Drush was asked", asked},
 			{"database updates", nonzero(len(view.Updates))},
 			{"cannot go because", strings.Join(view.Blockers, " ")},
-			{"running task", nonzero(int(view.Task))},
+			{"running task", nonzero(int(view.RunningTask))},
 		})
 		if err != nil || c.JSON {
 			return err
 		}
 		return c.changes(view.Changes)
 	})
-}
-
-// planJSON is what an upgrade would change, as scripts read it.
-type planJSON struct {
-	From     string                 `json:"from"`
-	To       string                 `json:"to"`
-	Changes  []changeJSON           `json:"changes"`
-	Asked    bool                   `json:"asked"` // Drush was
-	Updates  []models.PendingUpdate `json:"database_updates,omitempty"`
-	Blockers []string               `json:"blockers,omitempty"`
-	Task     int64                  `json:"running_task,omitempty"`
 }
 
 type siteCompareCmd struct {
@@ -293,45 +211,13 @@ func (c *siteMovesCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		moves := make([]moveJSON, 0, len(list))
-		for _, u := range list {
-			moves = append(moves, moveView(u, nil))
-		}
+		moves := each(list, func(u models.Upgrade) api.Upgrade { return api.UpgradeView(u, nil) })
 		return c.table(moves, []string{"MOVE", "KIND", "STATE", "MODE", "TASK", "STARTED", "READ-ONLY", "WHY"}, func(line func(...any)) {
 			for _, m := range moves {
-				line(m.ID, m.Kind, m.State, m.Mode, m.Task, stamp(m.Started), m.ReadOnly, m.Reason)
+				line(m.ID, m.Kind, m.State, m.Mode, m.Task, stamp(m.Started), m.ReadOnlySeconds, m.Reason)
 			}
 		})
 	})
-}
-
-// moveJSON is a site's move as scripts read it.
-type moveJSON struct {
-	ID       int64               `json:"id"`
-	Kind     models.UpgradeKind  `json:"kind"`
-	State    models.UpgradeState `json:"state"`
-	Mode     models.Mode         `json:"mode,omitempty"`
-	Task     int64               `json:"task"`
-	Started  *time.Time          `json:"started_at,omitempty"`
-	ReadOnly float64             `json:"read_only_seconds"`
-	Reason   string              `json:"reason,omitempty"`
-	Steps    []stepJSON          `json:"steps,omitempty"`
-}
-
-type stepJSON struct {
-	Name    models.StepName  `json:"name"`
-	State   models.StepState `json:"state"`
-	Message string           `json:"message,omitempty"`
-	Started *time.Time       `json:"started_at,omitempty"`
-	Ended   *time.Time       `json:"ended_at,omitempty"`
-}
-
-func moveView(u models.Upgrade, steps []models.UpgradeStep) moveJSON {
-	view := moveJSON{ID: u.ID, Kind: u.Kind, State: u.State, Mode: u.Mode, Task: u.TaskID, Started: u.StartedAt, ReadOnly: u.ReadOnly.Seconds(), Reason: u.Reason}
-	for _, s := range steps {
-		view.Steps = append(view.Steps, stepJSON{s.Name, s.State, s.Message, s.StartedAt, s.EndedAt})
-	}
-	return view
 }
 
 // backupArg names the backup of a command.
@@ -360,17 +246,6 @@ func (c *siteDropCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error { return f.DeleteBackup(ctx, c.ID) })
 }
 
-// withPlatform does something with a platform by its name that needs no task.
-func (c *act) withPlatform(ctx context.Context, name string, work func(f *fleet.Desk, p models.Platform) error) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		p, err := f.PlatformNamed(ctx, name)
-		if err != nil {
-			return err
-		}
-		return work(f, p)
-	})
-}
-
 type platformShowCmd struct {
 	act
 	platformArg
@@ -378,32 +253,30 @@ type platformShowCmd struct {
 
 // Run prints the platform.
 func (c *platformShowCmd) Run(ctx context.Context) error {
-	return c.withPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) error {
-		row, err := f.PlatformRow(ctx, p.ID)
+	return c.at(ctx, c.Name, func(f door, id int64) error {
+		row, err := f.PlatformRow(ctx, id)
 		if err != nil {
 			return err
 		}
-		if p, err = f.Platform(ctx, p.ID); err != nil {
+		p, err := f.Platform(ctx, id)
+		if err != nil {
 			return err
 		}
-		view := platformDetails{
-			row.Name, row.DistributionName, row.State, row.Reason, row.Locked, row.IsTarget(), row.Sites, p.DrupalVersion, p.PHPVersion,
-			p.Revision, p.BuildKey, p.Note, p.Root, p.ManifestDigest, p.Files, p.Bytes, p.BuiltAt, p.Profiles, p.Packages, p.Findings(),
-		}
+		view := api.PlatformDetailsView(row, p)
 		return c.facts(view, []fact{
 			{"platform", view.Name},
 			{"distribution", view.Distribution},
 			{"state", view.State},
 			{"reason", view.Reason},
 			{"locked", yes(view.Locked)},
-			{"upgrade target", yes(view.Target)},
+			{"upgrade target", yes(view.UpgradeTarget)},
 			{"sites", view.Sites},
-			{"Drupal", view.Drupal},
-			{"PHP", view.PHP},
+			{"Drupal", view.DrupalVersion},
+			{"PHP", view.PHPVersion},
 			{"revision", view.Revision},
 			{"note", view.Note},
 			{"build key", view.BuildKey},
-			{"folder", view.Root},
+			{"folder", view.Folder},
 			{"manifest", view.Digest},
 			{"files", view.Files},
 			{"built", stamp(view.Built)},
@@ -414,30 +287,6 @@ func (c *platformShowCmd) Run(ctx context.Context) error {
 	})
 }
 
-// platformDetails is all that is known of a platform.
-type platformDetails struct {
-	Name         string               `json:"name"`
-	Distribution string               `json:"distribution"`
-	State        models.PlatformState `json:"state"`
-	Reason       string               `json:"reason,omitempty"`
-	Locked       bool                 `json:"locked"`
-	Target       bool                 `json:"upgrade_target"`
-	Sites        int                  `json:"sites"`
-	Drupal       string               `json:"drupal_version"`
-	PHP          string               `json:"php_version"`
-	Revision     string               `json:"revision"`
-	BuildKey     string               `json:"build_key"`
-	Note         string               `json:"note,omitempty"`
-	Root         string               `json:"folder,omitempty"`
-	Digest       string               `json:"manifest_sha256,omitempty"`
-	Files        int64                `json:"files"`
-	Bytes        int64                `json:"bytes"`
-	Built        *time.Time           `json:"built_at,omitempty"`
-	Profiles     []string             `json:"profiles,omitempty"`
-	Packages     []models.Package     `json:"packages"`
-	Findings     []models.Finding     `json:"findings"`
-}
-
 type platformPlanCmd struct {
 	act
 	platformArg
@@ -445,38 +294,25 @@ type platformPlanCmd struct {
 
 // Run prints what upgrading its sites would change.
 func (c *platformPlanCmd) Run(ctx context.Context) error {
-	return c.withPlatform(ctx, c.Name, func(f *fleet.Desk, p models.Platform) error {
-		plan, err := f.PlatformPlan(ctx, p.ID)
+	return c.at(ctx, c.Name, func(f door, id int64) error {
+		plan, err := f.PlatformPlan(ctx, id)
 		if err != nil {
 			return err
 		}
-		uris := make([]string, 0, len(plan.Sites))
-		for _, s := range plan.Sites {
-			uris = append(uris, s.URI)
-		}
-		changes := changesView(plan.Changes)
-		err = c.facts(struct {
-			From     string       `json:"from"`
-			To       string       `json:"to"`
-			Changes  []changeJSON `json:"changes"`
-			Sites    []string     `json:"sites"`
-			Compared int          `json:"compared"`
-			Updates  int          `json:"with_database_updates"`
-			Blocked  int          `json:"blocked"`
-			Task     int64        `json:"running_task,omitempty"`
-		}{plan.From.Name, plan.To.Name, changes, uris, plan.Compared, plan.Updates, plan.Blocked, plan.RunningTask}, []fact{
-			{"from", plan.From.Name},
-			{"to", plan.To.Name},
-			{"sites", len(uris)},
-			{"compared", plan.Compared},
-			{"with database updates", plan.Updates},
-			{"blocked", plan.Blocked},
-			{"running task", nonzero(int(plan.RunningTask))},
+		view := api.PlatformPlanView(plan)
+		err = c.facts(view, []fact{
+			{"from", view.From},
+			{"to", view.To},
+			{"sites", view.Sites},
+			{"compared", view.Compared},
+			{"with database updates", view.Updates},
+			{"blocked", view.Blocked},
+			{"running task", nonzero(int(view.RunningTask))},
 		})
 		if err != nil || c.JSON {
 			return err
 		}
-		return c.changes(changes)
+		return c.changes(view.Changes)
 	})
 }
 
@@ -487,41 +323,26 @@ type databaseShowCmd struct {
 
 // Run prints the server, without its password.
 func (c *databaseShowCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
-		id, err := f.DatabaseServerNamed(ctx, c.Name)
+	return c.reach(ctx, func(f door) error {
+		row, err := f.DatabaseServerRow(ctx, c.Name)
 		if err != nil {
 			return err
 		}
-		s, err := f.DatabaseServer(ctx, id)
-		if err != nil {
-			return err
-		}
-		return c.facts(struct {
-			Name    string         `json:"name"`
-			Engine  string         `json:"engine"`
-			Host    string         `json:"host"`
-			Port    int            `json:"port"`
-			User    string         `json:"user"`
-			TLS     models.TLSMode `json:"tls"`
-			Clients string         `json:"clients"`
-			Prefix  string         `json:"prefix"`
-			Default bool           `json:"default"`
-			Version string         `json:"version"`
-			Problem string         `json:"problem,omitempty"`
-			Tested  *time.Time     `json:"tested_at,omitempty"`
-		}{s.Name, s.Engine, s.Host, s.Port, s.User, s.TLS, s.Clients, s.Prefix, s.Default, s.Version, s.Reason, s.TestedAt}, []fact{
-			{"server", s.Name},
-			{"kind", s.Engine},
-			{"host", s.Host},
-			{"port", s.Port},
-			{"user", s.User},
-			{"tls", s.TLS},
-			{"clients", s.Clients},
-			{"prefix", s.Prefix},
-			{"default", yes(s.Default)},
-			{"version", s.Version},
-			{"problem", s.Reason},
-			{"tested", stamp(s.TestedAt)},
+		view := api.DatabaseView(row)
+		return c.facts(view, []fact{
+			{"server", view.Name},
+			{"kind", view.Engine},
+			{"host", view.Host},
+			{"port", view.Port},
+			{"user", view.User},
+			{"tls", view.TLS},
+			{"clients", view.Clients},
+			{"prefix", view.Prefix},
+			{"default", yes(view.Default)},
+			{"sites", view.Sites},
+			{"version", view.Version},
+			{"problem", view.Problem},
+			{"tested", stamp(view.Tested)},
 		})
 	})
 }
@@ -533,7 +354,7 @@ type taskShowCmd struct {
 
 // Run prints the task.
 func (c *taskShowCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		t, err := f.Task(ctx, c.ID)
 		if err != nil {
 			return err
@@ -542,10 +363,7 @@ func (c *taskShowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := taskDetails{taskJSON: asJSON(t), Actor: t.Actor, Attempt: t.Attempt, Created: t.CreatedAt, Started: t.StartedAt, Ended: t.EndedAt, Children: []taskJSON{}}
-		for _, child := range children {
-			view.Children = append(view.Children, asJSON(child))
-		}
+		view := taskDetails{Task: api.TaskView(t), Children: each(children, api.TaskView)}
 		u, err := f.UpgradeOfTask(ctx, c.ID)
 		switch {
 		case err == nil:
@@ -553,7 +371,7 @@ func (c *taskShowCmd) Run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			move := moveView(u, steps)
+			move := api.UpgradeView(u, steps)
 			view.Move = &move
 		case models.CodeOf(err) != models.NotFound:
 			return err
@@ -562,17 +380,13 @@ func (c *taskShowCmd) Run(ctx context.Context) error {
 	})
 }
 
-// taskDetails is all that is known of a task.
+// taskDetails is a task with its move and the tasks that it started, each as the API
+// has it.
 type taskDetails struct {
-	taskJSON
+	api.Task
 
-	Actor    string     `json:"actor"`
-	Attempt  int        `json:"attempt"`
-	Created  time.Time  `json:"created_at"`
-	Started  *time.Time `json:"started_at,omitempty"`
-	Ended    *time.Time `json:"ended_at,omitempty"`
-	Move     *moveJSON  `json:"move,omitempty"`
-	Children []taskJSON `json:"children"`
+	Move     *api.Upgrade `json:"upgrade,omitempty"`
+	Children []api.Task   `json:"children"`
 }
 
 func (c *taskShowCmd) print(view taskDetails) error {

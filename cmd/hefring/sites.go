@@ -11,6 +11,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type siteCmd struct {
@@ -59,25 +60,10 @@ func (c *siteListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type site struct {
-			URI      string           `json:"uri"`
-			State    models.SiteState `json:"state"`
-			Platform string           `json:"platform"`
-			Drupal   string           `json:"drupal_version"`
-			Target   string           `json:"upgrade_target"`
-			Held     bool             `json:"held"`
-		}
-		list := make([]site, 0, len(rows))
-		for _, row := range rows {
-			one := site{row.URI, row.State, row.Platform.Name, row.Platform.DrupalVersion, "", row.Held}
-			if row.Behind() {
-				one.Target = row.Target.Name
-			}
-			list = append(list, one)
-		}
+		list := each(rows, api.SiteView(f))
 		return c.table(list, []string{"SITE", "STATE", "DRUPAL", "PLATFORM", "UPGRADE TO"}, func(line func(...any)) {
 			for _, s := range list {
-				line(s.URI, s.State, s.Drupal, s.Platform, s.Target)
+				line(s.URI, s.State, s.DrupalVersion, s.Platform, s.UpgradeTarget)
 			}
 		})
 	})
@@ -142,21 +128,15 @@ type siteUpgradeCmd struct {
 
 // Run queues the upgrade.
 func (c *siteUpgradeCmd) Run(ctx context.Context) error {
-	if c.To != "" {
-		return c.onDesk(ctx, func(f *fleet.Desk) (models.Task, error) {
-			site, err := f.SiteNamed(ctx, c.URI)
-			if err != nil {
-				return models.Task{}, err
-			}
-			to, err := f.PlatformNamed(ctx, c.To)
-			if err != nil {
-				return models.Task{}, err
-			}
-			return f.UpgradeSite(ctx, site.ID, to.ID)
-		})
-	}
 	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
-		return f.UpgradeToTarget(ctx, s.ID)
+		if c.To == "" {
+			return f.UpgradeToTarget(ctx, s.ID)
+		}
+		to, err := f.PlatformNamed(ctx, c.To)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return f.UpgradeSite(ctx, s.ID, to.ID)
 	})
 }
 
@@ -195,11 +175,7 @@ func (c *siteRollbackCmd) Run(ctx context.Context) error {
 
 func (c *siteRollbackCmd) quote(plan fleet.RollbackPlan) error {
 	if c.JSON {
-		return printJSON(os.Stdout, struct {
-			To    string      `json:"to"`
-			Until time.Time   `json:"until"`
-			Loss  models.Loss `json:"loss"`
-		}{plan.To.Name, plan.Until, plan.Loss})
+		return printJSON(os.Stdout, api.RollbackView(plan))
 	}
 	printTo(os.Stdout, "%s goes back to %s. This is possible until %s.", c.URI, plan.To.Name, plan.Until.Format(time.DateTime))
 	if plan.Loss.None {
@@ -256,7 +232,7 @@ func (c *siteBackupsCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.table(list, []string{"BACKUP", "MADE", "PURPOSE", "STATE", "DRUPAL", "BYTES", "NOTE"}, func(line func(...any)) {
+		return c.table(each(list, api.BackupView), []string{"BACKUP", "MADE", "PURPOSE", "STATE", "DRUPAL", "BYTES", "NOTE"}, func(line func(...any)) {
 			for _, b := range list {
 				line(b.ID, b.CreatedAt.Format(time.DateTime), b.Purpose, b.State, b.DrupalVersion, b.Bytes, b.Note)
 			}

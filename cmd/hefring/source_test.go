@@ -412,7 +412,7 @@ func TestSource_WithoutSandbox(t *testing.T) {
 		t.Error("it was built")
 	}
 	examine := []string{"doctor", "--data=" + filepath.Join(base, "data"), "--json"}
-	if f := finding(t, p.run(t, examine...), "sandbox"); f.State != doctor.Fail || !strings.Contains(f.Message, "refuse to start") || f.Fix == "" {
+	if f := finding(t, p.run(t, examine...), "sandbox"); f.State != doctor.Fail || !strings.Contains(f.Message, "does not start") || f.Fix == "" {
 		t.Errorf("got %+v", f)
 	}
 	p.env = []string{"HEFRING_ALLOW_UNSANDBOXED_BUILDS=1"}

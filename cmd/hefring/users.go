@@ -15,6 +15,7 @@ import (
 	"hefring/internal/config"
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type loginLinkCmd struct {
@@ -119,10 +120,7 @@ func (c *tokenListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i := range list {
-			list[i].Hash = ""
-		}
-		return c.table(list, []string{"TOKEN", "MAY", "SITES", "GOOD UNTIL", "LAST USED"}, func(line func(...any)) {
+		return c.table(each(list, api.TokenView), []string{"TOKEN", "MAY", "SITES", "GOOD UNTIL", "LAST USED"}, func(line func(...any)) {
 			for _, t := range list {
 				used := "never"
 				if t.UsedAt != nil {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type webhookCmd struct {
@@ -21,30 +21,17 @@ type webhookCmd struct {
 	Delete webhookDeleteCmd `cmd:"" help:"Delete a webhook; its address answers no more."`
 }
 
-// webhookJSON is a webhook as scripts read it.
-type webhookJSON struct {
-	ID       int64           `json:"id"`
-	Provider models.Provider `json:"provider"`
-	Branch   string          `json:"branch,omitempty"`
-	Address  string          `json:"url"`
-	Secret   string          `json:"secret,omitempty"` // of a new one
-	Secrets  []secretJSON    `json:"secrets,omitempty"`
-	HookAt   *time.Time      `json:"delivered_at,omitempty"`
+// webhook is a webhook as the API has it, with its whole address.
+type webhook struct {
+	api.Webhook
+
+	URL    string `json:"url"`
+	Secret string `json:"secret,omitempty"` // of a new one
 }
 
-// secretJSON is a webhook's secret without what it holds.
-type secretJSON struct {
-	ID     int64      `json:"id"`
-	Made   time.Time  `json:"created_at"`
-	UsedAt *time.Time `json:"used_at,omitempty"`
-}
-
-func (c *act) webhookView(h models.Webhook, secrets []models.WebhookSecret) webhookJSON {
-	view := webhookJSON{ID: h.ID, Provider: h.Provider, Branch: h.Branch, Address: strings.TrimRight(c.URL, "/") + "/hooks/" + h.Address, HookAt: h.HookAt}
-	for _, s := range secrets {
-		view.Secrets = append(view.Secrets, secretJSON{s.ID, s.CreatedAt, s.UsedAt})
-	}
-	return view
+func (c *act) webhookView(row fleet.WebhookRow) webhook {
+	view := api.WebhookView(row)
+	return webhook{Webhook: view, URL: strings.TrimRight(c.URL, "/") + view.Path}
 }
 
 type webhookListCmd struct {
@@ -66,13 +53,10 @@ func (c *webhookListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list := make([]webhookJSON, 0, len(rows))
-		for _, row := range rows {
-			list = append(list, c.webhookView(row.Webhook, row.Secrets))
-		}
+		list := each(rows, c.webhookView)
 		return c.table(list, []string{"WEBHOOK", "SENDER", "BRANCH", "ADDRESS", "LAST DELIVERY"}, func(line func(...any)) {
 			for _, h := range list {
-				line(h.ID, h.Provider, h.Branch, h.Address, stamp(h.HookAt))
+				line(h.ID, h.Provider, h.Branch, h.URL, stamp(h.DeliveredAt))
 			}
 		})
 	})
@@ -96,37 +80,19 @@ func (c *webhookShowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type delivery struct {
-			At      time.Time              `json:"at"`
-			Event   string                 `json:"event"`
-			Ref     string                 `json:"ref,omitempty"`
-			Outcome models.DeliveryOutcome `json:"outcome"`
-			Reason  string                 `json:"reason,omitempty"`
-			Sender  string                 `json:"sender"`
-			Times   int                    `json:"times"`
-		}
-		list := make([]delivery, 0, len(row.Deliveries))
-		for _, d := range row.Deliveries {
-			list = append(list, delivery{d.At, d.Event, d.Ref, d.Outcome, d.Reason, d.Sender, d.Times})
-		}
-		view := c.webhookView(row.Webhook, row.Secrets)
+		view := c.webhookView(row)
 		if c.JSON {
-			return printJSON(os.Stdout, struct {
-				webhookJSON
-
-				Distribution string     `json:"distribution"`
-				Deliveries   []delivery `json:"deliveries"`
-			}{view, row.Distribution.Slug, list})
+			return printJSON(os.Stdout, view)
 		}
-		facts := []fact{{"distribution", row.Distribution.Slug}, {"sender", view.Provider}, {"branch", view.Branch}, {"address", view.Address}}
+		facts := []fact{{"distribution", view.Distribution}, {"sender", view.Provider}, {"branch", view.Branch}, {"address", view.URL}}
 		for _, s := range view.Secrets {
-			facts = append(facts, fact{"secret", fmt.Sprintf("%d, made %s, last used %s", s.ID, stamp(&s.Made), cmp.Or(stamp(s.UsedAt), "never"))})
+			facts = append(facts, fact{"secret", fmt.Sprintf("%d, made %s, last used %s", s.ID, stamp(&s.Created), cmp.Or(stamp(s.UsedAt), "never"))})
 		}
 		if err := c.facts(nil, facts); err != nil {
 			return err
 		}
-		return c.table(list, []string{"AT", "EVENT", "REF", "OUTCOME", "TIMES", "FROM", "WHY"}, func(line func(...any)) {
-			for _, d := range list {
+		return c.table(nil, []string{"AT", "EVENT", "REF", "OUTCOME", "TIMES", "FROM", "WHY"}, func(line func(...any)) {
+			for _, d := range view.Deliveries {
 				line(stamp(&d.At), d.Event, d.Ref, d.Outcome, d.Times, d.Sender, d.Reason)
 			}
 		})
@@ -154,9 +120,9 @@ func (c *webhookAddCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		view := c.webhookView(h, nil)
+		view := c.webhookView(fleet.WebhookRow{Webhook: h, Distribution: d})
 		view.Secret = secret
-		return c.facts(view, []fact{{"webhook", h.ID}, {"address", view.Address}, {"secret", secret}})
+		return c.facts(view, []fact{{"webhook", h.ID}, {"address", view.URL}, {"secret", secret}})
 	})
 }
 

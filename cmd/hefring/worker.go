@@ -264,6 +264,9 @@ func (w *workerHost) fill(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if a.traces, err = newTraces(ctx, a.cfg, guard, a.logger); err != nil {
+		return err
+	}
 	kept := &platforms.Store{Root: dirs.platforms, Sites: dirs.sites}
 	a.fleet = fleet.New(fleet.Config{
 		Store: a.store, Types: types, Hosting: fleet.Placed(a.newHost(dirs, a.builder), kept), Platforms: kept,
@@ -272,6 +275,7 @@ func (w *workerHost) fill(ctx context.Context, a *app) error {
 	})
 	a.tasks, err = tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
 		ID: w.cmd.Server, Workers: tasks.ServerWorkers(w.who.Server), Server: w.who.Server, Joined: true, Logger: a.logger,
+		Trace: a.traceTasks(),
 	})
 	if err != nil {
 		return err

@@ -48,12 +48,13 @@ func layers() []layer {
 		{"internal/control", []string{"models", "internal/store", "internal/tree"}},
 		{"internal/docs", []string{"models", "internal/config"}},
 		{"internal/release", []string{"internal/config"}},
-		{"internal/remote", []string{"models", "internal/fleet", "internal/tree"}},
+		{"internal/httpcode", []string{"models"}},
+		{"internal/remote", []string{"models", "internal/fleet", "internal/httpcode", "internal/tree"}},
 		{"internal/metrics", []string{"models", "internal/fleet"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},
 		{"templates", []string{"models", "plugins", "static", "internal/fleet"}},
-		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet", "internal/webhook"}},
+		{"web", []string{"models", "plugins", "templates/", "static", "internal/fleet", "internal/httpcode", "internal/webhook"}},
 	}
 }
 
@@ -77,6 +78,7 @@ func owners() []owner {
 		{"github.com/coreos/go-oidc", []string{"web"}},
 		{"github.com/pquerna/otp", []string{"internal/fleet"}},
 		{"github.com/prometheus/", []string{"internal/metrics"}},
+		{"go.opentelemetry.io/", []string{"internal/traces"}},
 		{"github.com/go-sql-driver/mysql", []string{"internal/sites/database/mysql", "internal/testmysql"}},
 	}
 }

@@ -5,9 +5,11 @@ package config
 import (
 	"cmp"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +68,9 @@ type Config struct {
 	SMTPFrom       string        `name:"smtp-from" help:"Address that notices come from." env:"HEFRING_SMTP_FROM"`
 	LogLevel       string        `help:"Least level of the program's own log." env:"HEFRING_LOG_LEVEL" enum:"debug,info,warn,error" default:"info"`
 	LogFormat      string        `help:"How the program's own log is written: text, or json for one object a line." env:"HEFRING_LOG_FORMAT" enum:"text,json" default:"text"`
+	OTLPEndpoint   string        `name:"otlp-endpoint" help:"OpenTelemetry collector that traces of requests and tasks are sent to by OTLP over HTTP, such as http://127.0.0.1:4318 (default: none)." env:"HEFRING_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL"`
+	OTLPHeaders    string        `name:"otlp-headers" help:"Headers for the collector, as name=value, separated by commas." env:"HEFRING_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" secret:""`
+	OTLPHeadersIn  string        `name:"otlp-headers-file" help:"File that holds those headers." env:"HEFRING_OTLP_HEADERS_FILE" type:"path" holds:"otlp-headers" placeholder:"FILE"`
 	MetricsListen  string        `help:"Address at which Prometheus reads metrics, without a password: not one that strangers reach (default: none)." env:"HEFRING_METRICS_LISTEN" placeholder:"HOST:PORT"`
 }
 
@@ -112,7 +117,10 @@ func (c *Config) wrong() []fault {
 	check(c.UpdateLimit >= time.Second, "update-limit", "Use a second or more, such as 30m.")
 	check(c.MetricsListen == "" || listens(c.MetricsListen), "metrics-listen", "Use host:port, for example 127.0.0.1:9420.")
 	check(c.MetricsListen == "" || c.MetricsListen != c.Listen, "metrics-listen", "Use another port than the dashboard's: metrics ask for no password.")
-	_, err := c.Proxies()
+	check(c.OTLPEndpoint == "" || isWebAddress(c.OTLPEndpoint), "otlp-endpoint", "Use the collector's address, for example http://127.0.0.1:4318.")
+	_, err := c.Collector()
+	check(err == nil, "otlp-headers", "Use name=value, and %2C for a comma in a value.")
+	_, err = c.Proxies()
 	check(err == nil, "trusted-proxy", "Use networks such as 10.0.0.0/8 or 127.0.0.1/32.")
 	check(c.OIDCIssuer == "" || isWebAddress(c.OIDCIssuer), "oidc-issuer", "Use the provider's address, for example https://id.example.org/realms/main.")
 	check(c.OIDCIssuer == "" || c.OIDCClient != "", "oidc-client-id", "Say what Hefring is called at the provider.")
@@ -147,6 +155,27 @@ func (c *Config) Roles() (map[string]models.Role, error) {
 	}
 	return roles, nil
 }
+
+// Collector gives the headers for the collector of traces. They are written as in the
+// variable that OpenTelemetry has for them: parts of a list, in percent-encoding.
+func (c *Config) Collector() (http.Header, error) {
+	headers := http.Header{}
+	for pair := range strings.SplitSeq(c.OTLPHeaders, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(pair), "=")
+		value, err := url.PathUnescape(strings.TrimSpace(value))
+		switch {
+		case pair == "" && c.OTLPHeaders == "":
+			continue
+		case !found || err != nil || !headerName.MatchString(strings.TrimSpace(name)) || strings.ContainsFunc(value, isControl):
+			return nil, models.Errorf(models.Invalid, "The headers for the collector are not name=value.")
+		}
+		headers.Add(strings.TrimSpace(name), value)
+	}
+	return headers, nil
+}
+
+// headerName is a token of HTTP (RFC 9110, 5.6.2).
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 func isDatabase(address string) bool {
 	return strings.HasPrefix(address, "sqlite:/") || strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://")

@@ -187,10 +187,12 @@ func (l *Loader) environment(r *reading, app *kong.Application) layer {
 	found, known := layer{}, knownVariables(app)
 	ours := make([]string, 0, len(r.sheet.flags))
 	for _, flag := range r.sheet.flags {
-		name := flag.Envs[0]
-		ours, known[name] = append(ours, name), true
-		if text := l.env(name); text != "" {
-			found[flag.Name] = given{text, "$" + name}
+		ours = append(ours, flag.Envs[0])
+		for _, name := range slices.Backward(flag.Envs) { // its own name before one that others gave it
+			known[name] = true
+			if text := l.env(name); text != "" {
+				found[flag.Name] = given{text, "$" + name}
+			}
 		}
 	}
 	for _, pair := range l.Environ {

@@ -292,6 +292,43 @@ func TestLoader_Load_SecretsFromFiles(t *testing.T) {
 	}
 }
 
+// OpenTelemetry has names of its own for where traces go.
+func TestLoader_Load_VariablesOfOthers(t *testing.T) {
+	const theirs, ours = "OTEL_EXPORTER_OTLP_ENDPOINT=http://theirs:4318", "HEFRING_OTLP_ENDPOINT=http://ours:4318"
+	for name, c := range map[string]struct {
+		environ    []string
+		want, from string
+	}{
+		"theirs": {[]string{theirs}, "http://theirs:4318", "$OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"both":   {[]string{theirs, ours}, "http://ours:4318", "$HEFRING_OTLP_ENDPOINT"},
+		"empty":  {[]string{theirs, "HEFRING_OTLP_ENDPOINT="}, "http://theirs:4318", "$OTEL_EXPORTER_OTLP_ENDPOINT"},
+	} {
+		p, report, err := load(t, "otlp-endpoint: http://file:4318\n", append(c.environ, "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20geheim,x=1"), "serve")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := from(t, report, "otlp-endpoint"); p.Serve.OTLPEndpoint != c.want || got.From != c.from {
+			t.Errorf("%s: got %q from %s", name, p.Serve.OTLPEndpoint, got.From)
+		}
+		if got := from(t, report, "otlp-headers"); strings.Contains(got.Value, "geheim") {
+			t.Errorf("told as %+v", got)
+		}
+		headers, err := p.Serve.Collector()
+		if err != nil || headers.Get("Authorization") != "Bearer geheim" || headers.Get("X") != "1" {
+			t.Errorf("got %v, %v", headers, err)
+		}
+	}
+	for _, wrong := range []string{"geheim", "a b=geheim", "=geheim", "a=geheim%0Ab", "a=geheim%zz", "a=1,,b=geheim"} {
+		_, _, err := load(t, "", []string{"HEFRING_OTLP_HEADERS=" + wrong}, "serve")
+		if err == nil || strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "otlp-headers: Use name=value") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if _, _, err := load(t, "", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317"}, "serve"); err == nil || !strings.Contains(err.Error(), "otlp-endpoint: Use the collector's address") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLoader_Load_HostileFiles(t *testing.T) {
 	for name, text := range map[string]string{
 		"too large":     "# " + strings.Repeat("x", 64<<10),

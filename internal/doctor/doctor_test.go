@@ -125,12 +125,14 @@ func TestExamine_Sandbox(t *testing.T) {
 	m := newMachine(t)
 	m.want("sandbox", doctor.OK)
 	m.cfg.Sandbox = run.New(run.Config{Path: m.bin})
-	m.want("sandbox", doctor.Fail, "bwrap is missing", "Builds refuse to start", "apt-get install bubblewrap")
+	m.want("sandbox", doctor.Fail, "bwrap is missing", "Hefring does not start", "apt-get install bubblewrap")
 	m.want("git", doctor.OK) // the others are told all the same
 	m.cfg.Unsandboxed = true
 	m.want("sandbox", doctor.Warn, "without a sandbox", "apt-get install bubblewrap")
 	m.cfg.Unsandboxed = false
 
+	m.script("bwrap", "/bin/cat <&4 >/dev/null; echo \"bwrap: Can't mount proc on /newroot/proc: Operation not permitted\" >&2; exit 1")
+	m.want("sandbox", doctor.Fail, "Parts of /proc are covered", "unmask=ALL", "systempaths=unconfined", "Hefring does not start")
 	m.script("bwrap", "/bin/cat <&4 >/dev/null; echo 'bwrap: No permissions to create a new namespace' >&2; exit 1")
 	if os.Geteuid() == 0 {
 		m.want("sandbox", doctor.Fail, "container", "SYS_ADMIN")

@@ -24,9 +24,9 @@ func (e *examination) sandbox() {
 		e.say(OK, name, "bubblewrap works", "")
 		return
 	}
-	state, consequence := Fail, " Builds refuse to start."
+	state, consequence := Fail, " Hefring does not start."
 	if e.c.Unsandboxed {
-		state, consequence = Warn, " Builds run without a sandbox, as --allow-unsandboxed-builds says."
+		state, consequence = Warn, " Programs run without a sandbox, as --allow-unsandboxed-builds says."
 	}
 	for _, tool := range []string{"bwrap", "setpriv", "prlimit"} {
 		if _, missing := e.c.Sandbox.LookPath(tool); missing != nil {
@@ -36,7 +36,11 @@ func (e *examination) sandbox() {
 	}
 	why := "bubblewrap does not work: " + strings.TrimSuffix(lastWords(err), ".") + "."
 	fix := "bwrap --unshare-all --ro-bind / / true"
-	if strings.Contains(why, "namespaces") {
+	switch {
+	case errors.Is(err, run.ErrProcCovered):
+		why = "Parts of /proc are covered, as container engines do it, and the kernel then gives no sandbox a /proc of its own."
+		fix = "podman run --security-opt unmask=ALL …, docker run --security-opt systempaths=unconfined …, or Hefring outside of a container"
+	case strings.Contains(why, "namespaces"):
 		why, fix = e.obstacle()
 	}
 	e.say(state, name, why+consequence, fix)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -153,37 +151,6 @@ func (e *examination) configDir() {
 		return
 	}
 	e.say(OK, "web folder", e.c.Web.Dir+" can be written", "")
-}
-
-func (e *examination) ports() {
-	if e.c.Web.Running {
-		return
-	}
-	free := true
-	for _, address := range e.c.Web.Addresses {
-		free = e.port(address) && free
-	}
-	if free && len(e.c.Web.Addresses) > 0 {
-		e.say(OK, "ports", strings.Join(e.c.Web.Addresses, ", ")+" are free", "")
-	}
-}
-
-func (e *examination) port(address string) bool {
-	_, port, _ := net.SplitHostPort(address)
-	var config net.ListenConfig
-	listener, err := config.Listen(e.ctx, "tcp", address)
-	switch {
-	case err == nil:
-		return listener.Close() == nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		e.say(Fail, "ports", fmt.Sprintf("Another program uses %s, so nginx cannot start.", address),
-			fmt.Sprintf("ss -ltnp 'sport = :%s' names it; stop it, or give Hefring another port", port))
-	case errors.Is(err, syscall.EACCES):
-		e.say(Fail, "ports", "Only root may use "+address+".", "run Hefring as root, or give it a port above 1023")
-	default:
-		e.say(Fail, "ports", fmt.Sprintf("This machine cannot listen on %s: %s.", address, err), "ip address; then name one of its addresses")
-	}
-	return false
 }
 
 // system looks whether the machine's own daemons include our part and can be

@@ -3,9 +3,12 @@ package doctor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +82,71 @@ func TestExamine_Web_Ports(t *testing.T) {
 			t.Errorf("got %+v", f)
 		}
 	}
+}
+
+// holds makes the process table say that a program listens on a port.
+func (m *machine) holds(program, address string) {
+	m.t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	const header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+	for name, text := range map[string]string{
+		"net/tcp": header + fmt.Sprintf("\n   0: 0100007F:%04[1]X 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4710 1"+
+			"\n   1: 0100007F:%04[1]X 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x 100\n", n),
+		"811/comm": "curl\n", "812/comm": program + "\n",
+	} {
+		path := filepath.Join(m.cfg.Proc, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"811/fd": "socket:[4710]", "812/fd": "socket:[4711]"} {
+		dir := filepath.Join(m.cfg.Proc, link)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+		_ = os.Remove(filepath.Join(dir, "6"))
+		if err := os.Symlink(target, filepath.Join(dir, "6")); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+func TestExamine_Web_Ports_SystemNginx(t *testing.T) {
+	m := newWebMachine(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	address := listener.Addr().String()
+	m.cfg.Web.Addresses = []string{address}
+	m.cfg.Web.System = &doctor.System{}
+	m.want("ports", doctor.Warn, address, "only root can tell", "as root")
+	m.holds("nginx", address)
+	m.want("ports", doctor.OK, address, "the system's nginx has them")
+	m.holds("apache2", address)
+	m.want("ports", doctor.Fail, "apache2 uses "+address, "ss -ltnp")
+	m.cfg.Web.System = nil
+	m.holds("nginx", address)
+	m.want("ports", doctor.Fail, "nginx uses "+address)
+
+	// The real process table: it is this test that listens.
+	m.cfg.Proc = "/proc"
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.want("ports", doctor.Fail, strings.TrimSpace(string(name))+" uses "+address)
 }
 
 func TestExamine_Web_Folder(t *testing.T) {

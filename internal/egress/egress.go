@@ -85,6 +85,10 @@ func New(c Config) *Guard {
 	return g
 }
 
+// RootCAs are the authorities that are trusted; nil for the system's. They are for
+// addresses that the operator gave, which this package is not about.
+func (g *Guard) RootCAs() *x509.CertPool { return g.config.RootCAs }
+
 // Close ends the connections that are kept for later requests.
 func (g *Guard) Close() {
 	g.transport.CloseIdleConnections()

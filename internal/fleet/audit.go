@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"hefring/models"
@@ -66,14 +65,16 @@ func (f *Fleet) Events(ctx context.Context, in EventFilter) (EventPage, error) {
 	return f.store.Events(ctx, in)
 }
 
-// EachEvent hands over every event that a filter leaves, newest first, a page at a
-// time.
+// EachEvent hands over every event that a filter leaves, newest first, a page of its
+// limit at a time, or of MaxEvents.
 func (f *Fleet) EachEvent(ctx context.Context, in EventFilter, do func([]EventRow) error) error {
 	in, err := f.named(ctx, in)
 	if err != nil {
 		return err
 	}
-	in.Limit = MaxEvents
+	if in.Limit <= 0 {
+		in.Limit = MaxEvents
+	}
 	for {
 		page, err := f.store.Events(ctx, in)
 		if err != nil {
@@ -84,79 +85,6 @@ func (f *Fleet) EachEvent(ctx context.Context, in EventFilter, do func([]EventRo
 		}
 		in.Before = page.Next
 	}
-}
-
-// named finds the subject whose name a filter says.
-func (f *Fleet) named(ctx context.Context, in EventFilter) (EventFilter, error) {
-	in.Name = strings.TrimSpace(in.Name)
-	if in.Name == "" {
-		return in, nil
-	}
-	for _, one := range f.finders() {
-		if in.Subject.Kind != "" && in.Subject.Kind != one.kind {
-			continue
-		}
-		id, err := one.find(ctx, in.Name)
-		if err == nil && id != 0 {
-			in.Subject, in.Name = models.Subject{Kind: one.kind, ID: id}, ""
-			return in, nil
-		}
-		if err != nil && models.CodeOf(err) != models.NotFound {
-			return in, err
-		}
-	}
-	return in, models.InvalidField("name", "Nothing has this name now. What was deleted is found by a part of the text.")
-}
-
-// finder finds what has a name; NotFound or 0: nothing has.
-type finder struct {
-	kind models.SubjectKind
-	find func(ctx context.Context, name string) (int64, error)
-}
-
-func (f *Fleet) finders() []finder {
-	return []finder{
-		{models.SubjectSite, func(ctx context.Context, name string) (int64, error) {
-			site, err := f.store.SiteNamed(ctx, strings.ToLower(name))
-			return site.ID, err
-		}},
-		{models.SubjectDistribution, f.distributionNamed},
-		{models.SubjectPlatform, func(ctx context.Context, name string) (int64, error) {
-			p, err := f.store.PlatformNamed(ctx, name)
-			return p.ID, err
-		}},
-		{models.SubjectUser, func(ctx context.Context, name string) (int64, error) {
-			u, err := f.store.UserByName(ctx, name)
-			return u.ID, err
-		}},
-		{models.SubjectClient, func(ctx context.Context, name string) (int64, error) {
-			clients, err := f.store.ClientNames(ctx)
-			return idAmong(clients, func(c models.Client) (int64, string) { return c.ID, c.Name }, name), err
-		}},
-		{models.SubjectServer, func(ctx context.Context, name string) (int64, error) {
-			rows, err := f.store.DatabaseServers(ctx)
-			return idAmong(rows, func(r DatabaseServerRow) (int64, string) { return r.ID, r.Name }, name), err
-		}},
-	}
-}
-
-func (f *Fleet) distributionNamed(ctx context.Context, name string) (int64, error) {
-	rows, _, err := f.store.Distributions(ctx, Filter{Query: name, Limit: MaxEvents})
-	bySlug := idAmong(rows, func(d DistributionRow) (int64, string) { return d.ID, d.Slug }, name)
-	if bySlug != 0 {
-		return bySlug, err
-	}
-	return idAmong(rows, func(d DistributionRow) (int64, string) { return d.ID, d.Name }, name), err
-}
-
-// idAmong gives the id of the row with a name, 0 for none.
-func idAmong[T any](rows []T, of func(T) (int64, string), name string) int64 {
-	for _, row := range rows {
-		if id, called := of(row); strings.EqualFold(called, name) {
-			return id
-		}
-	}
-	return 0
 }
 
 // Events is Fleet.Events for those who may.
@@ -179,6 +107,7 @@ type EventLine struct {
 	Actor       string             `json:"actor"`
 	Door        models.Door        `json:"door,omitempty"`
 	Address     string             `json:"address,omitempty"`
+	Token       string             `json:"token,omitempty" doc:"Of a program: its token's name and what that was narrowed to"`
 	Verb        string             `json:"verb"`
 	SubjectKind models.SubjectKind `json:"subject_kind,omitempty"`
 	SubjectID   int64              `json:"subject_id,omitempty"`
@@ -190,7 +119,15 @@ type EventLine struct {
 // Line gives the row as programs read it.
 func (r EventRow) Line() EventLine {
 	return EventLine{
-		ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Door: r.Door, Address: r.Address, Verb: r.Verb,
+		ID: r.ID, At: r.At.UTC(), Actor: r.Actor, Door: r.Door, Address: r.Address, Token: r.Token, Verb: r.Verb,
 		SubjectKind: r.Kind, SubjectID: r.Subject.ID, Subject: r.Name, Text: r.Text, Changes: r.Changes,
 	}
+}
+
+// Row gives a line as it was read by a program.
+func (l EventLine) Row() EventRow {
+	return EventRow{Name: l.Subject, Event: models.Event{
+		ID: l.ID, At: l.At, Actor: l.Actor, Door: l.Door, Address: l.Address, Token: l.Token, Verb: l.Verb,
+		Subject: models.Subject{Kind: l.SubjectKind, ID: l.SubjectID}, Text: l.Text, Changes: l.Changes,
+	}}
 }

@@ -33,11 +33,11 @@ func (w *world) recorded(by, verb string) {
 // questions are the parts of a desk that change nothing.
 var questions = []string{
 	"Actor", "SiteURL", "SecretsSet", "UpdateTypes", "Follow",
-	"Fleet", "Decisions", "RunningTasks", "RecentTasks", "Sites", "Tasks", "SiteRow", "SiteNamed", "SiteUpgrades", "Backups", "BackupRows", "Backup", "UpgradePlan",
+	"Fleet", "Decisions", "RunningTasks", "RecentTasks", "Sites", "Tasks", "SiteRow", "SiteNamed", "SiteUpgrades", "UpgradeRows", "CheckRows", "MessageRows", "Backups", "BackupRows", "Backup", "UpgradePlan",
 	"RollbackPlan", "Task", "Children", "Lines", "UpgradeOfTask", "UpgradeSteps", "Platform", "SubjectTasks", "Distribution", "Distributions", "DistributionNames",
 	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "OpenPlatforms", "PlatformPlan",
-	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServer", "DatabaseServerNamed", "Clients", "ClientRows", "ClientNames",
-	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "SitesOnServer", "ServerPlatforms", "PlatformServers",
+	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServer", "DatabaseServerNamed", "DatabaseServerRow", "Clients", "ClientRows", "ClientNames",
+	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "SitesOnServer", "ServerPlatforms", "PlatformServers",
 }
 
 // elsewhere are use cases whose lines other tests look for, and why.

@@ -141,32 +141,33 @@ func (f *Fleet) KeepBackup(ctx context.Context, by string, id int64, keep bool) 
 
 // DeleteBackup removes a backup that no work needs.
 func (f *Fleet) DeleteBackup(ctx context.Context, by string, id int64) error {
-	b, err := f.store.Backup(ctx, id)
-	if err != nil {
+	b, err := f.droppable(ctx, id)
+	if err != nil || b.State == models.BackupDeleted {
 		return err
 	}
-	if b.State == models.BackupMaking {
-		return models.Errorf(models.Conflict, "This backup is being made. Cancel its task, or wait until it is ready.")
-	}
-	if b.State == models.BackupDeleted {
-		return nil
-	}
-	if running, err := f.store.RunningTask(ctx, siteSubject(b.SiteID)); err == nil {
-		return models.Errorf(models.Conflict, "%s is being worked on (%s), which may need its backups. Wait until that has ended.", b.URI, running.Title)
-	}
-	if err := f.backupReachable(ctx, b); err != nil {
-		return err
-	}
-	return f.dropBackup(ctx, by, b)
-}
-
-// backupReachable refuses what only the server could do at once that a backup is on.
-func (f *Fleet) backupReachable(ctx context.Context, b models.Backup) error {
 	site, err := f.store.Site(ctx, b.SiteID)
 	if err != nil {
 		return err
 	}
-	return f.reachable(site)
+	if !f.here(site) {
+		return f.askDrop(ctx, by, site, b)
+	}
+	return f.dropBackup(ctx, by, b)
+}
+
+// droppable gives a backup that no work needs, or that is gone.
+func (f *Fleet) droppable(ctx context.Context, id int64) (models.Backup, error) {
+	b, err := f.store.Backup(ctx, id)
+	if err != nil || b.State == models.BackupDeleted {
+		return b, err
+	}
+	if b.State == models.BackupMaking {
+		return b, models.Errorf(models.Conflict, "This backup is being made. Cancel its task, or wait until it is ready.")
+	}
+	if running, err := f.store.RunningTask(ctx, siteSubject(b.SiteID)); err == nil {
+		return b, models.Errorf(models.Conflict, "%s is being worked on (%s), which may need its backups. Wait until that has ended.", b.URI, running.Title)
+	}
+	return b, nil
 }
 
 // dropBackup removes the file first: a row without a file can be dropped again, a

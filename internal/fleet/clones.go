@@ -43,6 +43,9 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 	if errors.Is(err, errTwin) {
 		return f.store.Site(ctx, first)
 	}
+	if err == nil && to.ServerID != nil {
+		f.shareNow(ctx)
+	}
 	return to, err
 }
 
@@ -70,15 +73,9 @@ func (f *Fleet) origin(ctx context.Context, args models.Settings) (models.Origin
 	switch {
 	case args["site"] != "":
 		site, err := f.installed(ctx, id("site"))
-		if err == nil {
-			err = f.reachable(site)
-		}
 		return models.Origin{Site: &site}, err
 	case args["backup"] != "":
 		b, err := f.readyBackup(ctx, id("backup"))
-		if err == nil {
-			err = f.backupReachable(ctx, b)
-		}
 		return models.Origin{Backup: &b}, err
 	}
 	all, err := f.FoundSites(ctx, id("found"))
@@ -141,6 +138,11 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		to.PlatformID = platform
 	}
 	wrong := to.Validate()
+	if why, err := f.placeBeside(ctx, &to, o); err != nil {
+		return to, err
+	} else if why != "" {
+		wrong["origin"] = why
+	}
 	if why := f.placeDatabase(ctx, &to, in.DatabaseServerID, engine); why != "" {
 		wrong["database"] = why
 	}
@@ -159,6 +161,27 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		return to, invalid(wrong)
 	}
 	return to, nil
+}
+
+// placeBeside puts a new site onto the server that its origin is on, where the content
+// lies, or says why not. A site from outside is found on the control plane's host.
+func (f *Fleet) placeBeside(ctx context.Context, to *models.Site, o models.Origin) (string, error) {
+	from, err := f.siteOf(ctx, o)
+	if err != nil || from.ServerID == nil {
+		return "", err
+	}
+	return f.placeOn(ctx, to, *from.ServerID), nil
+}
+
+// siteOf gives the site that an origin is, or is a backup of; none for one outside.
+func (f *Fleet) siteOf(ctx context.Context, o models.Origin) (models.Site, error) {
+	switch {
+	case o.Site != nil:
+		return *o.Site, nil
+	case o.Backup != nil:
+		return f.store.Site(ctx, o.Backup.SiteID)
+	}
+	return models.Site{}, nil
 }
 
 // placeDatabase says where a site's databases go, and why not; engine is what
@@ -187,6 +210,13 @@ func (f *Fleet) runClone(ctx context.Context, t models.Task, log Log) (string, m
 		origin, err := f.origin(ctx, t.Args)
 		if err != nil {
 			return models.Database{}, err
+		}
+		from, err := f.siteOf(ctx, origin)
+		if err != nil {
+			return models.Database{}, err
+		}
+		if !f.here(from) {
+			return models.Database{}, models.Errorf(models.Conflict, "%s is not on the server of %s any more. Clone it anew.", originName(origin), s.URI)
 		}
 		return f.cfg.Hosting.Clone(ctx, origin, s, p, log)
 	})

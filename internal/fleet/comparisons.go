@@ -40,18 +40,25 @@ func (f *Fleet) CompareNow(ctx context.Context, by string, siteID int64) (models
 	if row.Target == nil || row.Target.ID == row.PlatformID {
 		return models.Task{}, models.Errorf(models.Conflict, "%s is on its upgrade target already.", row.URI)
 	}
-	if err := f.reachable(row.Site); err != nil {
-		return models.Task{}, err
-	}
 	d, err := f.store.Distribution(ctx, row.DistributionID)
 	if err != nil {
 		return models.Task{}, err
+	}
+	if row.ServerID != nil {
+		t, err := f.comparisonThere(ctx, comparisonTask(by, d, &row.Site), *row.ServerID, row.Target.ID)
+		if err != nil {
+			return t, err
+		}
+		return f.start(ctx, t)
 	}
 	return f.start(ctx, comparisonTask(by, d, &row.Site))
 }
 
 // RunCompare is the task that asks Drush about a distribution's outdated sites.
 func (f *Fleet) RunCompare(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	if t.Subject.Kind == models.SubjectServerTarget {
+		return f.runCompareThere(ctx, t, log)
+	}
 	d, err := f.store.Distribution(ctx, t.Subject.ID)
 	if err != nil {
 		return "", "", err
@@ -63,9 +70,18 @@ func (f *Fleet) RunCompare(ctx context.Context, t models.Task, log Log) (string,
 	if err != nil {
 		return "", "", err
 	}
-	wanted := t.Args["site"]
+	if t.Args["site"] == "" {
+		if err := f.compareElsewhere(ctx, t, d, to, log); err != nil {
+			return "", "", err
+		}
+	}
+	return f.compareWith(ctx, to, t.Args["site"], log)
+}
+
+// compareWith asks about the outdated sites that are on this server.
+func (f *Fleet) compareWith(ctx context.Context, to models.Platform, wanted string, log Log) (string, models.TaskState, error) {
 	asked, failed := 0, 0
-	list, err := f.store.PlatformsOf(ctx, d.ID)
+	list, err := f.store.PlatformsOf(ctx, to.DistributionID)
 	if err != nil {
 		return "", "", err
 	}
@@ -94,10 +110,7 @@ func (f *Fleet) compareAll(ctx context.Context, from, to models.Platform, wanted
 		return 0, 0, err
 	}
 	for _, site := range sites {
-		if wanted != "" && wanted != strconv.FormatInt(site.ID, 10) || site.State != models.SiteEnabled || site.Held || !f.here(site) {
-			continue
-		}
-		if known, err := f.store.Comparison(ctx, site.ID); err == nil && wanted == "" && known.Fresh(site, to.ID) {
+		if !f.here(site) || !f.wantsComparison(ctx, site, to, wanted) {
 			continue
 		}
 		log.Step(site.URI)
@@ -119,4 +132,97 @@ func (f *Fleet) compareAll(ctx context.Context, from, to models.Platform, wanted
 		log.Printf(models.LevelInfo, "%s: %d database updates, %d blockers", site.URI, len(comparison.Updates), len(comparison.Blockers))
 	}
 	return asked, failed, nil
+}
+
+// wantsComparison tells whether a site is to be compared with a target: the wanted one
+// is, all others unless that is known.
+func (f *Fleet) wantsComparison(ctx context.Context, site models.Site, to models.Platform, wanted string) bool {
+	if site.State != models.SiteEnabled || site.Held {
+		return false
+	}
+	if wanted != "" {
+		return wanted == strconv.FormatInt(site.ID, 10)
+	}
+	known, err := f.store.Comparison(ctx, site.ID)
+	return err != nil || !known.Fresh(site, to.ID)
+}
+
+// compareElsewhere has the servers with outdated sites ask about theirs. The target is
+// brought there for it, which an upgrade then need not wait for.
+func (f *Fleet) compareElsewhere(ctx context.Context, t models.Task, d models.Distribution, to models.Platform, log Log) error {
+	servers, err := f.outdatedServers(ctx, to)
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
+		there := comparisonTask(t.Actor, d, nil)
+		there.Title += " on " + server.Name
+		there, err := f.comparisonThere(ctx, there, server.ID, to.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := f.start(ctx, there); err != nil && models.CodeOf(err) != models.Conflict { // it is on its way
+			return err
+		}
+		log.Printf(models.LevelInfo, "%s compares the sites that are on it", server.Name)
+	}
+	return nil
+}
+
+// outdatedServers lists the servers with sites that are to be compared with a target.
+func (f *Fleet) outdatedServers(ctx context.Context, to models.Platform) ([]models.Server, error) {
+	platforms, err := f.store.PlatformsOf(ctx, to.DistributionID)
+	if err != nil {
+		return nil, err
+	}
+	found := map[int64]bool{}
+	var list []models.Server
+	for _, from := range platforms {
+		if from.ID == to.ID || from.State != models.PlatformReady {
+			continue
+		}
+		sites, err := f.store.SitesOn(ctx, from.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, site := range sites {
+			if site.ServerID == nil || found[*site.ServerID] || !f.wantsComparison(ctx, site, to, "") {
+				continue
+			}
+			server, err := f.store.Server(ctx, *site.ServerID)
+			if err != nil {
+				return nil, err
+			}
+			found[server.ID] = true
+			list = append(list, server)
+		}
+	}
+	return list, nil
+}
+
+// comparisonThere makes a comparison the work of a server.
+func (f *Fleet) comparisonThere(ctx context.Context, t models.Task, serverID, targetID int64) (models.Task, error) {
+	d, err := f.store.EnsureDelivery(ctx, serverID, targetID)
+	t.Subject = models.Subject{Kind: models.SubjectServerTarget, ID: d.ID}
+	return t, err
+}
+
+// runCompareThere is the task that asks Drush about the outdated sites of a server, on
+// that server.
+func (f *Fleet) runCompareThere(ctx context.Context, t models.Task, log Log) (string, models.TaskState, error) {
+	d, err := f.store.Delivery(ctx, t.Subject.ID)
+	if err != nil {
+		return "", "", err
+	}
+	if d.ServerID != f.cfg.Server {
+		return "", "", models.Errorf(models.Conflict, "These sites are on another server.")
+	}
+	to, err := f.store.Platform(ctx, d.PlatformID)
+	if err != nil {
+		return "", "", err
+	}
+	if err := f.brought(ctx, t, to); err != nil {
+		return "", "", err
+	}
+	return f.compareWith(ctx, to, t.Args["site"], log)
 }

@@ -200,7 +200,7 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 
 // Retryable tells whether RetryTask can repeat a task.
 func Retryable(t models.Task) bool {
-	return t.State.Over() && t.State != models.TaskSucceeded && !slices.Contains(unrepeatable(), t.Kind)
+	return t.State.Over() && t.State != models.TaskSucceeded && !slices.Contains(unrepeatable(), t.Kind) && !t.Kind.Question()
 }
 
 // unrepeatable lists what is repeated with the button of what it belongs to.

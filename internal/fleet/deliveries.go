@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/bits"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"hefring/internal/platforms"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -137,20 +139,59 @@ func (f *Fleet) receive(ctx context.Context, t models.Task, p models.Platform, l
 			f.logger.WarnContext(ctx, "remove staging folder", slog.String("platform", p.Name), slog.Any("error", err))
 		}
 	}()
-	err = store.Unpack(ctx, staged, p.ManifestDigest, func(ctx context.Context, from int) (io.ReadCloser, error) {
-		if from > 0 {
-			log.Printf(models.LevelInfo, "Going on after %d files", from)
-		}
-		return f.cfg.Courier.Fetch(ctx, p.ID, from)
-	})
+	older, err := f.olderHere(ctx, p)
 	if err != nil {
 		return err
 	}
+	shared, err := store.Unpack(ctx, staged, p.ManifestDigest, func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
+		if n := count(wanted); n > 0 {
+			log.Printf(models.LevelInfo, "Fetching %d files", n)
+		}
+		return f.cfg.Courier.Fetch(ctx, p.ID, wanted)
+	}, older...)
+	if err != nil {
+		return err
+	}
+	log.Printf(models.LevelInfo, "%d files, %s, were here already and are shared with an older platform", shared.Files, bytes(shared.Bytes))
 	log.Step("publish")
 	if _, err := store.Publish(staged, filepath.Base(filepath.Dir(root))); err != nil && models.CodeOf(err) != models.Conflict {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return f.sound(ctx, p, root, log)
+}
+
+// count tells how many files are wanted.
+func count(wanted []byte) (n int) {
+	for _, b := range wanted {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
+// olderHere lists the newest platforms of the same distribution that are on this
+// server, whose files need not be sent again.
+func (f *Fleet) olderHere(ctx context.Context, p models.Platform) ([]*tree.Kept, error) {
+	there, err := f.store.DeliveriesTo(ctx, f.cfg.Server)
+	if err != nil {
+		return nil, err
+	}
+	delivered := map[int64]bool{}
+	for _, d := range there {
+		delivered[d.PlatformID] = d.State == models.PlatformDelivered
+	}
+	all, err := f.store.PlatformsOf(ctx, p.DistributionID) // newest first
+	if err != nil {
+		return nil, err
+	}
+	var older []models.Platform
+	for _, one := range all {
+		if one.ID == p.ID || !delivered[one.ID] || len(older) == sharedWith {
+			continue
+		}
+		one.Root = f.cfg.Platforms.RootOf(one.Root)
+		older = append(older, one)
+	}
+	return f.cfg.Platforms.Older(older...), nil
 }
 
 // sound fails unless a delivered platform is what was built.

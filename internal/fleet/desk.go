@@ -78,7 +78,7 @@ func (d *Desk) onTask(ctx context.Context, taskID int64, p models.Permission) er
 }
 
 func (d *Desk) onSubject(ctx context.Context, s models.Subject) error {
-	if s.Kind != models.SubjectSite {
+	if s.Kind != models.SubjectSite && s.Kind != models.SubjectQuestion {
 		return d.may(models.MaySeeFleet)
 	}
 	return d.onSite(ctx, s.ID, models.MaySeeSites)
@@ -178,6 +178,14 @@ func (d *Desk) SiteURL(site models.Site) string { return d.fleet.SiteURL(site) }
 // SiteUpgrades lists a site's moves, newest first.
 func (d *Desk) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error) {
 	return seen(ctx, d, siteID, func() ([]models.Upgrade, error) { return d.fleet.SiteUpgrades(ctx, siteID, limit) })
+}
+
+// UpgradeRows lists a site's moves, newest first, in parts.
+func (d *Desk) UpgradeRows(ctx context.Context, siteID int64, f Filter) ([]models.Upgrade, int, error) {
+	if err := d.onSite(ctx, siteID, models.MaySeeSites); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.UpgradeRows(ctx, siteID, f)
 }
 
 // Backups lists a site's backups, newest first.
@@ -340,7 +348,7 @@ func (d *Desk) DistributionNames(ctx context.Context, limit int) ([]models.Distr
 
 // DistributionNamed finds one by its short name.
 func (d *Desk) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
-	return guarded(d, models.MaySeeFleet, func() (models.Distribution, error) { return d.fleet.store.DistributionNamed(ctx, slug) })
+	return guarded(d, models.MaySeeFleet, func() (models.Distribution, error) { return d.fleet.DistributionNamed(ctx, slug) })
 }
 
 // DistributionPlatforms lists a distribution's platforms, newest first.
@@ -351,6 +359,14 @@ func (d *Desk) DistributionPlatforms(ctx context.Context, id int64) ([]PlatformR
 // DistributionChecks lists a distribution's checks, newest first.
 func (d *Desk) DistributionChecks(ctx context.Context, id int64, limit int) ([]models.Check, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]models.Check, error) { return d.fleet.DistributionChecks(ctx, id, limit) })
+}
+
+// CheckRows lists a distribution's checks, newest first, in parts.
+func (d *Desk) CheckRows(ctx context.Context, distributionID int64, f Filter) ([]models.Check, int, error) {
+	if err := d.may(models.MaySeeFleet); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.CheckRows(ctx, distributionID, f)
 }
 
 // Pending gives the version that waits for a decision; false when none does.
@@ -397,6 +413,11 @@ func (d *Desk) DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error)
 // DatabaseServer loads one.
 func (d *Desk) DatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error) {
 	return guarded(d, models.MaySeeFleet, func() (models.DatabaseServer, error) { return d.fleet.DatabaseServer(ctx, id) })
+}
+
+// DatabaseServerRow finds one by its name.
+func (d *Desk) DatabaseServerRow(ctx context.Context, name string) (DatabaseServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() (DatabaseServerRow, error) { return d.fleet.DatabaseServerRow(ctx, name) })
 }
 
 // DatabaseServerNamed gives the id of the server with a name; "" is the usual one.

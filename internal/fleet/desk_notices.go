@@ -11,12 +11,25 @@ func (d *Desk) Channels(ctx context.Context) ([]ChannelRow, error) {
 	return guarded(d, models.MayChangeSettings, func() ([]ChannelRow, error) { return d.fleet.Channels(ctx) })
 }
 
+// ChannelNamed finds one by its name.
+func (d *Desk) ChannelNamed(ctx context.Context, name string) (ChannelRow, error) {
+	return guarded(d, models.MayChangeSettings, func() (ChannelRow, error) { return d.fleet.ChannelNamed(ctx, name) })
+}
+
 // Channel loads one with its last messages.
 func (d *Desk) Channel(ctx context.Context, id int64, messages int) (ChannelRow, []NoticeMessageRow, error) {
 	if err := d.may(models.MayChangeSettings); err != nil {
 		return ChannelRow{}, nil, err
 	}
 	return d.fleet.Channel(ctx, id, messages)
+}
+
+// MessageRows lists a channel's messages, newest first, in parts.
+func (d *Desk) MessageRows(ctx context.Context, channelID int64, f Filter) ([]NoticeMessageRow, int, error) {
+	if err := d.may(models.MayChangeSettings); err != nil {
+		return nil, 0, err
+	}
+	return d.fleet.store.MessageRows(ctx, channelID, f)
 }
 
 // SaveChannel is Fleet.SaveChannel for those who may.

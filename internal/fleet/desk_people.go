@@ -116,7 +116,7 @@ func (d *Desk) Client(ctx context.Context, id int64) (models.Client, error) {
 
 // ClientNamed finds one by its name.
 func (d *Desk) ClientNamed(ctx context.Context, name string) (models.Client, error) {
-	return guarded(d, models.MaySeeFleet, func() (models.Client, error) { return d.fleet.store.ClientNamed(ctx, name) })
+	return guarded(d, models.MaySeeFleet, func() (models.Client, error) { return d.fleet.ClientNamed(ctx, name) })
 }
 
 // SaveClient is Fleet.SaveClient for those who may.

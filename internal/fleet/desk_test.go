@@ -17,15 +17,15 @@ var free = []string{"Actor", "SiteURL", "SecretsSet", "UpdateTypes", "Follow"}
 var needs = map[string]models.Permission{
 	"Fleet": models.MaySeeSites, "Decisions": models.MaySeeSites, "RunningTasks": models.MaySeeSites, "RecentTasks": models.MaySeeSites,
 	"Sites": models.MaySeeSites, "Tasks": models.MaySeeSites, "SiteRow": models.MaySeeSites, "SiteNamed": models.MaySeeSites,
-	"SiteUpgrades": models.MaySeeSites, "Backups": models.MaySeeSites, "BackupRows": models.MaySeeSites, "Backup": models.MaySeeSites, "UpgradePlan": models.MaySeeSites,
+	"SiteUpgrades": models.MaySeeSites, "UpgradeRows": models.MaySeeSites, "Backups": models.MaySeeSites, "BackupRows": models.MaySeeSites, "Backup": models.MaySeeSites, "UpgradePlan": models.MaySeeSites,
 	"RollbackPlan": models.MaySeeSites, "Task": models.MaySeeSites, "Children": models.MaySeeSites, "Lines": models.MaySeeSites,
 	"UpgradeOfTask": models.MaySeeSites, "UpgradeSteps": models.MaySeeSites, "Platform": models.MaySeeSites, "SubjectTasks": models.MaySeeSites,
 
 	"Distribution": models.MaySeeFleet, "Distributions": models.MaySeeFleet, "DistributionNames": models.MaySeeFleet, "DistributionNamed": models.MaySeeFleet, "DistributionPlatforms": models.MaySeeFleet,
-	"DistributionChecks": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
+	"DistributionChecks": models.MaySeeFleet, "CheckRows": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
 	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
 	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet,
-	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "SitesOnServer": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
+	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "SitesOnServer": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
 
 	"CheckNow": models.MayCheck, "TryAgain": models.MayCheck, "Approve": models.MayBuild, "RetryBuild": models.MayBuild,
 	"VerifyPlatform": models.MayVerifyPlatforms, "UpgradePlatform": models.MayUpgradePlatforms, "UpgradePlatformToTarget": models.MayUpgradePlatforms,
@@ -50,7 +50,7 @@ var needs = map[string]models.Permission{
 
 	"AddServer": models.MayManageServers, "InviteServer": models.MayManageServers, "RemoveServer": models.MayManageServers,
 	"SaveDatabaseServer": models.MayManageServers, "TestDatabaseServer": models.MayManageServers, "DeleteDatabaseServer": models.MayManageServers,
-	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
+	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "ChannelNamed": models.MayChangeSettings, "MessageRows": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
 	"RotateChannelSecret": models.MayChangeSettings, "PauseChannel": models.MayChangeSettings, "DeleteChannel": models.MayChangeSettings,
 	"TestChannel": models.MayChangeSettings, "ResendMessage": models.MayChangeSettings,
 	"SaveQueue": models.MayChangeSettings, "SaveHost": models.MayChangeSettings,
@@ -64,7 +64,7 @@ var needs = map[string]models.Permission{
 // their first number says which.
 var (
 	aboutSite = []string{
-		"SiteRow", "SiteUpgrades", "Backups", "BackupRows", "UpgradePlan", "RollbackPlan", "CompareNow", "UpgradeSite", "UpgradeToTarget", "RollbackSite", "BackupSite",
+		"SiteRow", "SiteUpgrades", "UpgradeRows", "Backups", "BackupRows", "UpgradePlan", "RollbackPlan", "CompareNow", "UpgradeSite", "UpgradeToTarget", "RollbackSite", "BackupSite",
 		"RetryInstall", "VerifySite", "HoldSite", "ReleaseSite", "RunCron", "LoginToSite", "ConfigureSite", "DisableSite", "EnableSite", "DeleteSite",
 	}
 	aboutBackup = []string{"Backup", "RestoreSite", "KeepBackup", "DeleteBackup"}

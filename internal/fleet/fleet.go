@@ -82,6 +82,9 @@ type Hosting interface {
 	URL(site models.Site) string
 }
 
+// Nowhere is the server of a process that answers people and works on no sites.
+const Nowhere = -1
+
 // Config is what the use cases work with.
 type Config struct {
 	Store     Store
@@ -101,7 +104,7 @@ type Config struct {
 	Logger    *slog.Logger
 	Observer  Observer // counts what ends; nil: nobody does
 	// Server is the server whose sites are worked on here; 0: the control plane's
-	// host. Courier brings platforms to it.
+	// host; Nowhere: none. Courier brings platforms to it.
 	Server  int64
 	Courier Courier
 	// Carrier brings sites to other servers and from them; Carried is where they lie in
@@ -113,7 +116,10 @@ type Config struct {
 	WorkerDatabase string
 	// SealFor encrypts for the key of a worker, by its public half.
 	SealFor func(recipient, context string, plain []byte) ([]byte, error)
-	Now     func() time.Time
+	// Recipient gives the public half of this process's own key, for answers of
+	// servers that nobody else may read.
+	Recipient func() string
+	Now       func() time.Time
 }
 
 // Fleet is the set of use cases.

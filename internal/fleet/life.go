@@ -23,18 +23,25 @@ func (f *Fleet) LoginToSite(ctx context.Context, by string, siteID int64) (strin
 	if site.State != models.SiteEnabled {
 		return "", models.Errorf(models.Conflict, "%s is %s. Only an enabled site lets people in.", site.URI, site.State)
 	}
-	if err := f.reachable(site); err != nil {
-		return "", err
+	link := ""
+	if f.here(site) {
+		link, err = f.makeLogin(ctx, site)
+	} else {
+		link, err = f.askLogin(ctx, by, site)
 	}
-	p, err := f.store.Platform(ctx, site.PlatformID)
-	if err != nil {
-		return "", err
-	}
-	link, err := f.cfg.Hosting.LoginLink(ctx, site, p)
 	if err != nil {
 		return "", err
 	}
 	return link, f.store.RecordEvent(ctx, f.event(by, "login", siteSubject(siteID), "Made a one-time login link."))
+}
+
+// makeLogin makes the link on the server that the site is on, which is this one.
+func (f *Fleet) makeLogin(ctx context.Context, site models.Site) (string, error) {
+	p, err := f.store.Platform(ctx, site.PlatformID)
+	if err != nil {
+		return "", err
+	}
+	return f.cfg.Hosting.LoginLink(ctx, site, p)
 }
 
 func cronTask(by string, site models.Site) models.Task {

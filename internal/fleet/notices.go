@@ -69,6 +69,7 @@ type Place struct {
 type ChannelRow struct {
 	models.Channel
 	DistributionName string
+	DistributionSlug string
 	ClientName       string
 	Waiting          int // causes that are not over
 	Queued           int // messages that are not delivered yet

@@ -45,6 +45,9 @@ type Pages interface {
 type Lists interface {
 	DistributionNamed(ctx context.Context, slug string) (models.Distribution, error)                   // by its short name
 	BackupRows(ctx context.Context, siteID int64, f Filter) (rows []models.Backup, total int, _ error) // newest first, without those that are gone
+	CheckRows(ctx context.Context, distributionID int64, f Filter) (rows []models.Check, total int, _ error)
+	UpgradeRows(ctx context.Context, siteID int64, f Filter) (rows []models.Upgrade, total int, _ error)
+	MessageRows(ctx context.Context, channelID int64, f Filter) (rows []NoticeMessageRow, total int, _ error)
 }
 
 // Filter narrows a list. Zero values do not narrow.

@@ -13,11 +13,6 @@ func (f *Fleet) Platform(ctx context.Context, id int64) (models.Platform, error)
 	return f.store.Platform(ctx, id)
 }
 
-// PlatformNamed gives the platform with a name.
-func (f *Fleet) PlatformNamed(ctx context.Context, name string) (models.Platform, error) {
-	return f.store.PlatformNamed(ctx, name)
-}
-
 // SetTarget makes a ready platform its distribution's upgrade target by hand and
 // locks the others.
 func (f *Fleet) SetTarget(ctx context.Context, by string, platformID int64) error {

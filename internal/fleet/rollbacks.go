@@ -16,20 +16,12 @@ func (f *Fleet) RollbackPlan(ctx context.Context, siteID int64) (RollbackPlan, e
 	if err != nil {
 		return plan, err
 	}
-	if !f.here(plan.Site.Site) {
-		plan.Loss = unknownLoss(plan.Site.Site)
-		return plan, nil
+	if f.here(plan.Site.Site) {
+		plan.Loss, err = f.cfg.Hosting.Loss(ctx, plan.Upgrade)
+	} else {
+		plan.Loss, err = f.askLoss(ctx, plan.Site.Site, plan.Upgrade)
 	}
-	plan.Loss, err = f.cfg.Hosting.Loss(ctx, plan.Upgrade)
 	return plan, err
-}
-
-// unknownLoss is said of a site on another server, whose database is not asked from
-// here.
-func unknownLoss(site models.Site) models.Loss {
-	return models.Loss{Tables: []models.TableLoss{{
-		Table: "all tables", Unknown: true, Why: site.URI + " is on the server " + site.Server + "; what was written since is not counted from here",
-	}}}
 }
 
 // wayBack finds the move that can be taken back.

@@ -25,7 +25,7 @@ func (f *Fleet) OpenDatabaseServer(ctx context.Context, id int64) (models.Databa
 	if err != nil {
 		return s, err
 	}
-	if f.cfg.Server != 0 {
+	if f.cfg.Server > 0 {
 		key, err := f.store.ServerKey(ctx, f.cfg.Server, id)
 		if err != nil {
 			return s, err
@@ -33,24 +33,6 @@ func (f *Fleet) OpenDatabaseServer(ctx context.Context, id int64) (models.Databa
 		s.Secret = key.Sealed
 	}
 	return WithPassword(f.cfg.Secrets, s)
-}
-
-// DatabaseServerNamed finds a server by its name; 0 for "" and sqlite, which name
-// none.
-func (f *Fleet) DatabaseServerNamed(ctx context.Context, name string) (int64, error) {
-	if name == "" || name == models.EngineSQLite {
-		return 0, nil
-	}
-	rows, err := f.store.DatabaseServers(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, row := range rows {
-		if row.Name == name {
-			return row.ID, nil
-		}
-	}
-	return 0, models.Errorf(models.NotFound, "There is no database server %s. See hefring database list.", name)
 }
 
 // WithPassword opens the password of a server as it is stored.

@@ -13,11 +13,6 @@ import (
 
 func siteSubject(id int64) models.Subject { return models.Subject{Kind: models.SubjectSite, ID: id} }
 
-// SiteNamed gives the site with an address or alias.
-func (f *Fleet) SiteNamed(ctx context.Context, uri string) (models.Site, error) {
-	return f.store.SiteNamed(ctx, strings.ToLower(strings.TrimSpace(uri)))
-}
-
 // CreateSite stores a site and has it installed. Only a ready, unlocked platform
 // takes new sites.
 func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.Site, error) {

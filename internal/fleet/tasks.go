@@ -155,5 +155,8 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskSend:            f.runSend,
 		models.TaskReceive:         f.runReceive,
 		models.TaskHandOver:        f.runHandOver,
+		models.TaskLogin:           f.runLogin,
+		models.TaskLoss:            f.runLoss,
+		models.TaskDropBackup:      f.runDropBackup,
 	}
 }

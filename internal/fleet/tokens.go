@@ -79,7 +79,19 @@ func (f *Fleet) UseToken(ctx context.Context, token string) (models.Actor, error
 		return models.Actor{}, err
 	}
 	u, err := f.store.User(ctx, t.UserID)
-	return t.Actor(u), err
+	if err != nil {
+		return models.Actor{}, err
+	}
+	if t.ClientID != nil {
+		c, err := f.store.Client(ctx, *t.ClientID)
+		if err != nil {
+			return models.Actor{}, err
+		}
+		t.Client = c.Name
+	}
+	by := t.Actor(u)
+	by.Entrance.Token = t.Said()
+	return by, nil
 }
 
 // Tokens lists a user's tokens.

@@ -48,11 +48,6 @@ type NewUser struct {
 
 var clientPattern = regexp.MustCompile(`^[^\pC]{1,100}$`)
 
-// UserNamed finds a user by name.
-func (f *Fleet) UserNamed(ctx context.Context, name string) (models.User, error) {
-	return f.store.UserByName(ctx, name)
-}
-
 // User loads one.
 func (f *Fleet) User(ctx context.Context, id int64) (models.User, error) {
 	return f.store.User(ctx, id)

@@ -22,11 +22,6 @@ const joinLife = time.Hour
 // Servers lists the web hosts with workers of their own.
 func (f *Fleet) Servers(ctx context.Context) ([]ServerRow, error) { return f.store.ServerRows(ctx) }
 
-// ServerNamed finds one.
-func (f *Fleet) ServerNamed(ctx context.Context, name string) (models.Server, error) {
-	return f.store.ServerNamed(ctx, strings.ToLower(strings.TrimSpace(name)))
-}
-
 // AddServer registers a web host. It gives the token with which its worker joins,
 // once, within an hour. The token is a secret.
 func (f *Fleet) AddServer(ctx context.Context, by, name, address string) (models.Server, string, error) {
@@ -134,9 +129,9 @@ func (f *Fleet) WorkerWithKey(ctx context.Context, key string) (models.Server, e
 	return s, err
 }
 
-// PackPlatform writes the archive of a platform that is on its way to a server, from
-// its file of that number on.
-func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID int64, from int, w io.Writer) error {
+// PackPlatform writes the archive of the wanted files of a platform that is on its way
+// to a server, or of its manifest.
+func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID int64, wanted []byte, w io.Writer) error {
 	list, err := f.store.DeliveriesOf(ctx, platformID)
 	if err != nil {
 		return err
@@ -152,7 +147,11 @@ func (f *Fleet) PackPlatform(ctx context.Context, s models.Server, platformID in
 		if p.State != models.PlatformReady {
 			return models.Errorf(models.Conflict, "%s is %s.", p.Name, p.State)
 		}
-		return f.cfg.Platforms.Pack(ctx, p.Root, p.ManifestDigest, from, w)
+		root := f.cfg.Platforms.RootOf(p.Root)
+		if !f.cfg.Platforms.Holds(root) {
+			return models.Errorf(models.Unavailable, "%s is not on this host. Let workers ask the host that hefring serve runs on; --url of hefring worker says where that is.", p.Name)
+		}
+		return f.cfg.Platforms.Pack(ctx, root, p.ManifestDigest, wanted, w)
 	}
 	return models.Errorf(models.NotFound, "No platform %d is wanted on %s.", platformID, s.Name)
 }
@@ -199,7 +198,7 @@ const keyTime = 3 * time.Minute
 // keyed fails with Waiting until this server's worker has the password that a new site
 // needs.
 func (f *Fleet) keyed(ctx context.Context, t models.Task, s models.Site) error {
-	if f.cfg.Server == 0 || s.DatabaseServerID == nil || ctx.Err() != nil {
+	if f.cfg.Server <= 0 || s.DatabaseServerID == nil || ctx.Err() != nil {
 		return nil //nolint:nilerr // what was stopped says so itself
 	}
 	_, err := f.store.ServerKey(ctx, f.cfg.Server, *s.DatabaseServerID)
@@ -236,12 +235,4 @@ func (f *Fleet) here(s models.Site) bool {
 		return f.cfg.Server == 0
 	}
 	return *s.ServerID == f.cfg.Server
-}
-
-// reachable refuses what only the server that a site is on could do at once.
-func (f *Fleet) reachable(s models.Site) error {
-	if f.here(s) {
-		return nil
-	}
-	return models.Errorf(models.Unavailable, "%s is on the server %s. This cannot be done from here yet.", s.URI, s.Server)
 }

@@ -72,7 +72,7 @@ type Joining struct {
 
 // Courier brings platforms from the control plane's host.
 type Courier interface {
-	// Fetch gives the archive of a platform from its entry with that number on. The
-	// reader fails when the connection is lost.
-	Fetch(ctx context.Context, platformID int64, from int) (io.ReadCloser, error)
+	// Fetch gives the archive of the wanted files of a platform, or of its manifest, as
+	// platforms.Store.Pack writes it. The reader fails when the connection is lost.
+	Fetch(ctx context.Context, platformID int64, wanted []byte) (io.ReadCloser, error)
 }

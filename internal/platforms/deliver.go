@@ -21,10 +21,11 @@ import (
 	"hefring/models"
 )
 
-// The archive in which a platform goes to another server is a tar, packed with
-// gzip: first the manifest, then the content of every file of it, in the
-// manifest's order. Folders, links and permissions are in the manifest alone. An
-// archive from the n-th file on has no manifest.
+// A platform goes to another server in archives, each a tar that is packed with gzip:
+// first one with the manifest, then one with the content of those files that the other
+// server has not got, in the manifest's order. Folders, links and permissions are in
+// the manifest alone. Which files are wanted is said by a bit for each: file n is bit
+// n%8 of byte n/8, counted from the lowest. Who wants nothing is given the manifest.
 
 // RootOf is where a platform of another server's store lies in this one.
 func (s *Store) RootOf(root string) string {
@@ -37,9 +38,9 @@ func (s *Store) Holds(root string) bool {
 	return err == nil
 }
 
-// Pack writes the archive of a published platform whose manifest has the given
-// digest, from its file of that number on; 0 is all of it.
-func (s *Store) Pack(ctx context.Context, root, want string, from int, w io.Writer) error {
+// Pack writes the archive of the wanted files of a published platform whose manifest
+// has the given digest, or of its manifest.
+func (s *Store) Pack(ctx context.Context, root, want string, wanted []byte, w io.Writer) error {
 	box, err := s.publishedBox(root)
 	if err != nil {
 		return err
@@ -65,12 +66,15 @@ func (s *Store) Pack(ctx context.Context, root, want string, from int, w io.Writ
 		return err
 	}
 	out := tar.NewWriter(packed)
-	if from == 0 {
+	if len(wanted) == 0 {
 		if err := addEntry(out, manifestName, text); err != nil {
 			return fmt.Errorf("pack manifest: %w", err)
 		}
 	}
-	for _, line := range onlyFiles(lines, from) {
+	for n, line := range onlyFiles(lines) {
+		if !wants(wanted, n) {
+			continue
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -105,14 +109,27 @@ func packFile(out *tar.Writer, dir *os.Root, line tree.Line) error {
 	return err
 }
 
-// onlyFiles lists the files of a manifest from the one of that number on.
-func onlyFiles(lines tree.Manifest, from int) []tree.Line {
-	files := slices.DeleteFunc(slices.Clone(lines), func(l tree.Line) bool { return l.Kind != 'f' })
-	return files[min(max(from, 0), len(files)):]
+// onlyFiles lists the files of a manifest.
+func onlyFiles(lines tree.Manifest) []tree.Line {
+	return slices.DeleteFunc(slices.Clone(lines), func(l tree.Line) bool { return l.Kind != 'f' })
 }
 
-// Fetch gives the archive of a platform from its file of that number on.
-type Fetch func(ctx context.Context, from int) (io.ReadCloser, error)
+func wants(wanted []byte, n int) bool { return n/8 < len(wanted) && wanted[n/8]&(1<<(n%8)) != 0 }
+
+// wanting says that these files are wanted.
+func wanting(numbers []int) []byte {
+	if len(numbers) == 0 {
+		return nil
+	}
+	wanted := make([]byte, slices.Max(numbers)/8+1)
+	for _, n := range numbers {
+		wanted[n/8] |= 1 << (n % 8)
+	}
+	return wanted
+}
+
+// Fetch gives the archive of the wanted files of a platform, or of its manifest.
+type Fetch func(ctx context.Context, wanted []byte) (io.ReadCloser, error)
 
 // How long a delivery goes on without a single file arriving.
 const (
@@ -122,57 +139,85 @@ const (
 
 // Unpack fills a folder that Stage gave with a platform whose manifest has the given
 // digest: what arrives is compared with the manifest byte for byte, and nothing
-// that the manifest does not name is written. A connection that breaks is made anew
-// and goes on after the last whole file.
-func (s *Store) Unpack(ctx context.Context, staged, want string, fetch Fetch) (err error) {
+// that the manifest does not name is written. Files that an older platform has as well
+// are shared with it, once they were read and found to be the same; the others are
+// fetched. A connection that breaks is made anew and goes on after the last whole file.
+func (s *Store) Unpack(ctx context.Context, staged, want string, fetch Fetch, older ...*tree.Kept) (shared Shared, err error) {
 	box, err := s.stagedBox(staged)
 	if err != nil {
-		return err
+		return Shared{}, err
 	}
-	u := &unpacking{store: s, want: want, box: box}
+	u := &unpacking{store: s, want: want, box: box, staged: staged, older: older}
 	if u.dir, err = os.OpenRoot(staged); err != nil {
-		return fmt.Errorf("open staging folder: %w", err)
+		return Shared{}, fmt.Errorf("open staging folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.dir.Close()) }()
 	for tries := 0; ; tries++ {
-		before := u.done
+		before := len(u.missing)
 		err := u.read(ctx, fetch)
 		if err == nil {
 			break
 		}
-		if u.done > before {
+		if len(u.missing) != before {
 			tries = 0
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return Shared{}, context.Cause(ctx)
 		}
 		if models.CodeOf(err) != "" || errors.Is(err, syscall.ENOSPC) || tries >= fetchTries {
-			return s.explain("receive platform", err)
+			return Shared{}, s.explain("receive platform", err)
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return Shared{}, context.Cause(ctx)
 		case <-time.After(cmp.Or(s.Again, fetchPause)):
 		}
 	}
-	return s.explain("receive platform", u.seal())
+	return u.shared, s.explain("receive platform", u.seal())
 }
 
 // unpacking is one call of Unpack.
 type unpacking struct {
-	store *Store
-	want  string // digest
-	box   string
-	dir   *os.Root
-	text  []byte // of the manifest, once it came
-	lines tree.Manifest
-	files []tree.Line
-	done  int // files that are here
+	store   *Store
+	want    string // digest
+	box     string
+	staged  string
+	dir     *os.Root
+	older   []*tree.Kept
+	text    []byte // of the manifest, once it came
+	lines   tree.Manifest
+	files   []tree.Line
+	missing []int // files that are not here yet
+	shared  Shared
 }
 
-// read takes what one connection brings.
-func (u *unpacking) read(ctx context.Context, fetch Fetch) (err error) {
-	body, err := fetch(ctx, u.done)
+// read takes what is not here yet, as far as the connections hold.
+func (u *unpacking) read(ctx context.Context, fetch Fetch) error {
+	if u.text == nil {
+		if err := u.open(ctx, fetch, u.readManifest); err != nil {
+			return err
+		}
+		if err := u.share(ctx); err != nil {
+			return err
+		}
+	}
+	if len(u.missing) == 0 {
+		return nil
+	}
+	return u.open(ctx, fetch, func(archive *tar.Reader) error {
+		for len(u.missing) > 0 {
+			if err := u.readFile(ctx, archive, u.files[u.missing[0]]); err != nil {
+				return err
+			}
+			u.missing = u.missing[1:]
+		}
+		return nil
+	})
+}
+
+// open reads one archive.
+func (u *unpacking) open(ctx context.Context, fetch Fetch, read func(*tar.Reader) error) error {
+	body, err := fetch(ctx, wanting(u.missing))
 	if err != nil {
 		return err
 	}
@@ -181,19 +226,30 @@ func (u *unpacking) read(ctx context.Context, fetch Fetch) (err error) {
 	if err != nil {
 		return fmt.Errorf("unpack archive: %w", err)
 	}
-	archive := tar.NewReader(plain)
-	if u.text == nil {
-		if err := u.readManifest(archive); err != nil {
+	return read(tar.NewReader(plain))
+}
+
+// share takes what older platforms have, and notes what is missing then.
+func (u *unpacking) share(ctx context.Context) (err error) {
+	left := u.files
+	for _, k := range u.older {
+		if left, err = k.Replace(ctx, u.staged, left); err != nil {
 			return err
 		}
 	}
-	for u.done < len(u.files) {
-		if err := u.readFile(ctx, archive, u.files[u.done]); err != nil {
-			return err
-		}
-		u.done++
+	stays := make(map[string]bool, len(left))
+	for _, line := range left {
+		stays[line.Path] = true
 	}
-	return nil
+	for n, line := range u.files {
+		if stays[line.Path] {
+			u.missing = append(u.missing, n)
+		} else {
+			u.shared.Files++
+			u.shared.Bytes += line.Size
+		}
+	}
+	return u.store.hasRoom(left)
 }
 
 // foreign is the answer to an archive that is not of this platform.
@@ -231,16 +287,22 @@ func (u *unpacking) readManifest(archive *tar.Reader) error {
 			return err
 		}
 	}
-	u.text, u.lines, u.files = text, lines, onlyFiles(lines, 0)
+	u.text, u.lines, u.files = text, lines, onlyFiles(lines)
 	return nil
 }
 
-// fits fails when a platform is larger than this store takes, or than the disk.
+// fits fails when a platform is larger than this store takes.
 func (s *Store) fits(lines tree.Manifest) error {
 	files, bytes := lines.Totals()
 	if most := s.options().Limited(); files > most.Files || bytes > most.Bytes {
 		return models.Errorf(models.Invalid, "The platform has %d files of %s together, which is more than this server takes.", files, tree.Size(bytes))
 	}
+	return nil
+}
+
+// hasRoom fails when what is to come is larger than the disk has room for.
+func (s *Store) hasRoom(files []tree.Line) error {
+	_, bytes := tree.Manifest(files).Totals()
 	free, err := tree.Free(s.Root)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,9 +19,9 @@ import (
 
 // from fetches a platform of a store.
 func from(s *platforms.Store, root, digest string) platforms.Fetch {
-	return func(ctx context.Context, n int) (io.ReadCloser, error) {
+	return func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
 		var archive bytes.Buffer
-		err := s.Pack(ctx, root, digest, n, &archive)
+		err := s.Pack(ctx, root, digest, wanted, &archive)
 		return io.NopCloser(&archive), err
 	}
 }
@@ -32,7 +33,7 @@ func delivered(t *testing.T, s *platforms.Store, digest string, fetch platforms.
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Unpack(t.Context(), dir, digest, fetch); err != nil {
+	if _, err := s.Unpack(t.Context(), dir, digest, fetch); err != nil {
 		return "", err
 	}
 	return s.Publish(dir, "p-1")
@@ -110,10 +111,14 @@ func TestStore_Unpack_GoesOnWhereItBroke(t *testing.T) {
 	}
 	fetch := from(here, root, sealed.Digest)
 	var asked []int
-	got, err := delivered(t, there, sealed.Digest, func(ctx context.Context, n int) (io.ReadCloser, error) {
+	got, err := delivered(t, there, sealed.Digest, func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
+		n := 0
+		for _, b := range wanted {
+			n += bits.OnesCount8(b)
+		}
 		asked = append(asked, n)
-		body, err := fetch(ctx, n)
-		if len(asked) > 3 {
+		body, err := fetch(ctx, wanted)
+		if len(asked) > 4 {
 			return body, err
 		}
 		return io.NopCloser(&broken{body, 150_000}), err
@@ -121,8 +126,8 @@ func TestStore_Unpack_GoesOnWhereItBroke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(asked) != 4 || asked[0] != 0 || asked[3] == 0 {
-		t.Errorf("it asked from %v on", asked)
+	if len(asked) != 5 || asked[0] != 0 || asked[1] != int(sealed.Files) || asked[4] >= asked[1] {
+		t.Errorf("it asked for %v files", asked)
 	}
 	findings, err := there.Verify(t.Context(), got, sealed.Digest)
 	if err != nil || len(findings) != 0 {
@@ -150,8 +155,8 @@ func TestStore_Unpack_RefusesWhatIsNotThePlatform(t *testing.T) {
 			t.Fatal(err)
 		}
 		fetch := from(here, root, sealed.Digest)
-		err = there.Unpack(ctx, dir, sealed.Digest, func(ctx context.Context, n int) (io.ReadCloser, error) {
-			body, err := fetch(ctx, n)
+		_, err = there.Unpack(ctx, dir, sealed.Digest, func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
+			body, err := fetch(ctx, wanted)
 			if err != nil {
 				stop() // it would be asked for again and again
 			}
@@ -177,12 +182,76 @@ func TestStore_Unpack_CancelledStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	fetch := from(here, root, sealed.Digest)
-	err = there.Unpack(ctx, dir, sealed.Digest, func(ctx context.Context, n int) (io.ReadCloser, error) {
-		body, err := fetch(ctx, n)
+	_, err = there.Unpack(ctx, dir, sealed.Digest, func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
+		body, err := fetch(ctx, wanted)
 		stop(cause)
 		return io.NopCloser(&broken{body, 200}), err
 	})
 	if !errors.Is(err, cause) {
 		t.Errorf("it says %v", err)
 	}
+}
+
+// What an older platform has as well is not sent, wherever it lies there; what was
+// tampered with there is.
+func TestStore_Unpack_SharesWithOlder(t *testing.T) {
+	here, there := newStore(t), newStore(t)
+	first, one := shared(t, here, "first", larger(), nil)
+	files := larger()
+	files["web/index.php"] = "<?php // changed\n"
+	files["vendor/acme/moved.php"] = files["vendor/acme/a.php"]
+	delete(files, "vendor/acme/a.php")
+	second, two := shared(t, here, "second", files, nil, first)
+	receive := func(p models.Platform, name string, older ...models.Platform) (models.Platform, platforms.Shared, int) {
+		t.Helper()
+		sent := 0
+		fetch := from(here, p.Root, p.ManifestDigest)
+		dir, err := there.Stage(t.Context(), 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := there.Unpack(t.Context(), dir, p.ManifestDigest, func(ctx context.Context, wanted []byte) (io.ReadCloser, error) {
+			for _, b := range wanted {
+				sent += bits.OnesCount8(b)
+			}
+			return fetch(ctx, wanted)
+		}, there.Older(older...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, err := there.Publish(dir, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return models.Platform{Root: root, ManifestDigest: p.ManifestDigest}, got, sent
+	}
+	older, got, sent := receive(first, "first")
+	if got.Files != 0 || sent != int(one.Files) {
+		t.Errorf("of the first %d files were shared and %d sent", got.Files, sent)
+	}
+	newer, got, sent := receive(second, "second", older)
+	if got.Files != two.Files-1 || sent != 1 {
+		t.Errorf("of the second %d files were shared and %d sent, of %d", got.Files, sent, two.Files)
+	}
+	wantWhole(t, there, older, newer)
+
+	// The same once more, with all of it here; and from a platform that is not whole.
+	again, _, sent := receive(second, "third", newer)
+	if sent != 0 {
+		t.Errorf("%d files were sent that are here", sent)
+	}
+	bad := filepath.Join(again.Root, "vendor/acme/b.php")
+	text, err := os.ReadFile(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[3]++
+	if err := errors.Join(os.Chmod(filepath.Dir(bad), 0o755), os.Remove(bad), os.WriteFile(bad, text, 0o444), os.Chmod(bad, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	fourth, _, sent := receive(second, "fourth", again)
+	if sent != 1 {
+		t.Errorf("%d files were sent, want the one that is spoilt here", sent)
+	}
+	wantWhole(t, there, fourth)
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"syscall"
 
 	"hefring/internal/tree"
@@ -17,21 +19,34 @@ import (
 // newest first. Those that are gone, or whose manifest is not the one that was
 // recorded, are left out: sharing saves, and is never needed.
 func (s *Store) Older(list ...models.Platform) []*tree.Kept {
-	var kept []*tree.Kept
-	for _, p := range list {
-		box, err := s.publishedBox(p.Root)
-		if err != nil {
-			continue
-		}
-		text, err := readPacked(filepath.Join(box, manifestName))
-		if err != nil || digest(text) != p.ManifestDigest {
-			continue
-		}
-		if _, m, err := decode(text); err == nil {
-			kept = append(kept, tree.Keep(p.Root, m, readStamps(box, p.ManifestDigest, m)))
-		}
+	kept := make([]*tree.Kept, len(list))
+	var all sync.WaitGroup
+	for i, p := range list {
+		all.Go(func() { kept[i] = s.keep(p) })
 	}
-	return kept
+	all.Wait()
+	return slices.DeleteFunc(kept, func(k *tree.Kept) bool { return k == nil })
+}
+
+func (s *Store) keep(p models.Platform) *tree.Kept {
+	box, err := s.publishedBox(p.Root)
+	if err != nil {
+		return nil
+	}
+	stamps := make(chan []byte, 1)
+	go func() {
+		text, _ := readPacked(filepath.Join(box, stampsName)) // it may be lost
+		stamps <- text
+	}()
+	text, err := readPacked(filepath.Join(box, manifestName))
+	if err != nil || digest(text) != p.ManifestDigest {
+		return nil
+	}
+	_, m, err := decode(text)
+	if err != nil {
+		return nil
+	}
+	return tree.Keep(p.Root, m, parseStamps(<-stamps, p.ManifestDigest, m))
 }
 
 // blockBytes is the unit of stat's block count, whatever the file system's is.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -34,13 +33,9 @@ func (j *sealing) stampsText(of string) []byte {
 	return b.Bytes()
 }
 
-// readStamps gives the stamps that belong to a manifest, nil when they are missing
+// parseStamps gives the stamps that belong to a manifest, nil when they are missing
 // or damaged.
-func readStamps(box, of string, m tree.Manifest) map[string]tree.Stamp {
-	text, err := readPacked(filepath.Join(box, stampsName))
-	if err != nil {
-		return nil
-	}
+func parseStamps(text []byte, of string, m tree.Manifest) map[string]tree.Stamp {
 	head, rest, _ := strings.Cut(string(text), "\n")
 	if head != stampsMagic+of {
 		return nil

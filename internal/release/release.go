@@ -179,6 +179,7 @@ func units() ([]content, error) {
 	for name, packaged := range map[string]string{
 		"hefring.service": "/usr/lib/systemd/system/hefring.service",
 		"as-root.conf":    doc + "examples/as-root.conf",
+		"as-worker.conf":  doc + "examples/as-worker.conf",
 	} {
 		data, err := files.ReadFile("files/" + name)
 		if err != nil {

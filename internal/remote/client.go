@@ -60,11 +60,12 @@ func (c *Client) Join(ctx context.Context, in fleet.JoinRequest) ([]byte, error)
 	return got.Sealed, nil
 }
 
-// Fetch gives the archive of a platform from its file of that number on.
-func (c *Client) Fetch(ctx context.Context, platformID int64, from int) (io.ReadCloser, error) {
+// Fetch gives the archive of the wanted files of a platform, or of its manifest; see
+// platforms.Store.Pack.
+func (c *Client) Fetch(ctx context.Context, platformID int64, wanted []byte) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
 	timer := time.AfterFunc(answerTime, stop)
-	body, err := c.ask(ctx, http.MethodGet, fmt.Sprintf("platforms/%d?from=%d", platformID, from), nil)
+	body, err := c.ask(ctx, http.MethodPost, fmt.Sprintf("platforms/%d", platformID), bytes.NewReader(wanted))
 	if err != nil {
 		timer.Stop()
 		stop()

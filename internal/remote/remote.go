@@ -3,7 +3,7 @@
 // plane's part is an http.Handler below Prefix, the worker's a Client.
 //
 //	POST /worker/join             {"name", "token", "recipient", "version"} → {"sealed"}
-//	GET  /worker/platforms/7?from=0   the archive of platforms.Store.Pack
+//	POST /worker/platforms/7      which files, as platforms.Store.Pack takes that → the archive that it writes
 //	PUT  /worker/relocations/3/first.tar.gz?at=0     from the server that a site leaves
 //	GET  /worker/relocations/3/first.tar.gz/size     → {"size"}
 //	GET  /worker/relocations/3/first.tar.gz?from=0   for the one that it goes to
@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"hefring/internal/fleet"
+	"hefring/internal/httpcode"
 	"hefring/models"
 )
 
@@ -32,6 +33,7 @@ const Prefix = "/worker/"
 
 const (
 	maxRequest = 64 << 10
+	maxWanted  = 1 << 20 // a bit for each of eight million files
 	// stall is how long a worker may take no byte of an archive.
 	stall = time.Minute
 )
@@ -40,7 +42,7 @@ const (
 type Control interface {
 	JoinServer(ctx context.Context, in fleet.JoinRequest) (sealed []byte, err error)
 	WorkerWithKey(ctx context.Context, key string) (models.Server, error)
-	PackPlatform(ctx context.Context, s models.Server, platformID int64, from int, w io.Writer) error
+	PackPlatform(ctx context.Context, s models.Server, platformID int64, wanted []byte, w io.Writer) error
 	// MayCarry fails unless a site is on its way from the server, or with arriving to it.
 	MayCarry(ctx context.Context, s models.Server, relocationID int64, arriving bool) error
 }
@@ -56,7 +58,7 @@ func Handler(control Control, relay Relay, logger *slog.Logger) http.Handler {
 	h := &handler{control, relay, logger}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Prefix+"join", h.join)
-	mux.HandleFunc("GET "+Prefix+"platforms/{id}", h.platform)
+	mux.HandleFunc("POST "+Prefix+"platforms/{id}", h.platform)
 	mux.HandleFunc("PUT "+Prefix+"relocations/{id}/{name}", h.fill)
 	mux.HandleFunc("GET "+Prefix+"relocations/{id}/{name}/size", h.size)
 	mux.HandleFunc("GET "+Prefix+"relocations/{id}/{name}", h.carry)
@@ -103,13 +105,13 @@ func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	from, wrong := strconv.Atoi(r.URL.Query().Get("from"))
-	if err != nil || wrong != nil || from < 0 {
-		h.fail(w, r, models.Errorf(models.Invalid, "Ask for /worker/platforms/NUMBER?from=NUMBER."))
+	wanted, wrong := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWanted))
+	if err != nil || wrong != nil {
+		h.fail(w, r, models.Errorf(models.Invalid, "Ask for /worker/platforms/NUMBER, and say which files."))
 		return
 	}
 	out := &patient{w: w, until: http.NewResponseController(w)}
-	err = h.control.PackPlatform(r.Context(), server, id, from, out)
+	err = h.control.PackPlatform(r.Context(), server, id, wanted, out)
 	switch {
 	case err == nil:
 	case out.begun:
@@ -143,13 +145,10 @@ func (p *patient) Write(b []byte) (int, error) {
 
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := models.CodeOf(err)
-	status := map[models.Code]int{
-		models.Invalid: http.StatusUnprocessableEntity, models.NotFound: http.StatusNotFound, models.Conflict: http.StatusConflict,
-		models.Forbidden: http.StatusForbidden, models.Unavailable: http.StatusServiceUnavailable,
-	}[code]
-	if status == 0 {
+	status := httpcode.Of(code)
+	if status == http.StatusInternalServerError {
 		h.logger.ErrorContext(r.Context(), "answer worker", slog.String("path", r.URL.Path), slog.Any("error", err))
-		answer(w, http.StatusInternalServerError, failure{"", "The control plane failed. Its log says why."})
+		answer(w, status, failure{"", "The control plane failed. Its log says why."})
 		return
 	}
 	answer(w, status, failure{code, models.Explain(err)})

@@ -32,11 +32,11 @@ func (c control) WorkerWithKey(_ context.Context, key string) (models.Server, er
 	return models.Server{ID: 2, Name: "web2"}, nil
 }
 
-func (c control) PackPlatform(_ context.Context, _ models.Server, platformID int64, from int, w io.Writer) error {
+func (c control) PackPlatform(_ context.Context, _ models.Server, platformID int64, wanted []byte, w io.Writer) error {
 	if platformID != 7 {
 		return models.Errorf(models.NotFound, "It is not wanted.")
 	}
-	if _, err := io.WriteString(w, strings.Repeat("x", 100_000-from)); err != nil {
+	if _, err := io.WriteString(w, strings.Repeat("x", 100_000-len(wanted))); err != nil {
 		return err
 	}
 	if c.broken {
@@ -73,7 +73,7 @@ func TestClient_Join(t *testing.T) {
 
 func TestClient_Fetch(t *testing.T) {
 	c := client(t, control{}, "key")
-	body, err := c.Fetch(t.Context(), 7, 1000)
+	body, err := c.Fetch(t.Context(), 7, make([]byte, 1000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +81,11 @@ func TestClient_Fetch(t *testing.T) {
 	if err := errors.Join(err, body.Close()); err != nil || len(text) != 99_000 {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
-	if _, err := c.Fetch(t.Context(), 8, 0); models.CodeOf(err) != models.NotFound {
+	if _, err := c.Fetch(t.Context(), 8, nil); models.CodeOf(err) != models.NotFound {
 		t.Errorf("a platform that is not wanted: %v", err)
 	}
 	for _, key := range []string{"", "another"} {
-		if _, err := client(t, control{}, key).Fetch(t.Context(), 7, 0); models.CodeOf(err) != models.Forbidden {
+		if _, err := client(t, control{}, key).Fetch(t.Context(), 7, nil); models.CodeOf(err) != models.Forbidden {
 			t.Errorf("the key %q: %v", key, err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestClient_Fetch(t *testing.T) {
 
 // What ends early must not look whole.
 func TestClient_Fetch_SeesThatItBroke(t *testing.T) {
-	body, err := client(t, control{broken: true}, "key").Fetch(t.Context(), 7, 0)
+	body, err := client(t, control{broken: true}, "key").Fetch(t.Context(), 7, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,9 @@ func TestHandler_Hostile(t *testing.T) {
 	}{
 		{http.MethodPost, "join", "{", http.StatusUnprocessableEntity},
 		{http.MethodPost, "join", `{"name":"` + strings.Repeat("x", 100_000) + `"}`, http.StatusUnprocessableEntity},
-		{http.MethodGet, "platforms/x?from=0", "", http.StatusUnprocessableEntity},
-		{http.MethodGet, "platforms/7?from=-1", "", http.StatusUnprocessableEntity},
-		{http.MethodGet, "platforms/7", "", http.StatusUnprocessableEntity},
+		{http.MethodPost, "platforms/x", "", http.StatusUnprocessableEntity},
+		{http.MethodPost, "platforms/7", strings.Repeat("x", 2<<20), http.StatusUnprocessableEntity},
+		{http.MethodGet, "platforms/7", "", http.StatusMethodNotAllowed},
 		{http.MethodGet, "nothing", "", http.StatusNotFound},
 		{http.MethodDelete, "join", "", http.StatusMethodNotAllowed},
 	} {

@@ -16,6 +16,8 @@ var (
 	ErrTimeout     = errors.New("time limit reached")
 	ErrNotFound    = errors.New("program not found")
 	ErrOutputLimit = errors.New("too much output")
+	// ErrProcCovered says that no sandbox can have a /proc of its own.
+	ErrProcCovered = errors.New("parts of /proc are covered")
 )
 
 // ExitError says that a program ran and did not succeed.

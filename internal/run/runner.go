@@ -224,7 +224,16 @@ func (r *Runner) bridgeBare(p *plan) (*plan, error) {
 // kernel kills when our thread ends, whoever ends it: with it goes every
 // descendant, setsid or not. bwrap's own --die-with-parent is armed only after
 // it has started the program, too late for a kill in its first milliseconds.
+//
+// bwrap (0.8 at least) then takes its child's number in that namespace, which is
+// 2, and looks it up in the /proc of the namespace above. On a machine that finds
+// a thread of the kernel and does no harm. In a container, or where /proc hides
+// other users' processes, there is nothing, and bwrap gives up; so there it has to
+// do without our namespace, and with its own --die-with-parent.
 func treeAttr() *syscall.SysProcAttr {
+	if !secondStays() {
+		return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	}
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID}
 	if uid := os.Geteuid(); uid != 0 {
 		gid := os.Getegid()
@@ -233,6 +242,16 @@ func treeAttr() *syscall.SysProcAttr {
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 	}
 	return attr
+}
+
+// secondStays tells whether /proc shows a process with the number 2 that will not
+// end before us: the kernel's, or ourselves.
+func secondStays() bool {
+	if os.Getpid() == 2 {
+		return true
+	}
+	name, err := os.ReadFile("/proc/2/comm")
+	return err == nil && strings.TrimSpace(string(name)) == "kthreadd"
 }
 
 // switchTo is the identity that c runs as, nil for our own.
@@ -470,10 +489,17 @@ const noNamespaces = "this machine does not let Hefring make namespaces, and wit
 	"kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces). “hefring doctor” says what is in the way; " +
 	"--allow-unsandboxed-builds does without, at your risk."
 
+const noProc = "parts of /proc are covered here, as container engines do it, and the kernel then gives no sandbox a /proc of its own. " +
+	"Start the container with --security-opt unmask=ALL (podman) or --security-opt systempaths=unconfined (docker), " +
+	"or run Hefring outside of one; --allow-unsandboxed-builds does without a sandbox, at your risk."
+
 // sandboxError is for a bwrap that never came to start the program.
 func (p *plan) sandboxError(code int, stderr []byte) error {
 	name := title(p.cmd.Name, firstArg(p.cmd))
 	text := lastLine(cleanText(stderr))
+	if strings.Contains(text, "mount proc on") {
+		return models.Wrapf(models.Unavailable, fmt.Errorf("%w: %s", ErrProcCovered, text), "%s was not started: %s", name, noProc)
+	}
 	for _, sign := range []string{"new namespace", "uid map", "Operation not permitted"} {
 		if strings.Contains(text, sign) {
 			return models.Wrapf(models.Unavailable, errors.New(text), "%s was not started: %s", name, noNamespaces)

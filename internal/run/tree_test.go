@@ -318,3 +318,40 @@ func proxySocket(t *testing.T, guard *egress.Guard) string {
 	})
 	return proxy.Socket()
 }
+
+func TestRunner_Run_InContainer(t *testing.T) {
+	t.Parallel()
+	marker := newMarker()
+	// The shell is 1 there, and 2 is gone when the test's own program comes.
+	args := []string{"--pid", "--fork", "--mount-proc", "sh", "-c", `/bin/true; "$0"; exit $?`, os.Args[0]}
+	if os.Geteuid() != 0 {
+		args = append([]string{"--user", "--map-root-user"}, args...)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", args...)
+	cmd.Env = append(os.Environ(), starterEnv+"=container "+marker)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "took longer than its limit of 1s") || !strings.HasSuffix(string(out), " []\n") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestRunner_Contained_ProcIsCovered(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root covers parts of /proc")
+		return
+	}
+	t.Parallel()
+	script := `mount -t tmpfs tmpfs /proc/fs && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$0"`
+	program := filepath.Join(publicDir(t), "program")
+	binary, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, program, string(binary), 0o755)
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c", script, program)
+	cmd.Env, cmd.Dir = append(os.Environ(), starterEnv+"=container "+newMarker()), "/"
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "unmask=ALL") || strings.Contains(string(out), "namespaces") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}

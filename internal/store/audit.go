@@ -26,7 +26,7 @@ func (s *Store) RecordEvent(ctx context.Context, e models.Event) error {
 		e.At = now()
 	}
 	if e.Door == "" {
-		e.Door, e.Address = s.entrance.Door, s.entrance.Address
+		e.Door, e.Address, e.Token = s.entrance.Door, s.entrance.Address, s.entrance.Token
 	}
 	if err := s.with(ctx).Create(&e).Error; err != nil {
 		return fmt.Errorf("record event %s: %w", e.Verb, err)
@@ -133,7 +133,7 @@ func (s *Store) nameEvents(ctx context.Context, list []models.Event) ([]fleet.Ev
 	}
 	names := map[models.Subject]string{}
 	for kind, from := range map[models.SubjectKind][2]string{
-		models.SubjectSite: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
+		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
 		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
 		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
 	} {

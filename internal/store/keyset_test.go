@@ -28,8 +28,10 @@ func TestStore_Lists_GoOnAfterAPosition(t *testing.T) {
 				must(t, s.CreateUser(ctx, &models.User{Name: fmt.Sprintf("U%02d", i), Role: models.RoleViewer}))
 				must(t, s.SaveClient(ctx, &models.Client{Name: fmt.Sprintf("c%02d", i)}))
 			}
+			must(t, s.SaveChannel(ctx, "ada", &models.Channel{Name: "All", Kind: models.ChannelEmail, Target: "ada@example.org"}))
 			for i := 10; i < 70; i += 10 {
 				add(i)
+				happen(t, s, i)
 			}
 			for what, part := range parts(ctx, s) {
 				var seen []string
@@ -47,6 +49,20 @@ func TestStore_Lists_GoOnAfterAPosition(t *testing.T) {
 			}
 		})
 	}
+}
+
+// happen adds to what grows with time.
+func happen(t *testing.T, s *Store, i int) {
+	t.Helper()
+	ctx, name := t.Context(), fmt.Sprintf("n%02d", i)
+	check := models.Check{DistributionID: 1, Trigger: models.TriggerQueue, Outcome: models.CheckChanged, NewRevision: name, Times: 1, StartedAt: now(), EndedAt: now()}
+	must(t, s.RecordCheck(ctx, &check, models.ConditionCurrent, ""))
+	task := models.Task{Kind: models.TaskUpgrade, State: models.TaskQueued, Subject: models.Subject{Kind: models.SubjectSite, ID: int64(i)}}
+	must(t, create(ctx, s, "task", &task, ""))
+	must(t, s.CreateUpgrade(ctx, &models.Upgrade{TaskID: task.ID, SiteID: 1, FromID: 1, ToID: 1, Mode: models.ModeCode, Reason: name}))
+	m := models.NoticeMessage{ChannelID: 1, Key: name, State: models.MessageQueued}
+	must(t, s.CreateNoticeMessage(ctx, &m))
+	must(t, s.RecordAttempt(ctx, &models.NoticeAttempt{MessageID: m.ID, At: now(), Problem: name}))
 }
 
 // parts gives a part of each list: what is in it, and where it ends.
@@ -67,6 +83,20 @@ func parts(ctx context.Context, s *Store) map[string]func(fleet.Filter) ([]strin
 		"users": func(f fleet.Filter) ([]string, fleet.Position, error) {
 			rows, _, err := s.UserRows(ctx, f)
 			return placed(rows, err, func(r fleet.UserRow) (string, fleet.Position) { return r.Name, fleet.Position{Name: r.Name} })
+		},
+		"checks": func(f fleet.Filter) ([]string, fleet.Position, error) {
+			rows, _, err := s.CheckRows(ctx, 1, f)
+			return placed(rows, err, func(c models.Check) (string, fleet.Position) { return c.NewRevision, fleet.Position{ID: c.ID} })
+		},
+		"upgrades": func(f fleet.Filter) ([]string, fleet.Position, error) {
+			rows, _, err := s.UpgradeRows(ctx, 1, f)
+			return placed(rows, err, func(u models.Upgrade) (string, fleet.Position) { return u.Reason, fleet.Position{ID: u.ID} })
+		},
+		"messages": func(f fleet.Filter) ([]string, fleet.Position, error) {
+			rows, _, err := s.MessageRows(ctx, 1, f)
+			return placed(rows, err, func(m fleet.NoticeMessageRow) (string, fleet.Position) {
+				return m.Tries[0].Problem, fleet.Position{ID: m.ID}
+			})
 		},
 		"clients": func(f fleet.Filter) ([]string, fleet.Position, error) {
 			rows, _, err := s.ClientRows(ctx, f)

@@ -99,7 +99,7 @@ func (s *Store) Channel(ctx context.Context, id int64) (models.Channel, error) {
 func (s *Store) channelRows(ctx context.Context) *gorm.DB {
 	return s.with(ctx).Model(&models.Channel{}).
 		Joins("LEFT JOIN distributions d ON d.id = channels.distribution_id").Joins("LEFT JOIN clients c ON c.id = channels.client_id").
-		Select("channels.*, COALESCE(d.name, '') AS distribution_name, COALESCE(c.name, '') AS client_name, "+
+		Select("channels.*, COALESCE(d.name, '') AS distribution_name, COALESCE(d.slug, '') AS distribution_slug, COALESCE(c.name, '') AS client_name, "+
 			"(SELECT COUNT(*) FROM notices n WHERE n.channel_id = channels.id AND n.over_at IS NULL) AS waiting, "+
 			"(SELECT COUNT(*) FROM notice_messages m WHERE m.channel_id = channels.id AND m.state IN ?) AS queued",
 			[]models.MessageState{models.MessageQueued, models.MessageSending})
@@ -244,6 +244,22 @@ func (s *Store) NoticeMessages(ctx context.Context, channelID int64, limit int) 
 	if err := s.with(ctx).Where("channel_id = ?", channelID).Order("id DESC").Limit(limit).Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("list messages of channel %d: %w", channelID, err)
 	}
+	return s.withTries(ctx, list)
+}
+
+// MessageRows is NoticeMessages in parts.
+func (s *Store) MessageRows(ctx context.Context, channelID int64, f fleet.Filter) ([]fleet.NoticeMessageRow, int, error) {
+	query := s.with(ctx).Model(&models.NoticeMessage{}).Where("channel_id = ?", channelID)
+	list, total, err := page[models.NoticeMessage](query, f, "id DESC")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list messages of channel %d: %w", channelID, err)
+	}
+	rows, err := s.withTries(ctx, list)
+	return rows, total, err
+}
+
+// withTries adds the attempts to messages.
+func (s *Store) withTries(ctx context.Context, list []models.NoticeMessage) ([]fleet.NoticeMessageRow, error) {
 	rows := make([]fleet.NoticeMessageRow, len(list))
 	index, ids := make(map[int64]int, len(list)), make([]int64, 0, len(list))
 	for i, m := range list {
@@ -251,7 +267,7 @@ func (s *Store) NoticeMessages(ctx context.Context, channelID int64, limit int) 
 	}
 	var attempts []models.NoticeAttempt
 	if err := s.with(ctx).Where("message_id IN ?", append(ids, 0)).Order("id").Find(&attempts).Error; err != nil {
-		return nil, fmt.Errorf("list attempts of channel %d: %w", channelID, err)
+		return nil, fmt.Errorf("list attempts of %d messages: %w", len(list), err)
 	}
 	for _, a := range attempts {
 		row := &rows[index[a.MessageID]]

@@ -390,6 +390,16 @@ func (s *Store) DistributionChecks(ctx context.Context, distributionID int64, li
 	return list, nil
 }
 
+// CheckRows lists the checks of a distribution, newest first, in parts.
+func (s *Store) CheckRows(ctx context.Context, distributionID int64, f fleet.Filter) ([]models.Check, int, error) {
+	query := s.with(ctx).Model(&models.Check{}).Where("distribution_id = ?", distributionID)
+	list, total, err := page[models.Check](query, f, "id DESC")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list checks of distribution %d: %w", distributionID, err)
+	}
+	return list, total, nil
+}
+
 // Platforms lists platforms, newest first, without deleted ones unless they are
 // asked for.
 func (s *Store) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.PlatformRow, int, error) {
@@ -603,6 +613,16 @@ func (s *Store) SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]mo
 		return nil, fmt.Errorf("list upgrades of site %d: %w", siteID, err)
 	}
 	return list, nil
+}
+
+// UpgradeRows lists the upgrades of a site, newest first, in parts.
+func (s *Store) UpgradeRows(ctx context.Context, siteID int64, f fleet.Filter) ([]models.Upgrade, int, error) {
+	query := s.with(ctx).Model(&models.Upgrade{}).Where("site_id = ?", siteID)
+	list, total, err := page[models.Upgrade](query, f, "id DESC")
+	if err != nil {
+		return nil, 0, fmt.Errorf("list upgrades of site %d: %w", siteID, err)
+	}
+	return list, total, nil
 }
 
 // Tasks lists tasks, newest first.

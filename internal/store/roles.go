@@ -122,15 +122,20 @@ func (s *Store) createRole(ctx context.Context, serverID int64, password string)
 	statements = append(statements,
 		"GRANT CONNECT ON DATABASE "+quote(database)+" TO "+role,
 		"GRANT USAGE ON SCHEMA "+quote(schema)+" TO "+role)
-	for _, right := range workerRights() {
-		statements = append(statements, right.grant(role, serverID)...)
+	if err := execAll(ctx, tx, statements); err != nil {
+		return "", err
 	}
+	return role, s.grantRights(ctx, tx, role, serverID)
+}
+
+// execAll executes statements that change roles.
+func execAll(ctx context.Context, tx pgx.Tx, statements []string) error {
 	for _, statement := range statements {
 		if _, err := tx.Exec(ctx, statement); err != nil {
-			return "", explainRole(err)
+			return explainRole(err)
 		}
 	}
-	return role, s.grantSequences(ctx, tx, role)
+	return nil
 }
 
 func (r workerRight) grant(role string, serverID int64) []string {
@@ -184,24 +189,17 @@ func (s *Store) dropRole(ctx context.Context, role string) error {
 		return nil
 	}
 	name := quote(role)
-	statements := []string{"ALTER ROLE " + name + " NOLOGIN"}
-	for _, right := range workerRights() {
-		if right.rows != "" {
-			statements = append(statements, "DROP POLICY IF EXISTS "+name+" ON "+right.table)
-		}
+	if err := execAll(ctx, tx, []string{"ALTER ROLE " + name + " NOLOGIN"}); err != nil {
+		return err
 	}
-	statements = append(statements,
-		"REVOKE ALL ON ALL TABLES IN SCHEMA "+quote(schema)+" FROM "+name,
-		"REVOKE ALL ON ALL SEQUENCES IN SCHEMA "+quote(schema)+" FROM "+name,
-		"REVOKE ALL ON SCHEMA "+quote(schema)+" FROM "+name,
-		"REVOKE ALL ON DATABASE "+quote(database)+" FROM "+name,
-		"DROP ROLE "+name)
-	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return explainRole(err)
-		}
+	if err := s.revokeRights(ctx, tx, role); err != nil {
+		return err
 	}
-	return nil
+	return execAll(ctx, tx, []string{
+		"REVOKE ALL ON SCHEMA " + quote(schema) + " FROM " + name,
+		"REVOKE ALL ON DATABASE " + quote(database) + " FROM " + name,
+		"DROP ROLE " + name,
+	})
 }
 
 // How often the tables are asked for that a role's rules are about to change.

@@ -722,8 +722,13 @@ func (g *seeder) events() iter.Seq[models.Event] {
 				e.Verb, e.Text = "backup ready", ""
 			case 1:
 				e.Verb, e.Subject = "unlock", platformSubject(int64(g.r.IntN(g.Platforms))+1)
+				e = e.Moved("locked", "unlocked")
 			case 2:
 				e.Verb, e.Text = "upgrade succeeded", "Moved to the upgrade target."
+				e = e.Moved(string(models.SiteUpgrading), string(models.SiteEnabled))
+			}
+			if e.Door = models.DoorTask; e.Actor != machine {
+				e.Door, e.Address = oneOf(g, models.DoorPage, models.DoorPage, models.DoorAPI, models.DoorCommand), fmt.Sprintf("192.0.2.%d", g.r.IntN(200))
 			}
 			if !yield(e) {
 				return

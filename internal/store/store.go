@@ -82,7 +82,8 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 }
 
 // OpenJoined opens a PostgreSQL database for a worker, that may not change the
-// schema. Conflict: that is not the one which this program knows.
+// schema. Conflict: that is not the one which this program knows. Unavailable: the
+// worker's rights are not what this program needs; see RenewRights.
 func OpenJoined(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 	e, err := openPostgres(ctx, dsn)
 	if err != nil {
@@ -91,6 +92,9 @@ func OpenJoined(ctx context.Context, dsn string, log *slog.Logger) (*Store, erro
 	db, err := openGORM(e, log)
 	if err == nil {
 		err = matches(ctx, e)
+	}
+	if err == nil {
+		err = (&Store{db: db, engine: e}).hasRights(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), e.Close())

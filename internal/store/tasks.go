@@ -40,9 +40,12 @@ func (s *Store) CreateTask(ctx context.Context, t *models.Task) error {
 }
 
 // taskEvent records what happens to a task, but not each quiet look at a
-// source for a queue or a webhook, which are in the list of checks, and not each
-// cron.
+// source for a queue or a webhook, which are in the list of checks, not each cron,
+// and no questions.
 func (s *Store) taskEvent(ctx context.Context, by, verb string, t models.Task, text string) error {
+	if t.Kind.Question() { // what comes of it is recorded by whoever asked
+		return nil
+	}
 	if t.Kind == models.TaskCron && by == queueActor || t.Kind == models.TaskCheck && (by == queueActor || by == fleet.ActorWebhook) {
 		return nil
 	}

@@ -26,19 +26,19 @@ func on(column string, server int64) clause.Expression {
 
 // route says whose queue a task is in: that of the server on which its subject is.
 func (s *Store) route(ctx context.Context, t *models.Task) error {
-	var query *gorm.DB
-	switch t.Kind {
-	case models.TaskDeliver:
-		query = s.with(ctx).Model(&models.ServerPlatform{})
-	case models.TaskRelocate: // of two servers, so it is the control plane's
+	if t.Kind == models.TaskRelocate { // of two servers, so it is the control plane's
 		return nil
-	case models.TaskSend, models.TaskHandOver, models.TaskReceive:
+	}
+	var query *gorm.DB
+	switch t.Subject.Kind {
+	case models.SubjectDelivery, models.SubjectServerTarget:
+		query = s.with(ctx).Model(&models.ServerPlatform{})
+	case models.SubjectDeparture, models.SubjectArrival:
 		return s.routeRelocation(ctx, t)
-	default:
-		if t.Subject.Kind != models.SubjectSite {
-			return nil
-		}
+	case models.SubjectSite, models.SubjectQuestion:
 		query = s.with(ctx).Model(&models.Site{})
+	default:
+		return nil
 	}
 	var found []struct{ ServerID *int64 }
 	if err := query.Select("server_id").Where("id = ?", t.Subject.ID).Find(&found).Error; err != nil {

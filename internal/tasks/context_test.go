@@ -20,9 +20,7 @@ type endings struct {
 }
 
 func (e *endings) ended(kind models.TaskKind, end models.TaskState) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, string(kind)+" "+string(end))
+	e.note(string(kind) + " " + string(end))
 }
 
 func (e *endings) String() string {
@@ -133,4 +131,66 @@ func (n *taskNames) has(message string, id int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.of[message] == id
+}
+
+// follower is a Span, and notes what it is told.
+type follower struct{ *endings }
+
+func (f follower) Step(name string) { f.note("step " + name) }
+
+func (f follower) End(how, failure string) { f.note(strings.TrimSpace("end " + how + " " + failure)) }
+
+func (e *endings) note(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, text)
+}
+
+type followedKey struct{}
+
+func TestRunner_Trace_FollowsEachAttempt(t *testing.T) {
+	t.Parallel()
+	f := setup(t, databases()["sqlite"](t))
+	seen := &endings{}
+	f.r.cfg.Trace = func(ctx context.Context, task models.Task) (context.Context, Span) {
+		seen.note(string(task.Kind))
+		return context.WithValue(ctx, followedKey{}, true), follower{seen}
+	}
+	calls := 0
+	f.r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, log fleet.Log) (string, models.TaskState, error) {
+		if ctx.Value(followedKey{}) == nil {
+			t.Error("it works without the context that it was given")
+		}
+		if calls++; calls == 1 {
+			return "", "", Wait(time.Millisecond)
+		}
+		log.Step("look")
+		log.Step("")
+		return "", models.TaskWarning, nil
+	})
+	f.r.Handle(models.TaskUpgrade, func(_ context.Context, _ models.Task, log fleet.Log) (string, models.TaskState, error) {
+		log.Step("switch")
+		return "", "", models.Errorf(models.Unavailable, "It broke.")
+	})
+	f.r.Handle(models.TaskBackup, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+		panic("here")
+	})
+	f.start(t)
+	for _, one := range []struct {
+		kind models.TaskKind
+		want string
+	}{
+		{models.TaskVerify, "verify, end waiting, verify, step look, step , end warning"},
+		{models.TaskUpgrade, "upgrade, step switch, end failed It broke."},
+	} {
+		f.ended(t, f.create(t, one.kind, 1).ID)
+		if got := seen.String(); got != one.want {
+			t.Errorf("got %q, want %q", got, one.want)
+		}
+		seen.list = nil
+	}
+	f.ended(t, f.create(t, models.TaskBackup, 1).ID)
+	if got := seen.String(); !strings.HasPrefix(got, "backup, end failed ") {
+		t.Errorf("after a panic: %q", got)
+	}
 }

@@ -35,6 +35,7 @@ type taskLog struct {
 	taskID int64
 
 	mu       sync.Mutex
+	span     Span
 	step     string
 	pending  []models.TaskLine
 	dropped  int
@@ -48,7 +49,7 @@ type taskLog struct {
 // said while a task stops matters most.
 func newLog(ctx context.Context, store Store, taskID int64, logger *slog.Logger) *taskLog {
 	lasting := context.WithoutCancel(ctx)
-	l := &taskLog{taskID: taskID, stop: make(chan struct{})}
+	l := &taskLog{taskID: taskID, span: untraced{}, stop: make(chan struct{})}
 	l.keep = func(lines []models.TaskLine) error {
 		limited, done := context.WithTimeout(lasting, flushTime)
 		defer done()
@@ -80,6 +81,7 @@ func (l *taskLog) Step(name string) {
 	l.out.finish() // what came before belongs to the step before
 	l.err.finish()
 	l.step = name
+	l.span.Step(name)
 }
 
 // Out takes a program's standard output.

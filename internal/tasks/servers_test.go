@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -210,4 +211,72 @@ func TestServer_Invite_NeedsPostgreSQL(t *testing.T) {
 	f := setup(t, databases()["sqlite"](t))
 	err := f.InviteServer(f.ctx, "ada", &models.Server{Name: "web2"}, "hash", time.Now().Add(time.Hour))
 	want(t, "code", models.CodeOf(err), models.Unavailable)
+}
+
+// After an upgrade of Hefring, workers that joined before have what new ones have, on
+// tables that are new too, and nothing more.
+func TestStore_RenewRights_AfterAMigration(t *testing.T) {
+	t.Parallel()
+	dsn := postgres.Open(t)
+	f := setup(t, dsn)
+	server, address := f.joined(t, dsn, "web2")
+	other, _ := f.joined(t, dsn, "web1")
+	own := f.siteOn(t, "own.example.org", &server.ID)
+	f.siteOn(t, "foreign.example.org", &other.ID)
+	owner, err := pgx.Connect(f.ctx, dsn)
+	ok(t, err)
+	t.Cleanup(func() { ok(t, owner.Close(context.Background())) })
+	does := func(statement string) {
+		t.Helper()
+		_, err := owner.Exec(f.ctx, statement)
+		ok(t, err)
+	}
+	ok(t, f.RenewRights(f.ctx))
+	marks := func() (text string) {
+		t.Helper()
+		ok(t, owner.QueryRow(f.ctx, "SELECT string_agg(rolname || ' ' || xmin::text, ', ' ORDER BY rolname) FROM pg_authid WHERE rolname IN ($1, $2) AND shobj_description(oid, 'pg_authid') IS NOT NULL", server.Role, other.Role).Scan(&text))
+		return text
+	}
+	before := marks()
+
+	// A migration makes a table anew, which takes all rights on it away, and what an
+	// older program allowed is allowed no more.
+	does("CREATE TABLE made_anew (LIKE site_names INCLUDING ALL)")
+	does("DROP TABLE site_names")
+	does("ALTER TABLE made_anew RENAME TO site_names")
+	does("GRANT SELECT ON users TO " + server.Role)
+	does("CREATE POLICY " + server.Role + " ON users TO " + server.Role + " USING (true)")
+	if _, err := store.OpenJoined(f.ctx, address, slog.New(slog.DiscardHandler)); models.CodeOf(err) != models.Unavailable {
+		t.Errorf("a worker without its rights begins: %v", err)
+	}
+	var renewed sync.WaitGroup
+	for range 3 { // replicas that start at once
+		renewed.Go(func() {
+			if err := f.RenewRights(f.ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	renewed.Wait()
+	want(t, "the roles", marks(), before)
+
+	w := workerOf(t, server, address)
+	ok(t, w.SaveComparison(f.ctx, &models.Comparison{SiteID: own.ID, FromPlatformID: own.PlatformID, PlatformID: own.PlatformID, MadeAt: time.Now()}))
+	if names := tablesOf(t, owner, server.Role, "INSERT"); !slices.Contains(names, "site_names") {
+		t.Errorf("the worker may not write to the new table, only to %v", names)
+	}
+	if names := tablesOf(t, owner, server.Role, "SELECT"); slices.Contains(names, "users") {
+		t.Error("a right that no worker needs stays")
+	}
+	var rows, rules int
+	ok(t, owner.QueryRow(f.ctx, "SELECT COUNT(DISTINCT tablename), COUNT(*) FROM pg_policies WHERE policyname = $1", server.Role).Scan(&rows, &rules))
+	want(t, "rules, one for each table", rules, rows)
+	sites, total, err := w.Sites(f.ctx, fleet.Filter{})
+	if err == nil && total != 1 {
+		t.Errorf("the worker sees %d sites: %v", total, sites)
+	}
+
+	does("DROP OWNED BY " + other.Role) // restored into another server of databases
+	does("DROP ROLE " + other.Role)
+	ok(t, f.RenewRights(f.ctx))
 }

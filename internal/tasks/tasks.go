@@ -49,25 +49,38 @@ const (
 	QueueChecks = "checks" // looks at sources: many and short
 	QueueBuilds = "builds" // builds and verifications: heavy on disk and processor
 	QueueSites  = "sites"  // what happens to sites
+	QueueAsks   = "asks"   // what somebody waits for; see models.TaskKind.Question
 )
 
 // ServerQueue is the queue of what happens on a server.
 func ServerQueue(id int64) string { return "server-" + strconv.FormatInt(id, 10) }
 
-// serverWorkers is how many tasks a server's worker does at once.
-const serverWorkers = 4
+// AskQueue is the queue of what a server is asked, which long work there does not
+// hold up.
+func AskQueue(id int64) string { return "asks-" + ServerQueue(id) }
+
+// How many tasks a server's worker does at once.
+const (
+	serverWorkers = 4
+	askWorkers    = 2
+)
 
 // ServerWorkers is Workers for the worker of a server.
-func ServerWorkers(id int64) map[string]int { return map[string]int{ServerQueue(id): serverWorkers} }
+func ServerWorkers(id int64) map[string]int {
+	return map[string]int{ServerQueue(id): serverWorkers, AskQueue(id): askWorkers}
+}
 
 // Workers says how many tasks of each queue run at once, unless somebody says
 // otherwise.
 func Workers() map[string]int {
-	return map[string]int{QueueChecks: 16, QueueBuilds: 2, QueueSites: 4}
+	return map[string]int{QueueChecks: 16, QueueBuilds: 2, QueueSites: 4, QueueAsks: askWorkers}
 }
 
 // place is where and how urgently tasks of a kind are done.
 func place(kind models.TaskKind) (queue string, priority int) {
+	if kind.Question() {
+		return QueueAsks, 1
+	}
 	switch kind {
 	case models.TaskCheck:
 		return QueueChecks, 1
@@ -100,7 +113,28 @@ type Config struct {
 	// Ended is told of every task that ended here, once that is recorded; nil:
 	// nobody is. It must not block.
 	Ended func(kind models.TaskKind, end models.TaskState)
+	// Trace follows each attempt at a task here; what is logged meanwhile has the
+	// context that it gives. nil: nobody does.
+	Trace func(ctx context.Context, t models.Task) (context.Context, Span)
 }
+
+// Span is what follows one attempt at a task. It must not block.
+type Span interface {
+	// Step says that a step begins, and the one before has ended; "" ends it only.
+	Step(name string)
+	// End says how the attempt ended: a models.TaskState, "waiting" or
+	// "interrupted"; and why, when it failed.
+	End(how, failure string)
+}
+
+// untraced is the Span of what nobody follows.
+type untraced struct{}
+
+// Step does nothing.
+func (untraced) Step(string) {}
+
+// End does nothing.
+func (untraced) End(string, string) {}
 
 // Limits on what a task may do.
 const (
@@ -142,6 +176,9 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 	cfg.ID += "-" + rand.Text()[:8]
 	if cfg.Ended == nil {
 		cfg.Ended = func(models.TaskKind, models.TaskState) {}
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(ctx context.Context, _ models.Task) (context.Context, Span) { return ctx, untraced{} }
 	}
 	cfg.Logger = cfg.Logger.With(slog.String("worker", cfg.ID))
 	r := &Runner{
@@ -200,7 +237,11 @@ func (r *Runner) HandleAll(handlers map[models.TaskKind]fleet.Handler) {
 // pgx.Tx on PostgreSQL.
 func (r *Runner) Enqueue(ctx context.Context, tx any, t models.Task) error {
 	queue, priority := place(t.Kind)
-	if t.ServerID != nil {
+	switch {
+	case t.ServerID == nil:
+	case queue == QueueAsks:
+		queue = AskQueue(*t.ServerID)
+	default:
 		queue = ServerQueue(*t.ServerID)
 	}
 	return r.queue.insert(ctx, tx, job{TaskID: t.ID}, queue, priority)

@@ -57,7 +57,9 @@ func (r *Runner) work(ctx context.Context, j job) error {
 		return again(0)
 	}
 	defer release()
+	ctx, span := r.cfg.Trace(ctx, t)
 	log := newLog(ctx, r.store, t.ID, r.cfg.Logger)
+	log.span = span
 	if j.Takeovers > 0 {
 		log.Printf(models.LevelWarn, "The worker that had this task died. It is taken up again (attempt %d).", j.Takeovers+1)
 	}
@@ -111,12 +113,14 @@ func (r *Runner) settle(ctx context.Context, t models.Task, log *taskLog, messag
 	lasting := context.WithoutCancel(ctx)
 	if waiting, is := errors.AsType[fleet.Waiting](err); is {
 		log.close()
+		log.span.End("waiting", "")
 		return again(waiting.For)
 	}
 	interrupted := errors.Is(cause, fleet.ErrStopping) || errors.Is(cause, fleet.ErrLost) || errors.Is(err, fleet.ErrLost)
 	if err != nil && state == "" && interrupted {
 		log.Printf(models.LevelInfo, "Interrupted: %v. It is taken up again.", cause)
 		log.close()
+		log.span.End("interrupted", "")
 		return again(0) // if the job is still ours
 	}
 	if err != nil {
@@ -127,7 +131,16 @@ func (r *Runner) settle(ctx context.Context, t models.Task, log *taskLog, messag
 	}
 	log.close()
 	state, message = outcome(cause, state, message, err)
+	log.span.End(string(state), failureOf(state, message))
 	return r.finish(lasting, t, state, message)
+}
+
+// failureOf is what failed, when something did.
+func failureOf(state models.TaskState, message string) string {
+	if state == models.TaskFailed {
+		return message
+	}
+	return ""
 }
 
 // outcome says how a task ended and why, in one sentence.

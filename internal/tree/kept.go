@@ -291,14 +291,18 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 		return err
 	}
 	defer func() { _ = to.Close() }()
+	groups := byFolder(proofs, func(p Proof) string { return p.Name })
+	dirs := make([]string, len(groups))
+	for i, group := range groups {
+		dirs[i] = path.Dir(group[0].Name)
+	}
+	if err := MakeDirs(ctx, to, dirs, func(*os.Root, string) error { return nil }); err != nil {
+		return Explain(err, dst)
+	}
 	return Parallel(ctx, func(ctx context.Context, put func([]Proof)) error {
-		for _, group := range byFolder(proofs, func(p Proof) string { return p.Name }) {
+		for _, group := range groups {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
-			}
-			// Two workers must not make the same folder.
-			if err := to.MkdirAll(path.Dir(group[0].Name), 0o755); err != nil {
-				return fmt.Errorf("make folder: %w", Explain(err, dst))
 			}
 			put(group)
 		}
@@ -370,7 +374,8 @@ func place(older, dir int, p Proof) (Stamp, error) {
 
 // Replace makes files of the tree at dst share the content of this tree's equal
 // files, each in one step: whatever interrupts it leaves the one or the other.
-// lines are files of dst whose content is what their Sum says; dst must still be
+// lines are files of dst whose content is what their Sum says, or that are not there
+// yet, in folders that are; dst must still be
 // writable, and no program may run in it any more. What cannot be shared stays as
 // it is, and is given back as left.
 func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Line, err error) {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"syscall"
 
 	"hefring/internal/tree"
@@ -248,70 +247,17 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 
 // makeDirs makes the folders, and gives them to whom Composer runs as.
 func (c *Composer) makeDirs(ctx context.Context, root *os.Root, dirs []tree.Line) error {
-	inside := map[string][]string{} // the names in each folder
-	made := map[string]bool{".": true}
-	var levels [][]string // the folders that get others, by how deep they lie
-	var note func(name string)
-	note = func(name string) {
-		if made[name] {
-			return
-		}
-		parent := path.Dir(name)
-		note(parent)
-		made[name] = true
-		if inside[parent] == nil {
-			level := strings.Count(name, "/")
-			for len(levels) <= level {
-				levels = append(levels, nil)
-			}
-			levels[level] = append(levels[level], parent)
-		}
-		inside[parent] = append(inside[parent], path.Base(name))
-	}
+	names := []string{path.Dir(installedFile)}
 	for _, line := range dirs {
-		note(line.Path)
+		names = append(names, line.Path)
 	}
-	note(path.Dir(installedFile))
-	for _, parents := range levels {
-		err := tree.Parallel(ctx, func(_ context.Context, put func(string)) error {
-			for _, parent := range parents {
-				put(parent)
-			}
-			return nil
-		}, func(ctx context.Context, parent string, _ []byte) error {
-			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the caller sees that it was stopped
-			}
-			return c.makeIn(root, parent, inside[parent])
-		})
-		if err != nil {
-			return fmt.Errorf("make folder: %w", err)
-		}
-	}
-	return nil
-}
-
-// makeIn makes folders in one that is there.
-func (c *Composer) makeIn(root *os.Root, parent string, names []string) error {
-	dir, err := root.OpenRoot(parent)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()
 	id := c.env.Run.Identity()
-	for _, name := range names {
-		err := dir.Mkdir(name, 0o755)
-		if errors.Is(err, fs.ErrExist) {
-			continue
+	return tree.MakeDirs(ctx, root, names, func(parent *os.Root, name string) error {
+		if id == nil {
+			return nil
 		}
-		if err == nil && id != nil {
-			err = dir.Lchown(name, int(id.UID), int(id.GID))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return parent.Lchown(name, int(id.UID), int(id.GID))
+	})
 }
 
 func copyAll(ctx context.Context, p project, files []string) error {

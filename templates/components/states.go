@@ -475,7 +475,7 @@ func SubjectURL(s models.Subject) string {
 		return fmt.Sprintf("/distributions/%d", s.ID)
 	case models.SubjectPlatform:
 		return fmt.Sprintf("/platforms/%d", s.ID)
-	case models.SubjectSite:
+	case models.SubjectSite, models.SubjectQuestion:
 		return fmt.Sprintf("/sites/%d", s.ID)
 	case models.SubjectQueue:
 		return "/queues"
@@ -483,7 +483,7 @@ func SubjectURL(s models.Subject) string {
 		return "/import"
 	case models.SubjectServer:
 		return fmt.Sprintf("/databases/%d", s.ID)
-	case models.SubjectUser, models.SubjectUpstream, models.SubjectDelivery, models.SubjectWebServer:
+	case models.SubjectUser, models.SubjectUpstream, models.SubjectDelivery, models.SubjectServerTarget, models.SubjectWebServer:
 		return ""
 	default:
 		return ""

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -27,6 +28,18 @@ type Audit struct {
 // narrowed tells whether anything is looked for.
 func (a Audit) narrowed() bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(a.Query)), func(name string) bool { return a.Query.Get(name) != "" })
+}
+
+// only names the one thing that the record is narrowed to by its number; "" for none.
+func (a Audit) only() string {
+	switch {
+	case a.Query.Get("id") == "":
+		return ""
+	case len(a.Rows) > 0:
+		return eventSubject(a.Rows[0])
+	default:
+		return KindText(models.SubjectKind(a.Query.Get("kind"))) + " " + a.Query.Get("id")
+	}
 }
 
 // link is the address of the same search somewhere else.
@@ -121,6 +134,11 @@ func subjectURL(e fleet.EventRow) string {
 		return ""
 	}
 	return fmt.Sprintf("/%s/%d", place, e.Subject.ID)
+}
+
+// recordOf narrows the record of changes to one thing.
+func recordOf(kind models.SubjectKind, id int64) url.Values {
+	return url.Values{"kind": {string(kind)}, "id": {strconv.FormatInt(id, 10)}}
 }
 
 func orNothing(value string) string {

@@ -77,3 +77,17 @@ func arrivalStatus(state models.DeliveryState) components.Status {
 		return components.Status{Key: "running", Word: "On its way"}
 	}
 }
+
+// parts is what the tasks under a task are called.
+func (v Task) parts() string {
+	if v.Task.Kind == models.TaskRelocate {
+		return "What the two servers do"
+	}
+	return "One task for each site"
+}
+
+// turns tells whether the task is taken up again and again while others have their
+// turn, so that its attempts say nothing.
+func (v Task) turns() bool {
+	return v.Task.Kind == models.TaskRelocate || v.Task.Kind == models.TaskReceive
+}

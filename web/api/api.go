@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 )
 
@@ -176,7 +177,9 @@ func register[I authorised, T any](s *server, o operation, do func(ctx context.C
 			}
 			return nil, s.problem(ctx, o, err)
 		}
-		by.Entrance = (*in).entrance()
+		from := (*in).entrance()
+		from.Token = by.Entrance.Token
+		by.Entrance = from
 		value, err := do(ctx, s.as(by), *in)
 		if err != nil {
 			return nil, s.problem(ctx, o, err)
@@ -202,7 +205,7 @@ func (s *server) problem(ctx context.Context, o operation, err error) error {
 	for _, field := range slices.Sorted(mapKeys(known.Fields)) {
 		details = append(details, &huma.ErrorDetail{Location: "body." + field, Message: known.Fields[field]})
 	}
-	return huma.NewError(statusOf(known.Code), known.Message, details...)
+	return huma.NewError(httpcode.Of(known.Code), known.Message, details...)
 }
 
 func mapKeys(m map[string]string) func(yield func(string) bool) {
@@ -212,20 +215,5 @@ func mapKeys(m map[string]string) func(yield func(string) bool) {
 				return
 			}
 		}
-	}
-}
-
-func statusOf(code models.Code) int {
-	switch code {
-	case models.Invalid:
-		return http.StatusUnprocessableEntity
-	case models.NotFound:
-		return http.StatusNotFound
-	case models.Conflict:
-		return http.StatusConflict
-	case models.Forbidden:
-		return http.StatusForbidden
-	default:
-		return http.StatusServiceUnavailable
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"hefring/internal/fleet"
@@ -59,7 +60,13 @@ type Source struct {
 	KeepPlatforms int               `json:"keep_platforms,omitempty"`
 }
 
-func distributionView(f Fleet) func(fleet.DistributionRow) Distribution {
+// keeper tells which secret settings a distribution has.
+type keeper interface {
+	SecretsSet(distribution models.Distribution) map[string]bool
+}
+
+// DistributionView gives distributions as programs read them.
+func DistributionView(f keeper) func(fleet.DistributionRow) Distribution {
 	return func(r fleet.DistributionRow) Distribution {
 		return Distribution{
 			Name: r.Name, Slug: r.Slug, Type: r.UpdateType, Condition: r.Condition, Reason: r.Reason, UpgradeTarget: r.TargetName,
@@ -69,7 +76,7 @@ func distributionView(f Fleet) func(fleet.DistributionRow) Distribution {
 	}
 }
 
-func sourceView(f Fleet, d models.Distribution) Source {
+func sourceView(f keeper, d models.Distribution) Source {
 	v := Source{Settings: d.Settings, RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms}
 	if d.CheckEvery != nil {
 		seconds := int64(*d.CheckEvery / time.Second)
@@ -80,6 +87,7 @@ func sourceView(f Fleet, d models.Distribution) Source {
 			v.Secrets = append(v.Secrets, name)
 		}
 	}
+	slices.Sort(v.Secrets)
 	return v
 }
 
@@ -110,12 +118,31 @@ func distributionRow(ctx context.Context, f Fleet, d models.Distribution) (Distr
 	if err != nil {
 		return Distribution{}, err
 	}
-	return distributionView(f)(rows[0]), nil
+	return DistributionView(f)(rows[0]), nil
+}
+
+// Looked is a distribution that was just saved.
+type Looked struct {
+	Distribution
+
+	Check *Task `json:"check,omitempty" doc:"The last look at its source, which this began; none of one that is kept by hand"`
+}
+
+func looked(ctx context.Context, f Fleet, d models.Distribution, err error) (Looked, error) {
+	if err != nil {
+		return Looked{}, err
+	}
+	row, err := distributionRow(ctx, f, d)
+	if err != nil || d.UpstreamID == nil {
+		return Looked{Distribution: row}, err
+	}
+	begun, err := newest(ctx, f, models.Subject{Kind: models.SubjectUpstream, ID: *d.UpstreamID}, nil)
+	return Looked{row, &begun.Task}, err
 }
 
 func (s *server) distributions() {
 	register(s, operation{get, "/distributions", "list-distributions", "List distributions by name"}, func(ctx context.Context, f Fleet, in Paging) (Page[Distribution], error) {
-		return listed(in, distributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
+		return listed(in, DistributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
 			return f.Distributions(ctx, filter)
 		})
 	})
@@ -134,15 +161,12 @@ func (s *server) distributions() {
 			Slug string `json:"slug,omitempty" doc:"Short name; none is made from the name"`
 		}
 	},
-	) (Distribution, error) {
+	) (Looked, error) {
 		b := in.Body
 		d := b.distribution()
 		d.Slug, d.UpdateType, d.Once = b.Slug, b.Type, once(f, in.Key)
 		made, err := f.CreateDistribution(ctx, d)
-		if err != nil {
-			return Distribution{}, err
-		}
-		return distributionRow(ctx, f, made)
+		return looked(ctx, f, made, err)
 	})
 	type change struct {
 		DistributionIn
@@ -153,12 +177,9 @@ func (s *server) distributions() {
 		func(ctx context.Context, f Fleet, in change) (models.Distribution, error) {
 			return named(ctx, f, in.DistributionIn)
 		},
-		func(ctx context.Context, f Fleet, d models.Distribution, in change) (Distribution, error) {
+		func(ctx context.Context, f Fleet, d models.Distribution, in change) (Looked, error) {
 			changed, err := f.UpdateDistribution(ctx, d.ID, in.Body.distribution())
-			if err != nil {
-				return Distribution{}, err
-			}
-			return distributionRow(ctx, f, changed)
+			return looked(ctx, f, changed, err)
 		})
 	s.checks()
 }
@@ -176,7 +197,8 @@ type Check struct {
 	Ended       time.Time           `json:"ended_at"`
 }
 
-func checkView(c models.Check) Check {
+// CheckView gives a look at a source as programs read it.
+func CheckView(c models.Check) Check {
 	return Check{c.ID, c.Trigger, c.Outcome, c.OldRevision, c.NewRevision, c.Message, c.Times, c.StartedAt, c.EndedAt}
 }
 
@@ -194,32 +216,40 @@ func (s *server) checks() {
 
 		Slug string `path:"distribution" doc:"The distribution's short name"`
 	}
-	register(s, operation{get, "/distributions/{distribution}/checks", "list-checks", "What the last looks at a source found, newest first"}, func(ctx context.Context, f Fleet, in which) (Page[Check], error) {
+	register(s, operation{get, "/distributions/{distribution}/checks", "list-checks", "What looks at a source found, newest first"}, func(ctx context.Context, f Fleet, in which) (Page[Check], error) {
 		d, err := f.DistributionNamed(ctx, in.Slug)
 		if err != nil {
 			return Page[Check]{}, err
 		}
-		list, err := f.DistributionChecks(ctx, d.ID, 1000)
-		return whole(in.Steps, list, err, checkView, func(c models.Check) fleet.Position { return fleet.Position{ID: -c.ID} })
+		return listed(in.Steps, CheckView, func(c models.Check) fleet.Position { return fleet.Position{ID: c.ID} }, func(filter fleet.Filter) ([]models.Check, int, error) {
+			return f.CheckRows(ctx, d.ID, filter)
+		})
 	})
+}
+
+// HeldVersion is a version that waits for a person.
+type HeldVersion struct {
+	Revision string `json:"revision" doc:"To be named when approving"`
+	Label    string `json:"label"`
+	Note     string `json:"note,omitempty"`
+	Security bool   `json:"security"`
+	Reason   string `json:"reason" doc:"Why it is held back"`
+}
+
+// HeldView gives a version that is held back as programs read it.
+func HeldView(d models.Distribution, v plugins.Version) HeldVersion {
+	return HeldVersion{v.Revision, v.Label, v.Note, v.Security, d.Reason}
 }
 
 // held is what waits for a person, and what is done by hand.
 func (s *server) held() {
-	type version struct {
-		Revision string `json:"revision" doc:"To be named when approving"`
-		Label    string `json:"label"`
-		Note     string `json:"note,omitempty"`
-		Security bool   `json:"security"`
-		Reason   string `json:"reason" doc:"Why it is held back"`
-	}
 	about(s, operation{get, "/distributions/{distribution}/held", "get-held-version", "The version that is held back until somebody approves it"}, named,
-		func(ctx context.Context, f Fleet, d models.Distribution, _ DistributionIn) (version, error) {
+		func(ctx context.Context, f Fleet, d models.Distribution, _ DistributionIn) (HeldVersion, error) {
 			v, waits, err := f.Pending(ctx, d.ID)
 			if err == nil && !waits {
 				err = models.Errorf(models.NotFound, "%s holds no version back.", d.Name)
 			}
-			return version{v.Revision, v.Label, v.Note, v.Security, d.Reason}, err
+			return HeldView(d, v), err
 		})
 	type approval struct {
 		DistributionIn
@@ -283,11 +313,12 @@ type UpdateSetting struct {
 func (s *server) updateTypes() {
 	register(s, operation{get, "/update-types", "list-update-types", "List the update types with their settings"}, func(_ context.Context, f Fleet, in Steps) (Page[UpdateType], error) {
 		err := f.Actor().Needs(models.MaySeeFleet)
-		return whole(in, f.UpdateTypes(), err, updateTypeView, func(p plugins.Plugin) fleet.Position { return fleet.Position{Name: p.Info().ID} })
+		return whole(in, f.UpdateTypes(), err, UpdateTypeView, func(p plugins.Plugin) fleet.Position { return fleet.Position{Name: p.Info().ID} })
 	})
 }
 
-func updateTypeView(p plugins.Plugin) UpdateType {
+// UpdateTypeView gives an update type as programs read it.
+func UpdateTypeView(p plugins.Plugin) UpdateType {
 	v := UpdateType{Type: p.Info().ID, Name: p.Info().Name, Summary: p.Info().Summary, Settings: []UpdateSetting{}}
 	for _, field := range p.Fields() {
 		one := UpdateSetting{Key: field.Name, Kind: string(field.Kind), Label: field.Label, Help: field.Help, Required: field.Required, Secret: field.Kind.Secret(), Default: field.Default}

@@ -39,8 +39,9 @@ type Fleet interface {
 	RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error)
 	CompareNow(ctx context.Context, siteID int64) (models.Task, error)
 	UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error)
-	SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error)
+	UpgradeRows(ctx context.Context, siteID int64, f fleet.Filter) ([]models.Upgrade, int, error)
 	GiveSite(ctx context.Context, siteID, clientID int64) error
+	UpgradeSite(ctx context.Context, siteID, targetID int64) (models.Task, error)
 	UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error)
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
 	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
@@ -68,6 +69,7 @@ type Fleet interface {
 	LockPlatform(ctx context.Context, id int64) error
 	UnlockPlatform(ctx context.Context, id int64) error
 	SetTarget(ctx context.Context, platformID int64) error
+	UpgradePlatform(ctx context.Context, platformID, targetID int64) (models.Task, error)
 	UpgradePlatformToTarget(ctx context.Context, platformID int64) (models.Task, error)
 	RetryBuild(ctx context.Context, platformID int64) (models.Task, error)
 	DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.PlatformDiff, error)
@@ -77,7 +79,7 @@ type Fleet interface {
 
 	Distributions(ctx context.Context, f fleet.Filter) ([]fleet.DistributionRow, int, error)
 	DistributionNamed(ctx context.Context, slug string) (models.Distribution, error)
-	DistributionChecks(ctx context.Context, id int64, limit int) ([]models.Check, error)
+	CheckRows(ctx context.Context, distributionID int64, f fleet.Filter) ([]models.Check, int, error)
 	SecretsSet(distribution models.Distribution) map[string]bool
 	UpdateTypes() []plugins.Plugin
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)
@@ -103,7 +105,9 @@ type Fleet interface {
 	SaveHost(ctx context.Context, h models.Host) error
 
 	Channels(ctx context.Context) ([]fleet.ChannelRow, error)
+	ChannelNamed(ctx context.Context, name string) (fleet.ChannelRow, error)
 	Channel(ctx context.Context, id int64, messages int) (fleet.ChannelRow, []fleet.NoticeMessageRow, error)
+	MessageRows(ctx context.Context, channelID int64, f fleet.Filter) ([]fleet.NoticeMessageRow, int, error)
 	SaveChannel(ctx context.Context, c models.Channel, once string) (models.Channel, string, error)
 	RotateChannelSecret(ctx context.Context, id int64, once string) (string, error)
 	PauseChannel(ctx context.Context, id int64, paused bool) error
@@ -116,6 +120,7 @@ type Fleet interface {
 	AddUser(ctx context.Context, in fleet.NewUser) (models.User, error)
 	ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error
 	SetPassword(ctx context.Context, name, password string) error
+	LoginLink(ctx context.Context, name string) (string, error)
 	DropSecondFactor(ctx context.Context, userID int64) error
 	ClientRows(ctx context.Context, f fleet.Filter) ([]fleet.ClientRow, int, error)
 	Client(ctx context.Context, id int64) (models.Client, error)
@@ -128,16 +133,20 @@ type Fleet interface {
 
 	Fleet(ctx context.Context, f fleet.Filter) (fleet.Counts, error)
 	Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision, error)
+	RunningTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error)
+	RecentTasks(ctx context.Context, f fleet.Filter) ([]models.Task, error)
 	UpgradeOfTask(ctx context.Context, taskID int64) (models.Upgrade, error)
 	UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.UpgradeStep, error)
 
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
+	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
 	DatabaseServerNamed(ctx context.Context, name string) (int64, error)
 	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)
 	TestDatabaseServer(ctx context.Context, id int64) error
 	DeleteDatabaseServer(ctx context.Context, id int64) error
 
 	Task(ctx context.Context, id int64) (models.Task, error)
+	Children(ctx context.Context, id int64) ([]models.Task, error)
 	Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error)
 	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error)
 	Lines(ctx context.Context, taskID, after int64, limit int) ([]models.TaskLine, error)

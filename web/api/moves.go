@@ -36,11 +36,16 @@ type UpgradeStep struct {
 	Undone  *time.Time       `json:"undone_at,omitempty"`
 }
 
-func upgradeView(u models.Upgrade) Upgrade {
-	return Upgrade{
+// UpgradeView gives a move as programs read it, with its steps where they are known.
+func UpgradeView(u models.Upgrade, steps []models.UpgradeStep) Upgrade {
+	v := Upgrade{
 		ID: u.ID, Kind: u.Kind, Task: u.TaskID, Mode: u.Mode, State: u.State, Reason: u.Reason, FailedStep: u.FailedStep, Switched: u.Switched,
 		ReadOnlySeconds: u.ReadOnly.Seconds(), Updates: len(u.Updates), Started: u.StartedAt, Ended: u.EndedAt, RolledBack: u.RolledBackAt,
 	}
+	for _, one := range steps {
+		v.Steps = append(v.Steps, UpgradeStep{one.Name, one.State, one.Message, one.StartedAt, one.EndedAt, one.UndoneAt})
+	}
+	return v
 }
 
 // moves is what moves of sites did and would do.
@@ -55,8 +60,10 @@ func (s *server) moves() {
 		if err != nil {
 			return Page[Upgrade]{}, err
 		}
-		list, err := f.SiteUpgrades(ctx, site.ID, 1000)
-		return whole(in.Steps, list, err, upgradeView, func(u models.Upgrade) fleet.Position { return fleet.Position{ID: -u.ID} })
+		view := func(u models.Upgrade) Upgrade { return UpgradeView(u, nil) }
+		return listed(in.Steps, view, func(u models.Upgrade) fleet.Position { return fleet.Position{ID: u.ID} }, func(filter fleet.Filter) ([]models.Upgrade, int, error) {
+			return f.UpgradeRows(ctx, site.ID, filter)
+		})
 	})
 	register(s, operation{get, "/tasks/{task}/upgrade", "get-upgrade", "The move that a task carries out, step by step"}, func(ctx context.Context, f Fleet, in TaskIn) (Upgrade, error) {
 		u, err := f.UpgradeOfTask(ctx, in.ID)
@@ -64,94 +71,130 @@ func (s *server) moves() {
 			return Upgrade{}, err
 		}
 		steps, err := f.UpgradeSteps(ctx, u.ID)
-		v := upgradeView(u)
-		for _, one := range steps {
-			v.Steps = append(v.Steps, UpgradeStep{one.Name, one.State, one.Message, one.StartedAt, one.EndedAt, one.UndoneAt})
-		}
-		return v, err
+		return UpgradeView(u, steps), err
 	})
 	s.onSite(operation{post, "/sites/{site}/compare", "compare-site", "Ask Drush what an upgrade of a site would do"}, Fleet.CompareNow)
 	s.onSite(operation{post, "/sites/{site}/install", "retry-install", "Install a site again whose installation failed"}, Fleet.RetryInstall)
 	s.plans()
 }
 
-func (s *server) plans() {
-	type plan struct {
-		From     string                 `json:"from"`
-		To       string                 `json:"to" doc:"The upgrade target"`
-		Changes  []models.PackageChange `json:"changes"`
-		Asked    bool                   `json:"asked" doc:"Drush was asked already; see compare-site"`
-		Updates  int                    `json:"database_updates"`
-		Blockers []string               `json:"blockers,omitempty"`
+// Plan is what an upgrade of a site would do.
+type Plan struct {
+	From        string                 `json:"from"`
+	To          string                 `json:"to" doc:"The upgrade target"`
+	Changes     []models.PackageChange `json:"changes" nullable:"false"`
+	Asked       bool                   `json:"asked" doc:"Drush was asked already; see compare-site"`
+	AskedAt     *time.Time             `json:"asked_at,omitempty"`
+	Updates     []models.PendingUpdate `json:"database_updates,omitempty" doc:"That it would run"`
+	Blockers    []string               `json:"blockers,omitempty"`
+	RunningTask int64                  `json:"running_task,omitempty" doc:"That works on the site now"`
+}
+
+// PlanView gives what an upgrade would do as programs read it.
+func PlanView(p fleet.Plan) Plan {
+	v := Plan{From: p.From.Name, To: p.To.Name, Changes: list(p.Changes), RunningTask: p.RunningTask}
+	if c := p.Comparison; c != nil {
+		v.Asked, v.AskedAt, v.Updates, v.Blockers = true, &c.MadeAt, c.Updates, c.Blockers
 	}
-	register(s, operation{get, "/sites/{site}/upgrade", "quote-upgrade", "What an upgrade of a site would do"}, func(ctx context.Context, f Fleet, in SiteIn) (plan, error) {
+	return v
+}
+
+// PlatformPlan is what upgrading every site of a platform would do.
+type PlatformPlan struct {
+	From        string                 `json:"from"`
+	To          string                 `json:"to"`
+	Changes     []models.PackageChange `json:"changes" nullable:"false"`
+	Sites       int                    `json:"sites" doc:"That would move; list-sites names those that are behind"`
+	Compared    int                    `json:"compared"`
+	Updates     int                    `json:"with_database_updates"`
+	Blocked     int                    `json:"blocked"`
+	RunningTask int64                  `json:"running_task,omitempty" doc:"That works on the platform now"`
+}
+
+// PlatformPlanView gives what upgrading a platform's sites would do as programs read it.
+func PlatformPlanView(p fleet.PlatformPlan) PlatformPlan {
+	return PlatformPlan{p.From.Name, p.To.Name, list(p.Changes), len(p.Sites), p.Compared, p.Updates, p.Blocked, p.RunningTask}
+}
+
+func (s *server) plans() {
+	register(s, operation{get, "/sites/{site}/upgrade", "quote-upgrade", "What an upgrade of a site would do"}, func(ctx context.Context, f Fleet, in SiteIn) (Plan, error) {
 		site, err := f.SiteNamed(ctx, in.URI)
 		if err != nil {
-			return plan{}, err
+			return Plan{}, err
 		}
 		p, err := f.UpgradePlan(ctx, site.ID)
-		v := plan{From: p.From.Name, To: p.To.Name, Changes: p.Changes}
-		if p.Comparison != nil {
-			v.Asked, v.Updates, v.Blockers = true, len(p.Comparison.Updates), p.Comparison.Blockers
-		}
-		return v, err
+		return PlanView(p), err
 	})
-	type platformPlan struct {
-		From     string                 `json:"from"`
-		To       string                 `json:"to"`
-		Changes  []models.PackageChange `json:"changes"`
-		Sites    int                    `json:"sites" doc:"That would move"`
-		Compared int                    `json:"compared"`
-		Updates  int                    `json:"with_database_updates"`
-		Blocked  int                    `json:"blocked"`
-	}
-	register(s, operation{get, "/platforms/{platform}/upgrade", "quote-platform-upgrade", "What upgrading every site of a platform would do"}, func(ctx context.Context, f Fleet, in PlatformIn) (platformPlan, error) {
+	register(s, operation{get, "/platforms/{platform}/upgrade", "quote-platform-upgrade", "What upgrading every site of a platform would do"}, func(ctx context.Context, f Fleet, in PlatformIn) (PlatformPlan, error) {
 		p, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
-			return platformPlan{}, err
+			return PlatformPlan{}, err
 		}
 		found, err := f.PlatformPlan(ctx, p.ID)
-		return platformPlan{found.From.Name, found.To.Name, found.Changes, len(found.Sites), found.Compared, found.Updates, found.Blocked}, err
+		return PlatformPlanView(found), err
+	})
+}
+
+// Counts is the fleet in figures.
+type Counts struct {
+	Current       int `json:"current"`
+	Behind        int `json:"behind"`
+	Held          int `json:"held"`
+	Broken        int `json:"broken"`
+	Disabled      int `json:"disabled"`
+	Busy          int `json:"busy"`
+	Distributions int `json:"distributions"`
+	Platforms     int `json:"platforms"`
+}
+
+// CountsView gives the figures of the fleet as programs read them.
+func CountsView(c fleet.Counts) Counts {
+	return Counts{c.Current, c.Behind, c.Held, c.Broken, c.Disabled, c.Busy, c.Distributions, c.Platforms}
+}
+
+// Decision is something that needs one.
+type Decision struct {
+	Kind    fleet.DecisionKind `json:"kind"`
+	Subject models.SubjectKind `json:"subject" doc:"What kind of thing it is about"`
+	Title   string             `json:"title" doc:"Its name"`
+	Why     string             `json:"why"`
+	Task    int64              `json:"task,omitempty" doc:"Whose log tells more"`
+	Target  string             `json:"upgrade_target,omitempty"`
+	Sites   int                `json:"sites"`
+	At      time.Time          `json:"at"`
+}
+
+// DecisionView gives what needs a decision as programs read it.
+func DecisionView(d fleet.Decision) Decision {
+	return Decision{d.Kind, d.Subject.Kind, d.Title, d.Why, d.TaskID, d.PlatformName, d.Sites, d.At}
+}
+
+// First is how much of a list that has no parts is asked for.
+type First struct {
+	Caller
+
+	Limit int `query:"limit" default:"100" minimum:"1" maximum:"500"`
+}
+
+// short is a list that has no parts.
+func short[R, T any](s *server, o operation, view func(R) T, ask func(f Fleet, ctx context.Context, filter fleet.Filter) ([]R, error)) {
+	register(s, o, func(ctx context.Context, f Fleet, in First) (Page[T], error) {
+		rows, err := ask(f, ctx, fleet.Filter{Limit: in.Limit})
+		page := Page[T]{Items: make([]T, 0, len(rows)), Total: len(rows)}
+		for _, row := range rows {
+			page.Items = append(page.Items, view(row))
+		}
+		return page, err
 	})
 }
 
 // overview is the first page.
 func (s *server) overview() {
-	type counts struct {
-		Current       int `json:"current"`
-		Behind        int `json:"behind"`
-		Held          int `json:"held"`
-		Broken        int `json:"broken"`
-		Disabled      int `json:"disabled"`
-		Busy          int `json:"busy"`
-		Distributions int `json:"distributions"`
-		Platforms     int `json:"platforms"`
-	}
-	register(s, operation{get, "/fleet", "get-fleet", "The fleet in figures"}, func(ctx context.Context, f Fleet, _ Caller) (counts, error) {
+	register(s, operation{get, "/fleet", "get-fleet", "The fleet in figures"}, func(ctx context.Context, f Fleet, _ Caller) (Counts, error) {
 		c, err := f.Fleet(ctx, fleet.Filter{})
-		return counts{c.Current, c.Behind, c.Held, c.Broken, c.Disabled, c.Busy, c.Distributions, c.Platforms}, err
+		return CountsView(c), err
 	})
-	type decision struct {
-		Kind    fleet.DecisionKind `json:"kind"`
-		Subject string             `json:"subject" doc:"What kind of thing it is about"`
-		Title   string             `json:"title" doc:"Its name"`
-		Why     string             `json:"why"`
-		Task    int64              `json:"task,omitempty" doc:"Whose log tells more"`
-		Target  string             `json:"upgrade_target,omitempty"`
-		Sites   int                `json:"sites"`
-		At      time.Time          `json:"at"`
-	}
-	register(s, operation{get, "/decisions", "list-decisions", "What needs a decision, most urgent first"}, func(ctx context.Context, f Fleet, in struct {
-		Caller
-
-		Limit int `query:"limit" default:"100" minimum:"1" maximum:"500"`
-	},
-	) (Page[decision], error) {
-		list, err := f.Decisions(ctx, fleet.Filter{Limit: in.Limit})
-		page := Page[decision]{Items: make([]decision, 0, len(list)), Total: len(list)}
-		for _, d := range list {
-			page.Items = append(page.Items, decision{d.Kind, string(d.Subject.Kind), d.Title, d.Why, d.TaskID, d.PlatformName, d.Sites, d.At})
-		}
-		return page, err
-	})
+	short(s, operation{get, "/decisions", "list-decisions", "What needs a decision, most urgent first"}, DecisionView, Fleet.Decisions)
+	short(s, operation{get, "/tasks/running", "list-running-tasks", "Tasks that run, then those that wait, each oldest first"}, TaskView, Fleet.RunningTasks)
+	short(s, operation{get, "/tasks/recent", "list-recent-tasks", "Tasks that ended, newest first, without checks and crons that went well by themselves"}, TaskView, Fleet.RecentTasks)
 }

@@ -14,7 +14,7 @@ type Channel struct {
 	Name         string             `json:"name"`
 	Kind         models.ChannelKind `json:"kind" enum:"email,slack,webhook"`
 	Target       string             `json:"target" doc:"Of a URL what is no secret"`
-	Distribution string             `json:"distribution,omitempty" doc:"Name of the only one that it tells of"`
+	Distribution string             `json:"distribution,omitempty" doc:"Short name of the only one that it tells of"`
 	Client       string             `json:"client,omitempty" doc:"Name of the only one that it tells of"`
 	Causes       []models.Cause     `json:"causes"`
 	EverySeconds int64              `json:"every_seconds" doc:"Between digests; 0: each cause at once"`
@@ -27,9 +27,10 @@ type Channel struct {
 	Secret       string             `json:"secret,omitempty" doc:"That signs, of a new webhook channel; shown this once"`
 }
 
-func channelView(r fleet.ChannelRow) Channel {
+// ChannelView gives a channel as programs read it.
+func ChannelView(r fleet.ChannelRow) Channel {
 	return Channel{
-		Name: r.Name, Kind: r.Kind, Target: r.Target, Distribution: r.DistributionName, Client: r.ClientName, Causes: r.Causes,
+		Name: r.Name, Kind: r.Kind, Target: r.Target, Distribution: r.DistributionSlug, Client: r.ClientName, Causes: r.Causes,
 		EverySeconds: int64(r.Every / time.Second), Hour: r.Hour, Paused: r.Paused, Problem: r.Reason, SentAt: r.SentAt, Waiting: r.Waiting, Queued: r.Queued,
 	}
 }
@@ -44,7 +45,8 @@ type NoticeMessage struct {
 	Created  time.Time           `json:"created_at"`
 }
 
-func messageView(m fleet.NoticeMessageRow) NoticeMessage {
+// MessageView gives a message as programs read it.
+func MessageView(m fleet.NoticeMessageRow) NoticeMessage {
 	v := NoticeMessage{ID: m.ID, State: m.State, Attempts: m.Attempts, Created: m.CreatedAt, Lines: []string{}}
 	for _, line := range m.Letter.Lines {
 		v.Lines = append(v.Lines, line.Title)
@@ -63,23 +65,10 @@ type ChannelIn struct {
 	Name string `path:"channel" doc:"The channel's name"`
 }
 
-func channelNamed(ctx context.Context, f Fleet, name string) (fleet.ChannelRow, error) {
-	rows, err := f.Channels(ctx)
-	if err != nil {
-		return fleet.ChannelRow{}, err
-	}
-	for _, row := range rows {
-		if strings.EqualFold(row.Name, name) {
-			return row, nil
-		}
-	}
-	return fleet.ChannelRow{}, models.Errorf(models.NotFound, "There is no channel %s.", name)
-}
-
 // onChannel is an operation on a channel.
 func onChannel[T any](s *server, o operation, do func(ctx context.Context, f Fleet, id int64, in ChannelIn) (T, error)) {
 	about(s, o, func(ctx context.Context, f Fleet, in ChannelIn) (fleet.ChannelRow, error) {
-		return channelNamed(ctx, f, in.Name)
+		return f.ChannelNamed(ctx, in.Name)
 	},
 		func(ctx context.Context, f Fleet, row fleet.ChannelRow, in ChannelIn) (T, error) {
 			return do(ctx, f, row.ID, in)
@@ -133,7 +122,7 @@ func unknown(err error, field string) error {
 func (s *server) channels() {
 	register(s, operation{get, "/notices", "list-channels", "List the channels by which people are told of what needs them"}, func(ctx context.Context, f Fleet, in Steps) (Page[Channel], error) {
 		rows, err := f.Channels(ctx)
-		return whole(in, rows, err, channelView, func(r fleet.ChannelRow) fleet.Position { return fleet.Position{ID: r.ID} })
+		return whole(in, rows, err, ChannelView, func(r fleet.ChannelRow) fleet.Position { return fleet.Position{Name: strings.ToLower(r.Name)} })
 	})
 	register(s, operation{post, "/notices", "add-channel", "Add a channel"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
@@ -154,13 +143,17 @@ func (s *server) channels() {
 			return Channel{}, err
 		}
 		saved, secret, err := f.SaveChannel(ctx, c, once(f, in.Key))
-		v := channelView(fleet.ChannelRow{Channel: saved})
+		if err != nil {
+			return Channel{}, err
+		}
+		row, _, err := f.Channel(ctx, saved.ID, 0)
+		v := ChannelView(row)
 		v.Secret = secret
 		return v, err
 	})
 	onChannel(s, operation{get, "/notices/{channel}", "get-channel", "One channel"}, func(ctx context.Context, f Fleet, id int64, _ ChannelIn) (Channel, error) {
 		row, _, err := f.Channel(ctx, id, 0)
-		return channelView(row), err
+		return ChannelView(row), err
 	})
 	type change struct {
 		ChannelIn
@@ -169,32 +162,51 @@ func (s *server) channels() {
 	}
 	about(s, operation{put, "/notices/{channel}", "change-channel", "Replace what a channel tells, and where"},
 		func(ctx context.Context, f Fleet, in change) (fleet.ChannelRow, error) {
-			return channelNamed(ctx, f, in.Name)
+			return f.ChannelNamed(ctx, in.Name)
 		},
 		func(ctx context.Context, f Fleet, row fleet.ChannelRow, in change) (Channel, error) {
 			c, err := in.Body.channel(ctx, f, row.Channel)
 			if err != nil {
 				return Channel{}, err
 			}
-			saved, _, err := f.SaveChannel(ctx, c, "")
-			return channelView(fleet.ChannelRow{Channel: saved}), err
+			if _, _, err := f.SaveChannel(ctx, c, ""); err != nil {
+				return Channel{}, err
+			}
+			row, _, err = f.Channel(ctx, row.ID, 0)
+			return ChannelView(row), err
 		})
 	s.oneChannel()
 }
 
+// Attempt is one attempt to deliver a message.
+type Attempt struct {
+	Delivered bool    `json:"delivered"`
+	Recipient string  `json:"recipient"`
+	Status    int     `json:"status" doc:"Of HTTP or SMTP; 0 when there was no answer"`
+	Answer    string  `json:"answer"`
+	Problem   string  `json:"problem,omitempty"`
+	Seconds   float64 `json:"seconds" doc:"How long it took"`
+}
+
+// AttemptView gives an attempt as programs read it.
+func AttemptView(a models.NoticeAttempt) Attempt {
+	return Attempt{a.Delivered, a.Recipient, a.Status, a.Answer, a.Problem, a.Took.Seconds()}
+}
+
 func (s *server) oneChannel() {
-	register(s, operation{get, "/notices/{channel}/messages", "list-messages", "The last messages of a channel, newest first"}, func(ctx context.Context, f Fleet, in struct {
+	register(s, operation{get, "/notices/{channel}/messages", "list-messages", "The messages of a channel, newest first"}, func(ctx context.Context, f Fleet, in struct {
 		Steps
 
 		Name string `path:"channel" doc:"The channel's name"`
 	},
 	) (Page[NoticeMessage], error) {
-		row, err := channelNamed(ctx, f, in.Name)
+		row, err := f.ChannelNamed(ctx, in.Name)
 		if err != nil {
 			return Page[NoticeMessage]{}, err
 		}
-		_, list, err := f.Channel(ctx, row.ID, 500)
-		return whole(in.Steps, list, err, messageView, func(m fleet.NoticeMessageRow) fleet.Position { return fleet.Position{ID: -m.ID} })
+		return listed(in.Steps, MessageView, func(m fleet.NoticeMessageRow) fleet.Position { return fleet.Position{ID: m.ID} }, func(filter fleet.Filter) ([]fleet.NoticeMessageRow, int, error) {
+			return f.MessageRows(ctx, row.ID, filter)
+		})
 	})
 	onChannel(s, operation{post, "/notices/{channel}/pause", "pause-channel", "Stop what a channel tells"}, func(ctx context.Context, f Fleet, id int64, _ ChannelIn) (done, error) {
 		return done{true}, f.PauseChannel(ctx, id, true)
@@ -202,16 +214,9 @@ func (s *server) oneChannel() {
 	onChannel(s, operation{post, "/notices/{channel}/resume", "resume-channel", "Let a channel go on"}, func(ctx context.Context, f Fleet, id int64, _ ChannelIn) (done, error) {
 		return done{true}, f.PauseChannel(ctx, id, false)
 	})
-	type attempt struct {
-		Delivered bool   `json:"delivered"`
-		Recipient string `json:"recipient"`
-		Status    int    `json:"status" doc:"Of HTTP or SMTP; 0 when there was no answer"`
-		Answer    string `json:"answer"`
-		Problem   string `json:"problem,omitempty"`
-	}
-	onChannel(s, operation{post, "/notices/{channel}/test", "test-channel", "Send a message now and give the real answer"}, func(ctx context.Context, f Fleet, id int64, _ ChannelIn) (attempt, error) {
+	onChannel(s, operation{post, "/notices/{channel}/test", "test-channel", "Send a message now and give the real answer"}, func(ctx context.Context, f Fleet, id int64, _ ChannelIn) (Attempt, error) {
 		a, err := f.TestChannel(ctx, id)
-		return attempt{a.Delivered, a.Recipient, a.Status, a.Answer, a.Problem}, err
+		return AttemptView(a), err
 	})
 	onChannel(s, operation{post, "/notices/{channel}/rotate", "rotate-channel", "Make a new secret for a webhook channel"}, func(ctx context.Context, f Fleet, id int64, in ChannelIn) (Secret, error) {
 		secret, err := f.RotateChannelSecret(ctx, id, once(f, in.Key))

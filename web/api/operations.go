@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"hefring/internal/fleet"
@@ -21,6 +23,23 @@ type SiteIn struct {
 	Caller
 
 	URI string `path:"site" doc:"The site's address"`
+}
+
+// Destination says where an upgrade leads.
+type Destination struct {
+	To string `query:"to" doc:"Name of a platform of the same distribution; none is the upgrade target"`
+}
+
+// moved begins an upgrade.
+func (d Destination) moved(ctx context.Context, f Fleet, id int64, toTarget func(ctx context.Context, id int64) (models.Task, error), to func(ctx context.Context, id, targetID int64) (models.Task, error)) (Started, error) {
+	if d.To == "" {
+		return started(toTarget(ctx, id))
+	}
+	p, err := f.PlatformNamed(ctx, d.To)
+	if err != nil {
+		return Started{}, err
+	}
+	return started(to(ctx, id, p.ID))
 }
 
 // onSite is an operation that queues work on a site.
@@ -91,7 +110,7 @@ func (s *server) sites() {
 		Behind bool `query:"behind" doc:"Only sites that an upgrade waits for"`
 	},
 	) (Page[Site], error) {
-		return listed(in.Paging, siteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
+		return listed(in.Paging, SiteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
 			filter.Behind = in.Behind
 			return f.Sites(ctx, filter)
 		})
@@ -102,11 +121,21 @@ func (s *server) sites() {
 			return Site{}, err
 		}
 		row, err := f.SiteRow(ctx, site.ID)
-		return siteView(f)(row), err
+		return SiteView(f)(row), err
 	})
 	register(s, operation{post, "/sites", "install-site", "Install a new site"}, install)
 	register(s, operation{post, "/clones", "clone-site", "Make a site from another one, a backup, or one found outside"}, clone)
-	s.onSite(operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target"}, Fleet.UpgradeToTarget)
+	register(s, operation{post, "/sites/{site}/upgrade", "upgrade-site", "Move a site to its distribution's upgrade target, or to another of its platforms"}, func(ctx context.Context, f Fleet, in struct {
+		SiteIn
+		Destination
+	},
+	) (Started, error) {
+		site, err := f.SiteNamed(ctx, in.URI)
+		if err != nil {
+			return Started{}, err
+		}
+		return in.moved(ctx, f, site.ID, f.UpgradeToTarget, f.UpgradeSite)
+	})
 	s.onSite(operation{post, "/sites/{site}/verify", "verify-site", "Look whether a site is sound"}, Fleet.VerifySite)
 	s.onSite(operation{post, "/sites/{site}/disable", "disable-site", "Take a site off the web"}, Fleet.DisableSite)
 	s.onSite(operation{post, "/sites/{site}/enable", "enable-site", "Put a site onto the web again"}, Fleet.EnableSite)
@@ -130,21 +159,29 @@ func (s *server) sites() {
 	s.care()
 }
 
+// Rollback is what taking a site's last move back would do.
+type Rollback struct {
+	Upgrade int64       `json:"upgrade" doc:"To be named when rolling back"`
+	To      string      `json:"to" doc:"The platform that it goes back to"`
+	Until   time.Time   `json:"until"`
+	Loss    models.Loss `json:"loss"`
+}
+
+// RollbackView gives what a rollback would do as programs read it.
+func RollbackView(p fleet.RollbackPlan) Rollback {
+	p.Loss.Tables = list(p.Loss.Tables)
+	return Rollback{p.Upgrade.ID, p.To.Name, p.Until, p.Loss}
+}
+
 func (s *server) rollbacks() {
-	type quote struct {
-		Upgrade int64       `json:"upgrade" doc:"To be named when rolling back"`
-		To      string      `json:"to" doc:"The platform that it goes back to"`
-		Until   time.Time   `json:"until"`
-		Loss    models.Loss `json:"loss"`
-	}
 	register(s, operation{get, "/sites/{site}/rollback", "quote-rollback", "What taking a site's last move back would lose"},
-		func(ctx context.Context, f Fleet, in SiteIn) (quote, error) {
+		func(ctx context.Context, f Fleet, in SiteIn) (Rollback, error) {
 			site, err := f.SiteNamed(ctx, in.URI)
 			if err != nil {
-				return quote{}, err
+				return Rollback{}, err
 			}
 			plan, err := f.RollbackPlan(ctx, site.ID)
-			return quote{plan.Upgrade.ID, plan.To.Name, plan.Until, plan.Loss}, err
+			return RollbackView(plan), err
 		})
 	type which struct {
 		Upgrade int64 `json:"upgrade"`
@@ -322,13 +359,13 @@ func (s *server) backups() {
 		if err != nil {
 			return Page[Backup]{}, err
 		}
-		return listed(in.Steps, backupView, func(b models.Backup) fleet.Position { return fleet.Position{ID: b.ID} }, func(filter fleet.Filter) ([]models.Backup, int, error) {
+		return listed(in.Steps, BackupView, func(b models.Backup) fleet.Position { return fleet.Position{ID: b.ID} }, func(filter fleet.Filter) ([]models.Backup, int, error) {
 			return f.BackupRows(ctx, site.ID, filter)
 		})
 	})
 	register(s, operation{get, "/backups/{backup}", "get-backup", "One backup"}, func(ctx context.Context, f Fleet, in BackupIn) (Backup, error) {
 		b, err := f.Backup(ctx, in.ID)
-		return backupView(b), err
+		return BackupView(b), err
 	})
 	register(s, operation{put, "/backups/{backup}/keep", "keep-backup", "Keep a backup from retention, or not"}, func(ctx context.Context, f Fleet, in struct {
 		BackupIn
@@ -387,22 +424,50 @@ func (s *server) atPlatform(o operation, do func(f Fleet, ctx context.Context, i
 }
 
 func (s *server) platforms() {
-	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, f Fleet, in Paging) (Page[Platform], error) {
-		return listed(in, platformView, func(r fleet.PlatformRow) fleet.Position { return fleet.Position{ID: r.ID} }, func(filter fleet.Filter) ([]fleet.PlatformRow, int, error) {
+	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, f Fleet, in struct {
+		Paging
+
+		Distribution string `query:"distribution" maxLength:"200" doc:"Short name of the distribution whose platforms are asked for"`
+	},
+	) (Page[Platform], error) {
+		var of int64
+		if in.Distribution != "" {
+			d, err := f.DistributionNamed(ctx, in.Distribution)
+			if err != nil {
+				return Page[Platform]{}, err
+			}
+			of = d.ID
+		}
+		return listed(in.Paging, PlatformView, func(r fleet.PlatformRow) fleet.Position { return fleet.Position{ID: r.ID} }, func(filter fleet.Filter) ([]fleet.PlatformRow, int, error) {
+			filter.DistributionID = of
 			return f.Platforms(ctx, filter)
 		})
 	})
-	register(s, operation{get, "/platforms/{platform}", "get-platform", "One platform"}, func(ctx context.Context, f Fleet, in PlatformIn) (Platform, error) {
+	register(s, operation{get, "/platforms/{platform}", "get-platform", "One platform"}, func(ctx context.Context, f Fleet, in PlatformIn) (PlatformDetails, error) {
 		p, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
-			return Platform{}, err
+			return PlatformDetails{}, err
 		}
 		row, err := f.PlatformRow(ctx, p.ID)
-		return platformView(row), err
+		if err != nil {
+			return PlatformDetails{}, err
+		}
+		p, err = f.Platform(ctx, p.ID)
+		return PlatformDetailsView(row, p), err
 	})
 	s.onPlatform(operation{post, "/platforms/{platform}/verify", "verify-platform", "Compare a platform's files with those that were built"}, Fleet.VerifyPlatform)
 	s.onPlatform(operation{post, "/platforms/{platform}/build", "build-platform", "Build a failed platform again"}, Fleet.RetryBuild)
-	s.onPlatform(operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, Fleet.UpgradePlatformToTarget)
+	register(s, operation{post, "/platforms/{platform}/upgrade", "upgrade-platform", "Upgrade every site of a platform"}, func(ctx context.Context, f Fleet, in struct {
+		PlatformIn
+		Destination
+	},
+	) (Started, error) {
+		p, err := f.PlatformNamed(ctx, in.Name)
+		if err != nil {
+			return Started{}, err
+		}
+		return in.moved(ctx, f, p.ID, f.UpgradePlatformToTarget, f.UpgradePlatform)
+	})
 	s.onPlatform(operation{del, "/platforms/{platform}", "delete-platform", "Delete a platform that no site needs"}, Fleet.DeletePlatform)
 	s.atPlatform(operation{post, "/platforms/{platform}/lock", "lock-platform", "Bar a platform from new sites"}, Fleet.LockPlatform)
 	s.atPlatform(operation{post, "/platforms/{platform}/unlock", "unlock-platform", "Let a platform take new sites"}, Fleet.UnlockPlatform)
@@ -410,41 +475,50 @@ func (s *server) platforms() {
 	s.diffs()
 }
 
+// SiteDiff is what moving one site would meet.
+type SiteDiff struct {
+	Site     string   `json:"site"`
+	Asked    bool     `json:"asked" doc:"Drush was asked already"`
+	Updates  int      `json:"database_updates"`
+	Blockers []string `json:"blockers,omitempty"`
+}
+
+// PlatformDiff is two platforms side by side.
+type PlatformDiff struct {
+	Packages []models.PackageDiff `json:"packages" nullable:"false" doc:"What is on either, worst first"`
+	Sites    []SiteDiff           `json:"sites" nullable:"false" doc:"Of the first, with what moving each would meet"`
+}
+
+// PlatformDiffView gives two platforms side by side as programs read it.
+func PlatformDiffView(d fleet.PlatformDiff) PlatformDiff {
+	v := PlatformDiff{Packages: list(d.Packages), Sites: []SiteDiff{}}
+	for _, one := range d.Sites {
+		view := SiteDiff{Site: one.Site.URI}
+		if c := one.Comparison; c != nil {
+			view.Asked, view.Updates, view.Blockers = true, len(c.Updates), c.Blockers
+		}
+		v.Sites = append(v.Sites, view)
+	}
+	return v
+}
+
 func (s *server) diffs() {
-	type siteDiff struct {
-		Site     string   `json:"site"`
-		Asked    bool     `json:"asked" doc:"Drush was asked already"`
-		Updates  int      `json:"database_updates"`
-		Blockers []string `json:"blockers,omitempty"`
-	}
-	type diff struct {
-		Packages []models.PackageDiff `json:"packages"`
-		Sites    []siteDiff           `json:"sites"`
-	}
 	register(s, operation{get, "/platforms/{platform}/diff/{other}", "diff-platforms", "Two platforms side by side"}, func(ctx context.Context, f Fleet, in struct {
 		PlatformIn
 
 		Other string `path:"other"`
 	},
-	) (diff, error) {
+	) (PlatformDiff, error) {
 		from, err := f.PlatformNamed(ctx, in.Name)
 		if err != nil {
-			return diff{}, err
+			return PlatformDiff{}, err
 		}
 		to, err := f.PlatformNamed(ctx, in.Other)
 		if err != nil {
-			return diff{}, err
+			return PlatformDiff{}, err
 		}
 		found, err := f.DiffPlatforms(ctx, from.ID, to.ID)
-		answer := diff{Packages: found.Packages, Sites: []siteDiff{}}
-		for _, one := range found.Sites {
-			view := siteDiff{Site: one.Site.URI}
-			if c := one.Comparison; c != nil {
-				view.Asked, view.Updates, view.Blockers = true, len(c.Updates), c.Blockers
-			}
-			answer.Sites = append(answer.Sites, view)
-		}
-		return answer, err
+		return PlatformDiffView(found), err
 	})
 }
 
@@ -455,45 +529,77 @@ type DatabaseIn struct {
 	Name string `path:"database" doc:"The server's name"`
 }
 
+// DatabaseBody is a database server as it is sent.
+type DatabaseBody struct {
+	Engine   string         `json:"engine" enum:"mysql,postgres"`
+	Host     string         `json:"host"`
+	Port     int            `json:"port,omitempty"`
+	User     string         `json:"user"`
+	Password string         `json:"password,omitempty" doc:"None keeps the stored one, as long as the address stays"`
+	TLS      models.TLSMode `json:"tls,omitempty" enum:"off,require,verify" default:"off"`
+	Clients  string         `json:"clients,omitempty"`
+	Prefix   string         `json:"prefix,omitempty"`
+	Default  bool           `json:"default,omitempty"`
+}
+
+func (b DatabaseBody) server(id int64, name string) models.DatabaseServer {
+	return models.DatabaseServer{
+		ID: id, Name: name, Engine: b.Engine, Host: b.Host, Port: b.Port, User: b.User, Password: b.Password, TLS: b.TLS, Clients: b.Clients, Prefix: b.Prefix, Default: b.Default,
+	}
+}
+
+func databaseRow(ctx context.Context, f Fleet, in DatabaseIn) (fleet.DatabaseServerRow, error) {
+	return f.DatabaseServerRow(ctx, in.Name)
+}
+
 func (s *server) databases() {
 	register(s, operation{get, "/databases", "list-databases", "List the database servers for sites"}, func(ctx context.Context, f Fleet, in Steps) (Page[Database], error) {
 		rows, err := f.DatabaseServers(ctx)
-		return whole(in, rows, err, databaseView, func(r fleet.DatabaseServerRow) fleet.Position { return fleet.Position{ID: r.ID} })
+		return whole(in, rows, err, DatabaseView, func(r fleet.DatabaseServerRow) fleet.Position { return fleet.Position{Name: strings.ToLower(r.Name)} })
 	})
+	about(s, operation{get, "/databases/{database}", "get-database", "One database server"}, databaseRow,
+		func(_ context.Context, _ Fleet, row fleet.DatabaseServerRow, _ DatabaseIn) (Database, error) {
+			return DatabaseView(row), nil
+		})
 	register(s, operation{post, "/databases", "add-database", "Register a database server, once it has shown what it can do"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
 
 		Body struct {
-			Name     string         `json:"name"`
-			Engine   string         `json:"engine" enum:"mysql,postgres"`
-			Host     string         `json:"host"`
-			Port     int            `json:"port,omitempty"`
-			User     string         `json:"user"`
-			Password string         `json:"password,omitempty"`
-			TLS      models.TLSMode `json:"tls,omitempty" enum:"off,require,verify" default:"off"`
-			Clients  string         `json:"clients,omitempty"`
-			Prefix   string         `json:"prefix,omitempty"`
-			Default  bool           `json:"default,omitempty"`
+			DatabaseBody
+
+			Name string `json:"name"`
 		}
 	},
 	) (Database, error) {
-		b := in.Body
-		saved, err := f.SaveDatabaseServer(ctx, models.DatabaseServer{
-			Name: b.Name, Engine: b.Engine, Host: b.Host, Port: b.Port, User: b.User, Password: b.Password, TLS: b.TLS, Clients: b.Clients, Prefix: b.Prefix, Default: b.Default,
-		})
-		return databaseView(fleet.DatabaseServerRow{DatabaseServer: saved}), err
+		saved, err := f.SaveDatabaseServer(ctx, in.Body.server(0, in.Body.Name))
+		return DatabaseView(fleet.DatabaseServerRow{DatabaseServer: saved}), err
 	})
-	work := func(do func(f Fleet, ctx context.Context, id int64) error) func(ctx context.Context, f Fleet, in DatabaseIn) (done, error) {
-		return func(ctx context.Context, f Fleet, in DatabaseIn) (done, error) {
-			id, err := databaseID(ctx, f, in.Name)
-			if err != nil || id == 0 {
-				return done{}, models.Errorf(models.NotFound, "There is no database server %s.", in.Name)
-			}
-			return done{true}, do(f, ctx, id)
-		}
+	type changedDatabase struct {
+		DatabaseBody
+
+		Name string `json:"name,omitempty" doc:"From now on; none keeps it"`
 	}
-	register(s, operation{post, "/databases/{database}/test", "test-database", "Ask a database server again"}, work(Fleet.TestDatabaseServer))
-	register(s, operation{del, "/databases/{database}", "delete-database", "Forget a database server that no site uses"}, work(Fleet.DeleteDatabaseServer))
+	type change struct {
+		DatabaseIn
+
+		Body changedDatabase
+	}
+	about(s, operation{put, "/databases/{database}", "change-database", "Replace how a database server is reached, once it has shown what it can do there"},
+		func(ctx context.Context, f Fleet, in change) (fleet.DatabaseServerRow, error) {
+			return databaseRow(ctx, f, in.DatabaseIn)
+		},
+		func(ctx context.Context, f Fleet, row fleet.DatabaseServerRow, in change) (Database, error) {
+			saved, err := f.SaveDatabaseServer(ctx, in.Body.server(row.ID, cmp.Or(in.Body.Name, row.Name)))
+			row.DatabaseServer = saved
+			return DatabaseView(row), err
+		})
+	work := func(o operation, do func(f Fleet, ctx context.Context, id int64) error) {
+		about(s, o, databaseRow, func(ctx context.Context, f Fleet, row fleet.DatabaseServerRow, _ DatabaseIn) (done, error) {
+			return done{true}, do(f, ctx, row.ID)
+		})
+	}
+	work(operation{post, "/databases/{database}/test", "test-database", "Ask a database server again"}, Fleet.TestDatabaseServer)
+	work(operation{del, "/databases/{database}", "delete-database", "Forget a database server that no site uses"}, Fleet.DeleteDatabaseServer)
 }
 
 // TaskIn names a task.
@@ -505,13 +611,25 @@ type TaskIn struct {
 
 func (s *server) tasks() {
 	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, f Fleet, in Paging) (Page[Task], error) {
-		return listed(in, taskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} }, func(filter fleet.Filter) ([]models.Task, int, error) {
+		return listed(in, TaskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} }, func(filter fleet.Filter) ([]models.Task, int, error) {
 			return f.Tasks(ctx, filter)
 		})
 	})
 	register(s, operation{get, "/tasks/{task}", "get-task", "One task"}, func(ctx context.Context, f Fleet, in TaskIn) (Task, error) {
 		t, err := f.Task(ctx, in.ID)
-		return taskView(t), err
+		return TaskView(t), err
+	})
+	register(s, operation{get, "/tasks/{task}/children", "list-task-children", "The tasks that a task started"}, func(ctx context.Context, f Fleet, in struct {
+		Steps
+
+		ID int64 `path:"task"`
+	},
+	) (Page[Task], error) {
+		if _, err := f.Task(ctx, in.ID); err != nil {
+			return Page[Task]{}, err
+		}
+		rows, err := f.Children(ctx, in.ID)
+		return whole(in.Steps, rows, err, TaskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} })
 	})
 	type lines struct {
 		Lines []Line `json:"lines"`

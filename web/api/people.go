@@ -17,7 +17,8 @@ type User struct {
 	Created  time.Time   `json:"created_at"`
 }
 
-func userView(r fleet.UserRow) User {
+// UserView gives a user as programs read it.
+func UserView(r fleet.UserRow) User {
 	return User{r.Name, r.Role, r.ClientName, r.DisabledAt != nil, r.CreatedAt}
 }
 
@@ -51,7 +52,7 @@ func oneUser(ctx context.Context, f Fleet, u models.User) (User, error) {
 		}
 		row.ClientName = c.Name
 	}
-	return userView(row), nil
+	return UserView(row), nil
 }
 
 func (s *server) users() {
@@ -61,7 +62,7 @@ func (s *server) users() {
 		Query string `query:"query" maxLength:"200" doc:"Part of the name"`
 	},
 	) (Page[User], error) {
-		return listed(in.Steps, userView, func(r fleet.UserRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.UserRow, int, error) {
+		return listed(in.Steps, UserView, func(r fleet.UserRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.UserRow, int, error) {
 			filter.Query = in.Query
 			return f.UserRows(ctx, filter)
 		})
@@ -127,6 +128,14 @@ func (s *server) oneUser() {
 	) (done, error) {
 		return done{true}, f.SetPassword(ctx, in.Name, in.Body.Password)
 	})
+	type loginLink struct {
+		Path string `json:"path" doc:"Of the page that signs the user in, on the dashboard; a secret that is shown this once"`
+	}
+	about(s, operation{post, "/users/{user}/login-link", "make-login-link", "Make a one-time link that signs a user in"}, userNamed,
+		func(ctx context.Context, f Fleet, u models.User, _ UserIn) (loginLink, error) {
+			token, err := f.LoginLink(ctx, u.Name)
+			return loginLink{"/login/link/" + token}, err
+		})
 	about(s, operation{del, "/users/{user}/second-factor", "drop-second-factor", "Take a user's second factor away, for one who lost it"}, userNamed,
 		func(ctx context.Context, f Fleet, u models.User, _ UserIn) (done, error) {
 			return done{true}, f.DropSecondFactor(ctx, u.ID)
@@ -135,13 +144,17 @@ func (s *server) oneUser() {
 
 // Client is for whom sites are kept.
 type Client struct {
-	Name  string `json:"name"`
-	Note  string `json:"note,omitempty"`
-	Sites int    `json:"sites"`
-	Users int    `json:"users"`
+	Name    string    `json:"name"`
+	Note    string    `json:"note,omitempty"`
+	Sites   int       `json:"sites"`
+	Users   int       `json:"users"`
+	Created time.Time `json:"created_at"`
 }
 
-func clientView(r fleet.ClientRow) Client { return Client{r.Name, r.Note, r.Sites, r.Users} }
+// ClientView gives a client as programs read it.
+func ClientView(r fleet.ClientRow) Client {
+	return Client{r.Name, r.Note, r.Sites, r.Users, r.CreatedAt}
+}
 
 // ClientIn names a client.
 type ClientIn struct {
@@ -162,7 +175,7 @@ func (s *server) clients() {
 		Query string `query:"query" maxLength:"200" doc:"Part of the name"`
 	},
 	) (Page[Client], error) {
-		return listed(in.Steps, clientView, func(r fleet.ClientRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.ClientRow, int, error) {
+		return listed(in.Steps, ClientView, func(r fleet.ClientRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.ClientRow, int, error) {
 			filter.Query = in.Query
 			return f.ClientRows(ctx, filter)
 		})
@@ -174,7 +187,7 @@ func (s *server) clients() {
 	},
 	) (Client, error) {
 		c, err := f.SaveClient(ctx, models.Client{Name: in.Body.Name, Note: in.Body.Note})
-		return clientView(fleet.ClientRow{Client: c}), err
+		return ClientView(fleet.ClientRow{Client: c}), err
 	})
 	type change struct {
 		ClientIn
@@ -218,7 +231,8 @@ type Token struct {
 	Created time.Time   `json:"created_at"`
 }
 
-func tokenView(t models.Token) Token {
+// TokenView gives a token as programs read it.
+func TokenView(t models.Token) Token {
 	return Token{t.Name, t.Role, t.Client, t.ExpiresAt, t.UsedAt, t.CreatedAt}
 }
 
@@ -230,7 +244,7 @@ func (s *server) tokens() {
 	},
 	) (Page[Token], error) {
 		list, err := f.Tokens(ctx, in.Name)
-		return whole(in.Steps, list, err, tokenView, func(t models.Token) fleet.Position { return fleet.Position{Name: t.Name} })
+		return whole(in.Steps, list, err, TokenView, func(t models.Token) fleet.Position { return fleet.Position{Name: t.Name} })
 	})
 	type newToken struct {
 		Token string `json:"token" doc:"Shown this once"`

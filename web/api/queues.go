@@ -21,7 +21,8 @@ type Queue struct {
 	LagSeconds   float64    `json:"lag_seconds" doc:"How long the oldest due check waits"`
 }
 
-func queueView(r fleet.QueueRow) Queue {
+// QueueView gives a queue as programs read it.
+func QueueView(r fleet.QueueRow) Queue {
 	return Queue{r.UpdateType, int64(r.Every / time.Second), r.AtOnce, r.Paused, r.Sources, r.Waiting, r.Running, r.NextRunAt, r.Lag.Seconds()}
 }
 
@@ -37,7 +38,8 @@ type Host struct {
 	Requests     int64      `json:"requests_today"`
 }
 
-func hostView(r fleet.HostRow) Host {
+// HostView gives a host as programs read it.
+func HostView(r fleet.HostRow) Host {
 	return Host{r.Name, r.AtOnce, r.PerMinute, r.Upstreams, r.Failing, r.Stalled, r.BlockedUntil, r.Requests}
 }
 
@@ -51,7 +53,7 @@ type QueueIn struct {
 func (s *server) queues() {
 	register(s, operation{get, "/queues", "list-queues", "List the queues of checks, one for each update type"}, func(ctx context.Context, f Fleet, in Steps) (Page[Queue], error) {
 		rows, err := f.QueueRows(ctx, time.Now())
-		return whole(in, rows, err, queueView, func(r fleet.QueueRow) fleet.Position { return fleet.Position{Name: r.UpdateType} })
+		return whole(in, rows, err, QueueView, func(r fleet.QueueRow) fleet.Position { return fleet.Position{Name: r.UpdateType} })
 	})
 	type run struct {
 		Started int `json:"started" doc:"How many checks began"`
@@ -83,7 +85,7 @@ func (s *server) queues() {
 func (s *server) hosts() {
 	register(s, operation{get, "/hosts", "list-hosts", "List the hosts that sources are asked at"}, func(ctx context.Context, f Fleet, in Steps) (Page[Host], error) {
 		rows, err := f.HostRows(ctx, time.Now())
-		return whole(in, rows, err, hostView, func(r fleet.HostRow) fleet.Position { return fleet.Position{Name: r.Name} })
+		return whole(in, rows, err, HostView, func(r fleet.HostRow) fleet.Position { return fleet.Position{Name: r.Name} })
 	})
 	register(s, operation{put, "/hosts/{host}", "set-host", "Change how much is asked of a host"}, func(ctx context.Context, f Fleet, in struct {
 		Caller

@@ -20,13 +20,15 @@ type Task struct {
 	State   models.TaskState `json:"state" enum:"queued,running,succeeded,warning,recovered,failed,cancelled"`
 	Message string           `json:"message" doc:"The result or the failure in one sentence"`
 	Actor   string           `json:"actor"`
+	Attempt int              `json:"attempt" doc:"How many workers have taken it up"`
 	Created time.Time        `json:"created_at"`
 	Started *time.Time       `json:"started_at,omitempty"`
 	Ended   *time.Time       `json:"ended_at,omitempty"`
 }
 
-func taskView(t models.Task) Task {
-	return Task{t.ID, t.Kind, t.Title, t.State, t.Message, t.Actor, t.CreatedAt, t.StartedAt, t.EndedAt}
+// TaskView gives a task as programs read it.
+func TaskView(t models.Task) Task {
+	return Task{t.ID, t.Kind, t.Title, t.State, t.Message, t.Actor, t.Attempt, t.CreatedAt, t.StartedAt, t.EndedAt}
 }
 
 // Started is a task that was queued by this request.
@@ -37,7 +39,7 @@ type Started struct {
 // Started marks answers that work goes on after.
 func (Started) Started() {}
 
-func started(t models.Task, err error) (Started, error) { return Started{taskView(t)}, err }
+func started(t models.Task, err error) (Started, error) { return Started{TaskView(t)}, err }
 
 // Line is one line of a task's log.
 type Line struct {
@@ -55,6 +57,7 @@ type Site struct {
 	Title         string           `json:"title"`
 	State         models.SiteState `json:"state"`
 	Reason        string           `json:"reason,omitempty"`
+	Distribution  string           `json:"distribution,omitempty" doc:"Its name"`
 	Platform      string           `json:"platform"`
 	DrupalVersion string           `json:"drupal_version"`
 	UpgradeTarget string           `json:"upgrade_target,omitempty" doc:"The platform that an upgrade would move it to"`
@@ -64,6 +67,7 @@ type Site struct {
 	Held          bool             `json:"held"`
 	HeldReason    string           `json:"held_reason,omitempty"`
 	HeldUntil     *time.Time       `json:"held_until,omitempty"`
+	RunningTask   int64            `json:"running_task,omitempty" doc:"That works on it now"`
 	Settings      Settings         `json:"settings"`
 }
 
@@ -96,12 +100,13 @@ func (v Settings) settings() fleet.SiteSettings {
 	}
 }
 
-func siteView(f Fleet) func(row fleet.SiteRow) Site {
+// SiteView gives sites as programs read them.
+func SiteView(f interface{ SiteURL(site models.Site) string }) func(row fleet.SiteRow) Site {
 	return func(row fleet.SiteRow) Site {
 		v := Site{
-			URI: row.URI, URL: f.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Platform: row.Platform.Name,
+			URI: row.URI, URL: f.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Distribution: row.DistributionName, Platform: row.Platform.Name,
 			DrupalVersion: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Database: row.Database.Engine,
-			Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil, Settings: settingsView(row.Site),
+			Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil, RunningTask: row.RunningTaskID, Settings: settingsView(row.Site),
 		}
 		if row.Behind() {
 			v.UpgradeTarget = row.Target.Name
@@ -128,7 +133,8 @@ type Backup struct {
 	Created       time.Time            `json:"created_at"`
 }
 
-func backupView(b models.Backup) Backup {
+// BackupView gives a backup as programs read it.
+func BackupView(b models.Backup) Backup {
 	return Backup{b.ID, b.URI, b.Purpose, b.State, b.Note, b.Reason, b.DrupalVersion, b.Engine, b.Bytes, b.Digest, b.Tables, b.Files, b.Keep, b.CreatedAt}
 }
 
@@ -145,24 +151,61 @@ type Platform struct {
 	Sites         int                  `json:"sites"`
 }
 
-func platformView(r fleet.PlatformRow) Platform {
+// PlatformView gives a platform as programs read it.
+func PlatformView(r fleet.PlatformRow) Platform {
 	return Platform{r.Name, r.DistributionName, r.State, r.Reason, r.DrupalVersion, r.Revision, r.Locked, r.IsTarget(), r.Sites}
+}
+
+// PlatformDetails is all that is known of a platform.
+type PlatformDetails struct {
+	Platform
+
+	PHPVersion string           `json:"php_version"`
+	BuildKey   string           `json:"build_key" doc:"Of all that makes it what it is"`
+	Note       string           `json:"note,omitempty" doc:"The source's own words"`
+	Folder     string           `json:"folder,omitempty"`
+	Digest     string           `json:"manifest_sha256,omitempty"`
+	Files      int64            `json:"files"`
+	Bytes      int64            `json:"bytes"`
+	Built      *time.Time       `json:"built_at,omitempty"`
+	Profiles   []string         `json:"profiles,omitempty"`
+	Packages   []models.Package `json:"packages" nullable:"false"`
+	Findings   []models.Finding `json:"findings" nullable:"false" doc:"What is known to be wrong with it, worst first"`
+}
+
+// PlatformDetailsView gives a platform with all that is known of it.
+func PlatformDetailsView(r fleet.PlatformRow, p models.Platform) PlatformDetails {
+	return PlatformDetails{
+		PlatformView(r), p.PHPVersion, p.BuildKey, p.Note, p.Root, p.ManifestDigest, p.Files, p.Bytes, p.BuiltAt, p.Profiles, list(p.Packages), list(p.Findings()),
+	}
+}
+
+// list is a list that is written as [] when there is nothing in it.
+func list[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
 }
 
 // Database is a database server for sites.
 type Database struct {
-	Name    string     `json:"name"`
-	Engine  string     `json:"engine" enum:"mysql,postgres"`
-	Host    string     `json:"host"`
-	Port    int        `json:"port,omitempty"`
-	User    string     `json:"user"`
-	Version string     `json:"version"`
-	Problem string     `json:"problem,omitempty"`
-	Tested  *time.Time `json:"tested_at,omitempty"`
-	Default bool       `json:"default"`
-	Sites   int        `json:"sites"`
+	Name    string         `json:"name"`
+	Engine  string         `json:"engine" enum:"mysql,postgres"`
+	Host    string         `json:"host"`
+	Port    int            `json:"port,omitempty"`
+	User    string         `json:"user"`
+	TLS     models.TLSMode `json:"tls" enum:"off,require,verify"`
+	Clients string         `json:"clients" doc:"Where the sites' users may come from, as MySQL writes it"`
+	Prefix  string         `json:"prefix" doc:"Begins the name of every database and user that Hefring makes there"`
+	Version string         `json:"version"`
+	Problem string         `json:"problem,omitempty"`
+	Tested  *time.Time     `json:"tested_at,omitempty"`
+	Default bool           `json:"default"`
+	Sites   int            `json:"sites"`
 }
 
-func databaseView(r fleet.DatabaseServerRow) Database {
-	return Database{r.Name, r.Engine, r.Host, r.Port, r.User, r.Version, r.Reason, r.TestedAt, r.Default, r.Sites}
+// DatabaseView gives a database server as programs read it.
+func DatabaseView(r fleet.DatabaseServerRow) Database {
+	return Database{r.Name, r.Engine, r.Host, r.Port, r.User, r.TLS, r.Clients, r.Prefix, r.Version, r.Reason, r.TestedAt, r.Default, r.Sites}
 }

@@ -10,14 +10,15 @@ import (
 
 // Webhook is an address at which a source says that it changed.
 type Webhook struct {
-	ID          int64           `json:"id"`
-	Provider    models.Provider `json:"provider" enum:"github,gitlab,gitlab-token,gitea,bitbucket,bitbucket-server,standard,signature"`
-	Branch      string          `json:"branch,omitempty"`
-	Path        string          `json:"path" doc:"Of its address; half a secret"`
-	DeliveredAt *time.Time      `json:"delivered_at,omitempty"`
-	Created     time.Time       `json:"created_at"`
-	Secrets     []WebhookSecret `json:"secrets,omitempty"`
-	Deliveries  []Delivery      `json:"deliveries,omitempty"`
+	ID           int64           `json:"id"`
+	Distribution string          `json:"distribution" doc:"Its short name"`
+	Provider     models.Provider `json:"provider" enum:"github,gitlab,gitlab-token,gitea,bitbucket,bitbucket-server,standard,signature"`
+	Branch       string          `json:"branch,omitempty"`
+	Path         string          `json:"path" doc:"Of its address; half a secret"`
+	DeliveredAt  *time.Time      `json:"delivered_at,omitempty"`
+	Created      time.Time       `json:"created_at"`
+	Secrets      []WebhookSecret `json:"secrets,omitempty"`
+	Deliveries   []Delivery      `json:"deliveries,omitempty"`
 }
 
 // WebhookSecret is one without what it holds.
@@ -41,8 +42,9 @@ type Delivery struct {
 // webhookPath is below what addresses of webhooks are.
 const webhookPath = "/hooks/"
 
-func webhookView(r fleet.WebhookRow) Webhook {
-	v := Webhook{ID: r.ID, Provider: r.Provider, Branch: r.Branch, Path: webhookPath + r.Address, DeliveredAt: r.HookAt, Created: r.CreatedAt}
+// WebhookView gives a webhook as programs read it.
+func WebhookView(r fleet.WebhookRow) Webhook {
+	v := Webhook{ID: r.ID, Distribution: r.Distribution.Slug, Provider: r.Provider, Branch: r.Branch, Path: webhookPath + r.Address, DeliveredAt: r.HookAt, Created: r.CreatedAt}
 	for _, one := range r.Secrets {
 		v.Secrets = append(v.Secrets, WebhookSecret{one.ID, one.CreatedAt, one.UsedAt})
 	}
@@ -77,7 +79,7 @@ func (s *server) webhooks() {
 			return Page[Webhook]{}, err
 		}
 		rows, err := f.Webhooks(ctx, d.ID)
-		return whole(in.Steps, rows, err, webhookView, func(r fleet.WebhookRow) fleet.Position { return fleet.Position{ID: r.ID} })
+		return whole(in.Steps, rows, err, WebhookView, func(r fleet.WebhookRow) fleet.Position { return fleet.Position{ID: r.ID} })
 	})
 	type order struct {
 		DistributionIn
@@ -99,7 +101,7 @@ func (s *server) webhooks() {
 		},
 		func(ctx context.Context, f Fleet, d models.Distribution, in order) (newWebhook, error) {
 			h, secret, err := f.CreateWebhook(ctx, d.ID, fleet.NewWebhook{Provider: in.Body.Provider, Branch: in.Body.Branch, Once: once(f, in.Key)})
-			return newWebhook{webhookView(fleet.WebhookRow{Webhook: h}), secret}, err
+			return newWebhook{WebhookView(fleet.WebhookRow{Webhook: h, Distribution: d}), secret}, err
 		})
 	s.oneWebhook()
 }
@@ -107,7 +109,7 @@ func (s *server) webhooks() {
 func (s *server) oneWebhook() {
 	register(s, operation{get, "/webhooks/{webhook}", "get-webhook", "A webhook with its last deliveries"}, func(ctx context.Context, f Fleet, in WebhookIn) (Webhook, error) {
 		row, err := f.Webhook(ctx, in.ID, 50)
-		return webhookView(row), err
+		return WebhookView(row), err
 	})
 	register(s, operation{post, "/webhooks/{webhook}/rotate", "rotate-webhook", "Make a second secret; both are good until one is retired"}, func(ctx context.Context, f Fleet, in WebhookIn) (Secret, error) {
 		secret, err := f.RotateWebhook(ctx, in.ID, once(f, in.Key))
