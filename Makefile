@@ -47,7 +47,7 @@ e2e-drupal: build ## the whole life of sites on real Drupal: HEFRING_DRUPAL_REPO
 
 .PHONY: e2e-hosts
 e2e-hosts: build ## several hosts, as network namespaces (needs root): a control plane, two web hosts and a database, each of which fails in the middle of an upgrade
-	$(GO) test -count=1 -timeout 30m -tags hosts -run '^TestHosts$$' -v ./e2e
+	$(GO) test -count=1 -timeout 30m -tags hosts -run '^TestHosts' -v ./e2e
 
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...

@@ -148,6 +148,7 @@ const (
 	MayConfigureSites      Permission = "configure, enable and disable sites, keep and delete their backups"
 	MayDeleteSites         Permission = "delete sites"
 	MayCreateSites         Permission = "install, clone and import sites"
+	MayRelocateSites       Permission = "move sites to other servers"
 	MayManageDistributions Permission = "manage distributions and their webhooks"
 	MayManagePlatforms     Permission = "lock, unlock, choose and delete platforms"
 	MayManageClients       Permission = "manage clients and whose a site is"
@@ -182,6 +183,7 @@ var grants = map[Permission]grant{ //nolint:gochecknoglobals // a table
 	MayConfigureSites:      {RoleManager, true},
 	MayDeleteSites:         {RoleManager, true},
 	MayCreateSites:         {RoleManager, false},
+	MayRelocateSites:       {RoleManager, false},
 	MayManageDistributions: {RoleManager, false},
 	MayManagePlatforms:     {RoleManager, false},
 	MayManageClients:       {RoleManager, false},
@@ -200,6 +202,8 @@ func (t Task) Permission() Permission {
 		return MayBuild
 	case TaskDeliver:
 		return MayManageServers
+	case TaskRelocate, TaskSend, TaskReceive, TaskHandOver:
+		return MayRelocateSites
 	case TaskInstall, TaskClone, TaskImport:
 		return MayCreateSites
 	case TaskCompare, TaskUpgrade, TaskRollback:

@@ -37,10 +37,11 @@ func TestTransitions_DiagramInDocs_Agrees(t *testing.T) {
 		}
 	}
 	for section, want := range map[string][]string{
-		"Platform": edges(PlatformTransitions()),
-		"Site":     edges(SiteTransitions()),
-		"Upgrade":  edges(UpgradeTransitions()),
-		"Task":     edges(TaskTransitions()),
+		"Platform":   edges(PlatformTransitions()),
+		"Site":       edges(SiteTransitions()),
+		"Upgrade":    edges(UpgradeTransitions()),
+		"Task":       edges(TaskTransitions()),
+		"Relocation": edges(RelocationTransitions()),
 	} {
 		got := drawn[section]
 		slices.Sort(got)
@@ -55,6 +56,7 @@ func TestTransitions_EveryTarget_IsAState(t *testing.T) {
 	closed(t, SiteTransitions())
 	closed(t, UpgradeTransitions())
 	closed(t, TaskTransitions())
+	closed(t, RelocationTransitions())
 }
 
 func closed[S ~string](t *testing.T, table Transitions[S]) {

@@ -28,6 +28,10 @@ const (
 	TaskDelete          TaskKind = "delete"           // delete a site or a platform
 	TaskImport          TaskKind = "import"           // look for sites in a code base outside
 	TaskDeliver         TaskKind = "deliver"          // bring a platform to a server
+	TaskRelocate        TaskKind = "relocate"         // move a site to another server
+	TaskSend            TaskKind = "send"             // send a first copy of a site that moves to another server
+	TaskReceive         TaskKind = "receive"          // take a site in from another server
+	TaskHandOver        TaskKind = "hand-over"        // refuse writes and send what changed since
 	TaskLogin           TaskKind = "login"            // ask a site's server for a one-time login link
 	TaskLoss            TaskKind = "loss"             // ask a site's server what a rollback would lose
 	TaskDropBackup      TaskKind = "drop-backup"      // have a site's server remove a backup
@@ -53,6 +57,9 @@ const (
 	SubjectServer       SubjectKind = "database-server"
 	SubjectWebServer    SubjectKind = "server"          // a web host with a worker
 	SubjectDelivery     SubjectKind = "server-platform" // a platform on a server
+	// A site's way to another server has two ends, which are worked on at the same time.
+	SubjectDeparture SubjectKind = "departure"
+	SubjectArrival   SubjectKind = "arrival"
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"

@@ -21,6 +21,7 @@ type Fleet interface {
 	tokens
 	webhooks
 	servers
+	webServers
 	life
 	people
 	notices

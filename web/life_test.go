@@ -326,7 +326,7 @@ func TestClone_Form_FitsItsOrigin(t *testing.T) {
 
 func TestClone_NoServerOfTheKind_IsSaid(t *testing.T) {
 	f := webtest.Sample()
-	f.Servers = nil
+	f.Databases = nil
 	got := signedIn(t, f).get("/sites/clone?site=32")
 	got.has(t, "no server of that kind is registered", "/databases/new")
 	got.hasNot(t, `action="/sites/clone"`)
@@ -458,7 +458,7 @@ func TestSiteForm_LanguageAndDatabase_ArePassedOn(t *testing.T) {
 	f.Fail["CreateSite"] = models.InvalidField("database", "Reports cannot be used.")
 	got := b.post("/sites", url.Values{"uri": {"b.example.org"}, "language": {"fr"}, "database": {"0"}})
 	got.has(t, "Reports cannot be used.", `<option value="fr" selected>`, `<option value="0" selected>SQLite`, `aria-describedby="database-e"`)
-	f.Servers[0].Default = false
+	f.Databases[0].Default = false
 	b.get("/sites/new").has(t, `<option value="0" selected>SQLite`)
 }
 

@@ -25,7 +25,7 @@ func TestRoutes_EveryRole_GetsWhatTheTableSays(t *testing.T) {
 				continue
 			}
 			asked++
-			path := strings.NewReplacer(":id", "1", ":type", "git").Replace(r.path)
+			path := strings.NewReplacer(":id", "1", ":type", "git", ":name", "web1").Replace(r.path)
 			a := b.get(path)
 			if r.method == http.MethodPost {
 				a = b.post(path, url.Values{})

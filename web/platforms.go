@@ -74,6 +74,9 @@ func (s *server) platformView(ctx context.Context, id int64) (view pages.Platfor
 			return view, fmt.Errorf("compare platforms: %w", err)
 		}
 	}
+	if view.Servers, err = s.fleet.PlatformServers(ctx, id); err != nil {
+		return view, fmt.Errorf("list servers of the platform: %w", err)
+	}
 	view.ByHand = s.info(view.Row.UpdateType).ByHand
 	return view, nil
 }

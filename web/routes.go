@@ -135,6 +135,8 @@ func (s *server) lifeRoutes() []route {
 		{post, "/sites/:id/enable", (*server).enableSite, models.MayConfigureSites},
 		{get, "/sites/:id/rollback", (*server).askRollback, models.MaySeeSites},
 		{post, "/sites/:id/rollback", (*server).rollbackSite, models.MayUpgrade},
+		{get, "/sites/:id/move", (*server).askMove, models.MayRelocateSites},
+		{post, "/sites/:id/move", (*server).moveSite, models.MayRelocateSites},
 		{get, "/sites/:id/delete", (*server).askDeleteSite, models.MayDeleteSites},
 		{post, "/sites/:id/delete", (*server).deleteSite, models.MayDeleteSites},
 		{get, "/backups/:id", (*server).backup, models.MaySeeSites},
@@ -154,6 +156,14 @@ func (s *server) lifeRoutes() []route {
 		{post, "/databases/:id/test", (*server).testDatabase, models.MayManageServers},
 		{get, "/databases/:id/delete", (*server).askDeleteDatabase, models.MayManageServers},
 		{post, "/databases/:id/delete", (*server).deleteDatabase, models.MayManageServers},
+
+		{get, "/servers", (*server).webServers, models.MaySeeFleet},
+		{post, "/servers", (*server).addWebServer, models.MayManageServers},
+		{get, "/servers/new", (*server).newWebServer, models.MayManageServers},
+		{get, "/servers/:name", (*server).webServer, models.MaySeeFleet},
+		{post, "/servers/:name/invite", (*server).inviteWebServer, models.MayManageServers},
+		{get, "/servers/:name/remove", (*server).askRemoveWebServer, models.MayManageServers},
+		{post, "/servers/:name/remove", (*server).removeWebServer, models.MayManageServers},
 	}
 }
 

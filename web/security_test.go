@@ -226,8 +226,8 @@ func TestPages_HostileNames_AreEscaped(t *testing.T) {
 	for i := range f.Backs {
 		f.Backs[i].Note, f.Backs[i].Reason, f.Backs[i].URI, f.Backs[i].DrupalVersion = evil, evil, evil, evil
 	}
-	for i := range f.Servers {
-		s := &f.Servers[i].DatabaseServer
+	for i := range f.Databases {
+		s := &f.Databases[i].DatabaseServer
 		s.Name, s.Host, s.Version, s.Reason, s.User = evil, evil, evil, evil, evil
 	}
 	for i := range f.Found[webtest.ImportTask] {

@@ -22,7 +22,7 @@ func TestDatabases_List_SaysHowTheyAre(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)
 	b.get("/databases").has(t, "Main database", "11.4.5-MariaDB", "db1.example.org:3306", "Default", "Works", "Cannot be used", "ALTER ROLE hefring CREATEDB CREATEROLE", "/run/postgresql", `aria-current="page"`)
-	f.Servers = nil
+	f.Databases = nil
 	b.get("/databases").has(t, "No database server is registered.")
 }
 

@@ -79,10 +79,15 @@ func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error
 	if view.Servers, err = s.fleet.DatabaseServers(c.Request().Context()); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
+	hosts, err := s.fleet.Servers(c.Request().Context())
+	if err != nil {
+		return fmt.Errorf("list servers: %w", err)
+	}
+	view.Hosts = serverOptions(hosts, "")
 	if view.Database < 0 {
 		view.Database = usualServer(view.Servers)
 	}
-	view.First = firstOf(view.Errors, "uri", "title", "platform", "profile", "language", "database")
+	view.First = firstOf(view.Errors, "uri", "title", "platform", "profile", "language", "database", "server")
 	view.Page = s.page(c, "sites", "Install a site")
 	return render(c, status, pages.SiteFormPage(view))
 }
@@ -102,10 +107,11 @@ func (s *server) createSite(c echo.Context) error {
 		URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), Title: strings.TrimSpace(c.FormValue("title")),
 		Profile: c.FormValue("profile"), PlatformID: number(c.FormValue("platform")), Once: once(c),
 		Language: c.FormValue("language"), DatabaseServerID: number(c.FormValue("database")),
+		ServerID: number(c.FormValue("server")),
 	}
 	site, err := s.fleet.CreateSite(c.Request().Context(), in)
 	if refused(err) {
-		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID, Language: in.Language, Database: in.DatabaseServerID}
+		view := pages.SiteForm{Once: in.Once, URI: in.URI, SiteTitle: in.Title, Profile: in.Profile, Platform: in.PlatformID, Language: in.Language, Database: in.DatabaseServerID, Server: in.ServerID}
 		view.Error, view.Errors = formErrors(err)
 		return s.siteForm(c, http.StatusUnprocessableEntity, view)
 	}

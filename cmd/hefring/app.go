@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func assemble(ctx context.Context, cfg config.Config, replica bool) (*app, error
 		Platforms: &platforms.Store{Root: dirs.platforms, Sites: dirs.sites},
 		Run:       builder, Egress: guard, Secrets: box,
 		Cache: dirs.cache, Scratch: dirs.scratch, Forbidden: []string{cfg.Data},
-		WorkerDatabase: cfg.Database, SealFor: secret.SealFor, Recipient: box.Recipient,
+		WorkerDatabase: cfg.Database, SealFor: secret.SealFor, Carrier: relay(dirs), Carried: relay(dirs), Recipient: box.Recipient,
 		Server: server, Tools: versions, PHP: versions["php"], Logger: a.logger, Observer: a.metrics,
 	})
 	if a.traces, err = newTraces(ctx, cfg, guard, a.logger); err != nil {
@@ -131,6 +132,11 @@ func assemble(ctx context.Context, cfg config.Config, replica bool) (*app, error
 	a.showFleet()
 	a.health = a.newHealth(replica)
 	return a, nil
+}
+
+// relay is where sites lie on their way between servers.
+func relay(dirs folders) remote.Relay {
+	return remote.Relay{Dir: filepath.Join(dirs.control, "relay")}
 }
 
 // webConfig says how sites are served.
@@ -309,7 +315,7 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 // withWorkers has workers answered beside people.
 func (a *app) withWorkers(people http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(remote.Prefix, remote.Handler(a.fleet, a.logger))
+	mux.Handle(remote.Prefix, remote.Handler(a.fleet, relay(layout(a.cfg.Data)), a.logger))
 	mux.Handle("/", people)
 	return mux
 }

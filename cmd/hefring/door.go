@@ -23,6 +23,7 @@ type door interface {
 	UpgradeToTarget(ctx context.Context, siteID int64) (models.Task, error)
 	RollbackPlan(ctx context.Context, siteID int64) (fleet.RollbackPlan, error)
 	RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error)
+	RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error)
 	VerifySite(ctx context.Context, siteID int64) (models.Task, error)
 	DisableSite(ctx context.Context, siteID int64) (models.Task, error)
 	EnableSite(ctx context.Context, siteID int64) (models.Task, error)
@@ -84,6 +85,7 @@ type door interface {
 	HostRows(ctx context.Context, now time.Time) ([]fleet.HostRow, error)
 	SaveHost(ctx context.Context, h models.Host) error
 
+	ServerNamed(ctx context.Context, name string) (models.Server, error)
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
 	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
 	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)

@@ -23,6 +23,7 @@ type platformCmd struct {
 	Target  platformTargetCmd  `cmd:"" help:"Make a platform its distribution's upgrade target."`
 	Upgrade platformUpgradeCmd `cmd:"" help:"Upgrade every site of a platform."`
 	Diff    platformDiffCmd    `cmd:"" help:"Compare two platforms, and what moving the sites of the first would meet."`
+	Servers platformServersCmd `cmd:"" help:"List the servers that a platform was brought to."`
 	Build   platformBuildCmd   `cmd:"" help:"Build a failed platform again."`
 	Delete  platformDeleteCmd  `cmd:"" help:"Delete a platform that no site needs."`
 }
@@ -426,4 +427,37 @@ type taskRetryCmd struct {
 // Run queues it.
 func (c *taskRetryCmd) Run(ctx context.Context) error {
 	return c.queue(ctx, func(f door) (models.Task, error) { return f.RetryTask(ctx, c.ID) })
+}
+
+type platformServersCmd struct {
+	act
+	platformArg
+}
+
+// Run prints the servers.
+func (c *platformServersCmd) Run(ctx context.Context) error {
+	return c.do(ctx, func(f *fleet.Desk) error {
+		p, err := f.PlatformNamed(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		rows, err := f.PlatformServers(ctx, p.ID)
+		if err != nil {
+			return err
+		}
+		type server struct {
+			Name   string               `json:"server"`
+			State  models.DeliveryState `json:"state"`
+			Reason string               `json:"reason"`
+		}
+		list := make([]server, 0, len(rows))
+		for _, r := range rows {
+			list = append(list, server{r.Server, r.State, r.Reason})
+		}
+		return c.table(list, []string{"SERVER", "STATE", "PROBLEM"}, func(line func(...any)) {
+			for _, s := range list {
+				line(s.Name, s.State, s.Reason)
+			}
+		})
+	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -141,7 +142,7 @@ func (r *farDoor) RetryInstall(ctx context.Context, siteID int64) (models.Task, 
 // CreateSite has a site installed.
 func (r *farDoor) CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error) {
 	return r.newSite(ctx, "/sites", in.URI, map[string]any{
-		"uri": in.URI, "platform": r.name(in.PlatformID), "profile": in.Profile, "title": in.Title, "language": in.Language, "database": r.name(in.DatabaseServerID),
+		"uri": in.URI, "platform": r.name(in.PlatformID), "profile": in.Profile, "title": in.Title, "language": in.Language, "database": r.name(in.DatabaseServerID), "server": r.name(in.ServerID),
 	})
 }
 
@@ -195,6 +196,16 @@ func (r *farDoor) RollbackPlan(ctx context.Context, siteID int64) (fleet.Rollbac
 // RollbackSite takes a site's move back.
 func (r *farDoor) RollbackSite(ctx context.Context, siteID, upgradeID int64) (models.Task, error) {
 	return r.on(ctx, siteID, "rollback", map[string]int64{"upgrade": upgradeID})
+}
+
+// RelocateSite moves a site to another server.
+func (r *farDoor) RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error) {
+	return r.on(ctx, siteID, "move", map[string]any{"server": cmp.Or(r.name(serverID), models.LocalServer)})
+}
+
+// ServerNamed gives a number to a web host; the other side says whether there is one.
+func (r *farDoor) ServerNamed(_ context.Context, name string) (models.Server, error) {
+	return models.Server{ID: r.number(models.SubjectWebServer, name), Name: name}, nil
 }
 
 // VerifySite looks whether a site is sound.

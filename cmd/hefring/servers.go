@@ -14,6 +14,7 @@ type serverCmd struct {
 	Invite serverInviteCmd `cmd:"" help:"Print a new token for a server's worker. The one of before works until the new one joins."`
 	List   serverListCmd   `cmd:"" help:"List the web hosts with workers of their own."`
 	Show   serverShowCmd   `cmd:"" help:"Show a server and the platforms on it."`
+	Sites  serverSitesCmd  `cmd:"" help:"List the sites on a server."`
 	Remove serverRemoveCmd `cmd:"" help:"Take a server that no site is on out of the fleet. Its worker can do nothing from then on."`
 }
 
@@ -38,11 +39,7 @@ func webServerNamed(ctx context.Context, f door, name string) (int64, error) {
 	if name == "" || name == models.LocalServer {
 		return 0, nil
 	}
-	desk, here := f.(*fleet.Desk)
-	if !here {
-		return 0, notFromElsewhere()
-	}
-	s, err := desk.ServerNamed(ctx, name)
+	s, err := f.ServerNamed(ctx, name)
 	return s.ID, err
 }
 
@@ -149,7 +146,7 @@ type serverShowCmd struct {
 // Run prints what is on the server.
 func (c *serverShowCmd) Run(ctx context.Context) error {
 	return c.onServer(ctx, c.Name, func(f *fleet.Desk, s models.Server) error {
-		deliveries, err := f.Deliveries(ctx, s.ID)
+		deliveries, err := f.ServerPlatforms(ctx, s.ID)
 		if err != nil {
 			return err
 		}
@@ -161,11 +158,7 @@ func (c *serverShowCmd) Run(ctx context.Context) error {
 		}
 		list := make([]platform, 0, len(deliveries))
 		for _, d := range deliveries {
-			p, err := f.Platform(ctx, d.PlatformID)
-			if err != nil {
-				return err
-			}
-			list = append(list, platform{p.Name, d.State, d.Digest, d.Reason})
+			list = append(list, platform{d.Platform, d.State, d.Digest, d.Reason})
 		}
 		return c.table(list, []string{"PLATFORM", "STATE", "MANIFEST", "PROBLEM"}, func(line func(...any)) {
 			for _, p := range list {
@@ -191,5 +184,34 @@ func (c *serverRemoveCmd) Run(ctx context.Context) error {
 			return err
 		}
 		return f.RemoveServer(ctx, s.ID)
+	})
+}
+
+type serverSitesCmd struct {
+	act
+	serverArg
+	Limit int `default:"1000" help:"At most so many."`
+}
+
+// Run prints the sites.
+func (c *serverSitesCmd) Run(ctx context.Context) error {
+	return c.onServer(ctx, c.Name, func(f *fleet.Desk, s models.Server) error {
+		sites, err := f.SitesOnServer(ctx, s.ID, c.Limit)
+		if err != nil {
+			return err
+		}
+		type site struct {
+			URI   string           `json:"uri"`
+			State models.SiteState `json:"state"`
+		}
+		list := make([]site, 0, len(sites))
+		for _, one := range sites {
+			list = append(list, site{one.URI, one.State})
+		}
+		return c.table(list, []string{"SITE", "STATE"}, func(line func(...any)) {
+			for _, one := range list {
+				line(one.URI, one.State)
+			}
+		})
 	})
 }

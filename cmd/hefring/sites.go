@@ -21,6 +21,7 @@ type siteCmd struct {
 	Plan      sitePlanCmd      `cmd:"" help:"Say what an upgrade of a site would change."`
 	Compare   siteCompareCmd   `cmd:"" help:"Ask Drush, on a copy of the site's database, what an upgrade would do."`
 	Upgrade   siteUpgradeCmd   `cmd:"" help:"Move a site to its distribution's upgrade target."`
+	Move      siteMoveCmd      `cmd:"" help:"Move a site to another server. It serves from the old one until the new one was proven."`
 	Moves     siteMovesCmd     `cmd:"" help:"List a site's upgrades, rollbacks and restores."`
 	Retry     siteRetryCmd     `cmd:"" help:"Try an installation again that failed."`
 	Rollback  siteRollbackCmd  `cmd:"" help:"Take a site's last move back. Without --yes, say what that would lose."`
@@ -509,5 +510,25 @@ type siteAdoptCmd struct {
 func (c *siteAdoptCmd) Run(ctx context.Context) error {
 	return c.queue(ctx, func(f door) (models.Task, error) {
 		return clone(ctx, f, fleet.NewClone{FromFound: c.Task, Folder: c.Folder, URI: c.URI, Title: c.Title}, c.Platform, c.Database)
+	})
+}
+
+type siteMoveCmd struct {
+	waiting
+	siteArg
+	Server string `required:"" help:"The server that it goes to, as hefring server list has it; local is the control plane's host."`
+}
+
+// Run queues the move.
+func (c *siteMoveCmd) Run(ctx context.Context) error {
+	return c.onSite(ctx, c.URI, func(f door, s models.Site) (models.Task, error) {
+		if err := f.Actor().Needs(models.MayRelocateSites); err != nil {
+			return models.Task{}, err // before anything is looked up
+		}
+		server, err := webServerNamed(ctx, f, c.Server)
+		if err != nil {
+			return models.Task{}, err
+		}
+		return f.RelocateSite(ctx, s.ID, server)
 	})
 }

@@ -271,7 +271,7 @@ func (w *workerHost) fill(ctx context.Context, a *app) error {
 	a.fleet = fleet.New(fleet.Config{
 		Store: a.store, Types: types, Hosting: fleet.Placed(a.newHost(dirs, a.builder), kept), Platforms: kept,
 		Run: a.builder, Egress: guard, Secrets: w.box, SealFor: secret.SealFor, Cache: dirs.cache, Scratch: dirs.scratch,
-		Forbidden: []string{a.cfg.Data}, Logger: a.logger, Server: w.who.Server, Courier: client,
+		Forbidden: []string{a.cfg.Data}, Logger: a.logger, Server: w.who.Server, Courier: client, Carrier: client,
 	})
 	a.tasks, err = tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
 		ID: w.cmd.Server, Workers: tasks.ServerWorkers(w.who.Server), Server: w.who.Server, Joined: true, Logger: a.logger,

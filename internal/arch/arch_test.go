@@ -49,7 +49,7 @@ func layers() []layer {
 		{"internal/docs", []string{"models", "internal/config"}},
 		{"internal/release", []string{"internal/config"}},
 		{"internal/httpcode", []string{"models"}},
-		{"internal/remote", []string{"models", "internal/fleet", "internal/httpcode"}},
+		{"internal/remote", []string{"models", "internal/fleet", "internal/httpcode", "internal/tree"}},
 		{"internal/metrics", []string{"models", "internal/fleet"}},
 		{"internal/store", []string{"models", "migrations", "internal/fleet"}},
 		{"internal/tasks", []string{"models", "internal/fleet", "internal/run"}},

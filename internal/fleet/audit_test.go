@@ -37,7 +37,7 @@ var questions = []string{
 	"RollbackPlan", "Task", "Children", "Lines", "UpgradeOfTask", "UpgradeSteps", "Platform", "SubjectTasks", "Distribution", "Distributions", "DistributionNames",
 	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "OpenPlatforms", "PlatformPlan",
 	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServer", "DatabaseServerNamed", "DatabaseServerRow", "Clients", "ClientRows", "ClientNames",
-	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "Deliveries",
+	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "SitesOnServer", "ServerPlatforms", "PlatformServers",
 }
 
 // elsewhere are use cases whose lines other tests look for, and why.
@@ -45,6 +45,7 @@ var elsewhere = map[string]string{
 	"AddServer":     "needs PostgreSQL and its roles: servers_test of the tasks has them, and looks",
 	"InviteServer":  "the same",
 	"RemoveServer":  "the same",
+	"RelocateSite":  "needs two servers: TestHosts_Move has them",
 	"ResendMessage": "needs a message that was given up: notices_test has one, and looks",
 	"Approve":       "needs a version that is held: upstreams_test has one, and looks",
 }

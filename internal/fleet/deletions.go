@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"hefring/models"
 )
@@ -178,6 +179,16 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 			return models.Task{}, err
 		}
 		return f.RestoreSite(ctx, by, *u.BackupID, u.ToID)
+	case models.TaskRelocate:
+		r, err := f.store.RelocationOfTask(ctx, t.ID)
+		if err != nil {
+			return models.Task{}, err
+		}
+		to := int64(0)
+		if r.ToID != nil {
+			to = *r.ToID
+		}
+		return f.RelocateSite(ctx, by, r.SiteID, to)
 	case models.TaskBackup:
 		return f.BackupSite(ctx, by, t.Subject.ID, "", false)
 	case models.TaskVerify, models.TaskCron, models.TaskEnable, models.TaskDisable, models.TaskConfigure, models.TaskDelete, models.TaskImport, models.TaskCompare, models.TaskDeliver:
@@ -189,5 +200,10 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 
 // Retryable tells whether RetryTask can repeat a task.
 func Retryable(t models.Task) bool {
-	return t.State.Over() && t.State != models.TaskSucceeded && t.Kind != models.TaskCheck && t.Kind != models.TaskUpgradePlatform && !t.Kind.Question()
+	return t.State.Over() && t.State != models.TaskSucceeded && !slices.Contains(unrepeatable(), t.Kind) && !t.Kind.Question()
+}
+
+// unrepeatable lists what is repeated with the button of what it belongs to.
+func unrepeatable() []models.TaskKind {
+	return []models.TaskKind{models.TaskCheck, models.TaskUpgradePlatform, models.TaskSend, models.TaskReceive, models.TaskHandOver}
 }

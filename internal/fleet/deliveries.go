@@ -211,7 +211,7 @@ func (f *Fleet) sound(ctx context.Context, p models.Platform, root string, log L
 // TidyServer removes what nothing on this server stands for any more: deliveries that
 // died, platforms that were deleted, old releases, databases and backups.
 func (f *Fleet) TidyServer(ctx context.Context) error {
-	return errors.Join(f.tidyDelivered(ctx), f.pruneBackups(ctx), f.forgetRetired(ctx))
+	return errors.Join(f.tidyDelivered(ctx), f.pruneBackups(ctx), f.forgetRetired(ctx), f.TidyRelocations(ctx))
 }
 
 func (f *Fleet) tidyDelivered(ctx context.Context) error {

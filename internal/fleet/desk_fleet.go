@@ -218,9 +218,19 @@ func (d *Desk) ServerNamed(ctx context.Context, name string) (models.Server, err
 	return guarded(d, models.MaySeeFleet, func() (models.Server, error) { return d.fleet.ServerNamed(ctx, name) })
 }
 
-// Deliveries lists the platforms on a server.
-func (d *Desk) Deliveries(ctx context.Context, serverID int64) ([]models.ServerPlatform, error) {
-	return guarded(d, models.MaySeeFleet, func() ([]models.ServerPlatform, error) { return d.fleet.Deliveries(ctx, serverID) })
+// SitesOnServer lists at most limit sites of a server.
+func (d *Desk) SitesOnServer(ctx context.Context, serverID int64, limit int) ([]models.Site, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Site, error) { return d.fleet.SitesOnServer(ctx, serverID, limit) })
+}
+
+// PlatformServers lists the servers that a platform was brought to.
+func (d *Desk) PlatformServers(ctx context.Context, platformID int64) ([]ServerPlatformRow, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]ServerPlatformRow, error) { return d.fleet.PlatformServers(ctx, platformID) })
+}
+
+// ServerPlatforms lists the platforms that were brought to a server.
+func (d *Desk) ServerPlatforms(ctx context.Context, serverID int64) ([]ServerPlatformRow, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]ServerPlatformRow, error) { return d.fleet.ServerPlatforms(ctx, serverID) })
 }
 
 // AddServer is Fleet.AddServer for those who may.

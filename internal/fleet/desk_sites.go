@@ -177,6 +177,14 @@ func (d *Desk) RestoreSite(ctx context.Context, backupID, platformID int64) (mod
 	return d.fleet.RestoreSite(ctx, d.by.Name, backupID, platformID)
 }
 
+// RelocateSite is Fleet.RelocateSite for those who may.
+func (d *Desk) RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error) {
+	if err := d.onSite(ctx, siteID, models.MayRelocateSites); err != nil {
+		return models.Task{}, err
+	}
+	return d.fleet.RelocateSite(ctx, d.by.Name, siteID, serverID)
+}
+
 // CancelTask is Fleet.CancelTask for those who may.
 func (d *Desk) CancelTask(ctx context.Context, taskID int64) error {
 	if err := d.onTask(ctx, taskID, models.MayCancelTasks); err != nil {

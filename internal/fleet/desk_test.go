@@ -25,7 +25,7 @@ var needs = map[string]models.Permission{
 	"DistributionChecks": models.MaySeeFleet, "CheckRows": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
 	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
 	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet,
-	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "Deliveries": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
+	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "SitesOnServer": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
 
 	"CheckNow": models.MayCheck, "TryAgain": models.MayCheck, "Approve": models.MayBuild, "RetryBuild": models.MayBuild,
 	"VerifyPlatform": models.MayVerifyPlatforms, "UpgradePlatform": models.MayUpgradePlatforms, "UpgradePlatformToTarget": models.MayUpgradePlatforms,
@@ -36,7 +36,7 @@ var needs = map[string]models.Permission{
 	"HoldSite": models.MayOperateSites, "ReleaseSite": models.MayOperateSites, "RunCron": models.MayOperateSites, "LoginToSite": models.MaySignInToSites,
 	"CancelTask": models.MayCancelTasks, "RetryTask": models.MayCancelTasks,
 
-	"ConfigureSite": models.MayConfigureSites, "DisableSite": models.MayConfigureSites, "EnableSite": models.MayConfigureSites,
+	"RelocateSite": models.MayRelocateSites, "ConfigureSite": models.MayConfigureSites, "DisableSite": models.MayConfigureSites, "EnableSite": models.MayConfigureSites,
 	"KeepBackup": models.MayConfigureSites, "DeleteBackup": models.MayConfigureSites, "DeleteSite": models.MayDeleteSites,
 	"CreateSite": models.MayCreateSites, "CloneSite": models.MayCreateSites, "FindSites": models.MayCreateSites, "FoundSites": models.MayCreateSites,
 

@@ -33,6 +33,8 @@ const LocalServer = models.LocalServer
 // Hosting is what happens to sites on a server. All of it is safe to repeat
 // after a kill at any point.
 type Hosting interface {
+	Relocating
+
 	// Install makes the site's folders and database, installs Drupal and opens
 	// the site in the web server. It gives the database.
 	Install(ctx context.Context, site models.Site, platform models.Platform, log Log) (models.Database, error)
@@ -105,6 +107,10 @@ type Config struct {
 	// host; Nowhere: none. Courier brings platforms to it.
 	Server  int64
 	Courier Courier
+	// Carrier brings sites to other servers and from them; Carried is where they lie in
+	// between, on the control plane's host alone.
+	Carrier Carrier
+	Carried Carried
 	// WorkerDatabase is where workers find the control plane's database, a
 	// postgres:// address without a user.
 	WorkerDatabase string

@@ -329,6 +329,8 @@ func write(dir string, files map[string]string) error {
 
 // hosting is a server whose work a test scripts.
 type hosting struct {
+	fleet.Relocating // nil: no site goes to another server here
+
 	mu        sync.Mutex
 	installs  int
 	compares  []string

@@ -74,9 +74,13 @@ func (h placed) Clone(ctx context.Context, from models.Origin, to models.Site, p
 
 // Delete is Hosting's.
 func (h placed) Delete(ctx context.Context, site models.Site, list []models.Platform, log Log) error {
+	return h.Hosting.Delete(ctx, site, h.allAt(list), log)
+}
+
+func (h placed) allAt(list []models.Platform) []models.Platform {
 	local := make([]models.Platform, 0, len(list))
 	for _, p := range list {
 		local = append(local, h.at(p))
 	}
-	return h.Hosting.Delete(ctx, site, local, log)
+	return local
 }

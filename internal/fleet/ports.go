@@ -39,6 +39,7 @@ type Tx interface {
 	Hooks
 	Notices
 	Servers
+	Relocations
 
 	// Sites is the list of Pages, for decisions about a distribution's sites.
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)

@@ -40,6 +40,13 @@ func (f *Fleet) wayBack(ctx context.Context, siteID int64) (RollbackPlan, error)
 	if u.DroppedOldAt != nil || u.ToID != row.PlatformID || u.EndedAt == nil {
 		return RollbackPlan{}, models.Errorf(models.NotFound, "What %s was before its last move is not kept any more. Restore a backup instead.", row.URI)
 	}
+	moved, err := f.store.LatestRelocation(ctx, siteID)
+	if err != nil && models.CodeOf(err) != models.NotFound {
+		return RollbackPlan{}, err
+	}
+	if err == nil && moved.CreatedAt.After(*u.EndedAt) {
+		return RollbackPlan{}, models.Errorf(models.NotFound, "%s came to another server after its last move; what it was before stayed behind. Restore a backup instead.", row.URI)
+	}
 	plan := RollbackPlan{Site: row, Upgrade: u, Until: u.EndedAt.Add(keepOld)}
 	if plan.From, err = f.store.Platform(ctx, u.ToID); err != nil {
 		return plan, err

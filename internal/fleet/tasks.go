@@ -95,6 +95,13 @@ func (f *Fleet) putBack(ctx context.Context, tx Tx, by string, t models.Task) er
 		}
 		d.State, d.Reason, d.UpdatedAt = models.PlatformNotThere, "It was cancelled.", f.cfg.Now()
 		return tx.SaveDelivery(ctx, d)
+	case models.TaskRelocate:
+		r, err := tx.RelocationOfTask(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		r.Reason = wasCancelled
+		return tx.MoveRelocation(ctx, r, models.RelocationFailed)
 	case models.TaskBackup:
 		b, err := tx.BackupOfTask(ctx, t.ID)
 		if err != nil {
@@ -144,6 +151,10 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskDelete:          f.runDelete,
 		models.TaskImport:          f.runImport,
 		models.TaskDeliver:         f.runDeliver,
+		models.TaskRelocate:        f.runRelocate,
+		models.TaskSend:            f.runSend,
+		models.TaskReceive:         f.runReceive,
+		models.TaskHandOver:        f.runHandOver,
 		models.TaskLogin:           f.runLogin,
 		models.TaskLoss:            f.runLoss,
 		models.TaskDropBackup:      f.runDropBackup,

@@ -34,6 +34,9 @@ func (f *Fleet) Tidy(ctx context.Context) error {
 	if err := f.prunePlatforms(ctx); err != nil {
 		return fmt.Errorf("prune platforms: %w", err)
 	}
+	if err := f.TidyRelocations(ctx); err != nil {
+		return fmt.Errorf("tidy what moved to other servers: %w", err)
+	}
 	return f.forgetRetired(ctx)
 }
 

@@ -22,11 +22,6 @@ const joinLife = time.Hour
 // Servers lists the web hosts with workers of their own.
 func (f *Fleet) Servers(ctx context.Context) ([]ServerRow, error) { return f.store.ServerRows(ctx) }
 
-// Deliveries lists the platforms on a server.
-func (f *Fleet) Deliveries(ctx context.Context, serverID int64) ([]models.ServerPlatform, error) {
-	return f.store.DeliveriesTo(ctx, serverID)
-}
-
 // AddServer registers a web host. It gives the token with which its worker joins,
 // once, within an hour. The token is a secret.
 func (f *Fleet) AddServer(ctx context.Context, by, name, address string) (models.Server, string, error) {

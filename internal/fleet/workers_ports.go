@@ -25,6 +25,7 @@ type Servers interface {
 	ServerWithKey(ctx context.Context, keyHash string) (models.Server, error)
 	// BeatServer notes that a server's worker lives, by the database's clock.
 	BeatServer(ctx context.Context, id int64, version string) error
+	SitesOnServer(ctx context.Context, id int64, limit int) ([]models.Site, error) // by URI, without deleted
 	// ServerNeeds lists the database servers that sites of servers use, with what
 	// their workers have of them by now.
 	ServerNeeds(ctx context.Context) ([]ServerNeed, error)
@@ -38,6 +39,8 @@ type Servers interface {
 	// DeliveriesTo lists what a server has; DeliveriesOf where a platform is.
 	DeliveriesTo(ctx context.Context, serverID int64) ([]models.ServerPlatform, error)
 	DeliveriesOf(ctx context.Context, platformID int64) ([]models.ServerPlatform, error)
+	// DeliveryRows lists what a server has, or where a platform is; 0 is all of them.
+	DeliveryRows(ctx context.Context, serverID, platformID int64) ([]ServerPlatformRow, error)
 	DropDelivery(ctx context.Context, id int64) error
 }
 

@@ -4,6 +4,9 @@
 //
 //	POST /worker/join             {"name", "token", "recipient", "version"} → {"sealed"}
 //	POST /worker/platforms/7      which files, as platforms.Store.Pack takes that → the archive that it writes
+//	PUT  /worker/relocations/3/first.tar.gz?at=0     from the server that a site leaves
+//	GET  /worker/relocations/3/first.tar.gz/size     → {"size"}
+//	GET  /worker/relocations/3/first.tar.gz?from=0   for the one that it goes to
 //
 // A worker shows its key as a bearer token. An answer that is no 200 is
 // {"code", "message"}.
@@ -40,19 +43,25 @@ type Control interface {
 	JoinServer(ctx context.Context, in fleet.JoinRequest) (sealed []byte, err error)
 	WorkerWithKey(ctx context.Context, key string) (models.Server, error)
 	PackPlatform(ctx context.Context, s models.Server, platformID int64, wanted []byte, w io.Writer) error
+	// MayCarry fails unless a site is on its way from the server, or with arriving to it.
+	MayCarry(ctx context.Context, s models.Server, relocationID int64, arriving bool) error
 }
 
 type handler struct {
 	control Control
+	relay   Relay
 	logger  *slog.Logger
 }
 
 // Handler answers workers.
-func Handler(control Control, logger *slog.Logger) http.Handler {
-	h := &handler{control, logger}
+func Handler(control Control, relay Relay, logger *slog.Logger) http.Handler {
+	h := &handler{control, relay, logger}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Prefix+"join", h.join)
 	mux.HandleFunc("POST "+Prefix+"platforms/{id}", h.platform)
+	mux.HandleFunc("PUT "+Prefix+"relocations/{id}/{name}", h.fill)
+	mux.HandleFunc("GET "+Prefix+"relocations/{id}/{name}/size", h.size)
+	mux.HandleFunc("GET "+Prefix+"relocations/{id}/{name}", h.carry)
 	return mux
 }
 
@@ -80,13 +89,17 @@ func (h *handler) join(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, joined{sealed})
 }
 
-func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
+// server is whose worker asks.
+func (h *handler) server(r *http.Request) (models.Server, error) {
 	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		h.fail(w, r, models.Errorf(models.Forbidden, "Show the worker's key."))
-		return
+		return models.Server{}, models.Errorf(models.Forbidden, "Show the worker's key.")
 	}
-	server, err := h.control.WorkerWithKey(r.Context(), key)
+	return h.control.WorkerWithKey(r.Context(), key)
+}
+
+func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
+	server, err := h.server(r)
 	if err != nil {
 		h.fail(w, r, err)
 		return

@@ -45,9 +45,16 @@ func (c control) PackPlatform(_ context.Context, _ models.Server, platformID int
 	return nil
 }
 
+func (c control) MayCarry(_ context.Context, s models.Server, relocationID int64, arriving bool) error {
+	if s.ID != 2 || relocationID != 5 && !arriving || relocationID != 6 && arriving {
+		return models.Errorf(models.NotFound, "No such site is on its way there.")
+	}
+	return nil
+}
+
 func client(t *testing.T, c control, key string) *remote.Client {
 	t.Helper()
-	server := httptest.NewServer(remote.Handler(c, slog.New(slog.DiscardHandler)))
+	server := httptest.NewServer(remote.Handler(c, remote.Relay{Dir: t.TempDir()}, slog.New(slog.DiscardHandler)))
 	t.Cleanup(server.Close)
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	return &remote.Client{Base: server.URL + "/", Key: key, HTTP: server.Client()}
@@ -97,7 +104,7 @@ func TestClient_Fetch_SeesThatItBroke(t *testing.T) {
 }
 
 func TestHandler_Hostile(t *testing.T) {
-	h := remote.Handler(control{}, slog.New(slog.DiscardHandler))
+	h := remote.Handler(control{}, remote.Relay{Dir: t.TempDir()}, slog.New(slog.DiscardHandler))
 	for _, ask := range []struct {
 		method, path, body string
 		want               int

@@ -50,6 +50,9 @@ func workerRights() []workerRight {
 		{"upgrade_steps", "SELECT, UPDATE", upgrade},
 		{"backups", "SELECT, INSERT, UPDATE", site},
 		{"comparisons", "SELECT, INSERT, DELETE", site},
+		// Both sides of a site's way between servers take it on; only the control plane
+		// begins and switches.
+		{"relocations", "SELECT, UPDATE (state, reason, origin, target, first, second, database, backups, closed_at, opened_at, ended_at, swept_at)", "from_id = $ OR to_id = $"},
 		{"tasks", "SELECT, INSERT, UPDATE", server},
 		{"task_lines", "SELECT, INSERT, DELETE", task},
 		{"events", "INSERT, SELECT (id)", ""},

@@ -33,7 +33,7 @@ func rows() []any {
 		models.Webhook{},
 		&models.WebhookSecret{}, &models.Delivery{}, &models.Backup{}, &models.DatabaseServer{}, &siteName{}, &models.Token{}, &models.Reply{}, &models.Client{},
 		&models.Channel{}, &models.Notice{}, &models.NoticeMessage{}, &models.NoticeAttempt{},
-		&models.Server{}, &models.ServerJoin{}, &models.ServerKey{}, &models.ServerPlatform{},
+		&models.Server{}, &models.ServerJoin{}, &models.ServerKey{}, &models.ServerPlatform{}, &models.Relocation{},
 		&models.SignIn{}, &models.SecondFactor{}, &models.RecoveryCode{}, &models.Identity{}, &models.Throttle{},
 	}
 }
@@ -314,6 +314,7 @@ func TestMigrations_ChecksMirrorModels(t *testing.T) {
 			models.ConditionFailing, models.ConditionHeld),
 		"servers.state":          texts(models.ServerStates()...),
 		"server_platforms.state": texts(models.DeliveryStates()...),
+		"relocations.state":      states(models.RelocationTransitions()),
 		"webhooks.provider":      texts(models.Providers()...),
 		"deliveries.outcome":     texts(models.DeliveryOutcomes()...),
 	}

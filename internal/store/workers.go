@@ -26,10 +26,15 @@ func on(column string, server int64) clause.Expression {
 
 // route says whose queue a task is in: that of the server on which its subject is.
 func (s *Store) route(ctx context.Context, t *models.Task) error {
+	if t.Kind == models.TaskRelocate { // of two servers, so it is the control plane's
+		return nil
+	}
 	var query *gorm.DB
 	switch t.Subject.Kind {
 	case models.SubjectDelivery, models.SubjectServerTarget:
 		query = s.with(ctx).Model(&models.ServerPlatform{})
+	case models.SubjectDeparture, models.SubjectArrival:
+		return s.routeRelocation(ctx, t)
 	case models.SubjectSite, models.SubjectQuestion:
 		query = s.with(ctx).Model(&models.Site{})
 	default:
@@ -41,6 +46,19 @@ func (s *Store) route(ctx context.Context, t *models.Task) error {
 	}
 	if len(found) == 1 {
 		t.ServerID = found[0].ServerID
+	}
+	return nil
+}
+
+// routeRelocation puts a task of a relocation into the queue of the side whose it is.
+func (s *Store) routeRelocation(ctx context.Context, t *models.Task) error {
+	r, err := s.Relocation(ctx, t.Subject.ID)
+	if err != nil {
+		return err
+	}
+	t.ServerID = r.FromID
+	if t.Kind == models.TaskReceive {
+		t.ServerID = r.ToID
 	}
 	return nil
 }
@@ -194,10 +212,13 @@ func (s *Store) BeatServer(ctx context.Context, id int64, version string) error 
 // ServerNeeds lists the database servers that sites of servers use.
 func (s *Store) ServerNeeds(ctx context.Context) ([]fleet.ServerNeed, error) {
 	var pairs []struct{ ServerID, DatabaseServerID int64 }
-	err := s.with(ctx).Model(&models.Site{}).Distinct("server_id", "database_server_id").
-		Joins("JOIN servers ON servers.id = sites.server_id AND servers.state = ?", models.ServerJoined).
-		Where("sites.server_id IS NOT NULL AND sites.database_server_id IS NOT NULL AND sites.state <> ?", models.SiteDeleted).
-		Find(&pairs).Error
+	// A site that is on its way to a server is used there before it is there.
+	err := s.with(ctx).Raw(`SELECT DISTINCT used.server_id, sites.database_server_id
+		FROM (SELECT id AS site_id, server_id FROM sites UNION SELECT site_id, to_id FROM relocations WHERE state NOT IN ?) AS used
+		JOIN sites ON sites.id = used.site_id AND sites.database_server_id IS NOT NULL AND sites.state <> ?
+		JOIN servers ON servers.id = used.server_id AND servers.state = ?`,
+		[]models.RelocationState{models.RelocationDone, models.RelocationFailed}, models.SiteDeleted, models.ServerJoined).
+		Scan(&pairs).Error
 	if err != nil {
 		return nil, fmt.Errorf("list what servers need: %w", err)
 	}
@@ -276,6 +297,35 @@ func (s *Store) deliveries(ctx context.Context, column string, id int64) ([]mode
 	var list []models.ServerPlatform
 	if err := s.with(ctx).Where(clause.Eq{Column: column, Value: id}).Order("id").Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return list, nil
+}
+
+// DeliveryRows lists the platforms on a server, newest first, or the servers that a
+// platform is on; 0 is all of them.
+func (s *Store) DeliveryRows(ctx context.Context, serverID, platformID int64) ([]fleet.ServerPlatformRow, error) {
+	query := s.with(ctx).Table("server_platforms d").
+		Select("d.*, s.name AS server, p.name AS platform").
+		Joins("JOIN servers s ON s.id = d.server_id").Joins("JOIN platforms p ON p.id = d.platform_id AND p.state <> ?", models.PlatformDeleted)
+	if serverID != 0 {
+		query = query.Where("d.server_id = ?", serverID)
+	}
+	if platformID != 0 {
+		query = query.Where("d.platform_id = ?", platformID)
+	}
+	var rows []fleet.ServerPlatformRow
+	if err := query.Order("d.id DESC").Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return rows, nil
+}
+
+// SitesOnServer lists at most limit sites of a server, without deleted ones.
+func (s *Store) SitesOnServer(ctx context.Context, id int64, limit int) ([]models.Site, error) {
+	var list []models.Site
+	err := s.with(ctx).Where("server_id = ? AND state <> ?", id, models.SiteDeleted).Order("uri").Limit(limit).Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list sites of server %d: %w", id, err)
 	}
 	return list, nil
 }

@@ -120,7 +120,7 @@ func TestWorkerRole_LeastPrivilege(t *testing.T) {
 	t.Cleanup(func() { ok(t, conn.Close(context.Background())) })
 
 	may := []string{
-		"backups", "comparisons", "database_servers", "events", "goose_db_version", "platforms", "server_keys", "server_platforms", "servers", "site_names", "sites",
+		"backups", "comparisons", "database_servers", "events", "goose_db_version", "platforms", "relocations", "server_keys", "server_platforms", "servers", "site_names", "sites",
 		"task_lines", "tasks", "upgrade_steps", "upgrades", "worker_beats",
 	}
 	for _, name := range tablesOf(t, conn, server.Role, "SELECT") {

@@ -61,6 +61,7 @@ type Setting struct{ Key, Label, URL, Icon, Text string }
 func Settings() []Setting {
 	return []Setting{
 		{"queues", "Queues", "/queues", "clock", "How often sources are checked, and how gently each host is asked."},
+		{"servers", "Servers", "/servers", "server", "Web hosts that serve sites beside this one."},
 		{"databases", "Database servers", "/databases", "database", "Where sites keep their content."},
 		{"clients", "Clients", "/clients", "briefcase", "For whom sites are kept. Their users see their sites and nothing else."},
 		{"users", "Users", "/users", "user", "Who may sign in, and what each may do."},

@@ -253,7 +253,8 @@ type Platform struct {
 	ByHand  bool // its distribution's target is set by hand
 	Changes []models.PackageChange
 	Sites   []fleet.SiteRow
-	Total   int // sites that live here
+	Total   int                       // sites that live here
+	Servers []fleet.ServerPlatformRow // that it was brought to
 	Tasks   []models.Task
 	Live    *models.Task
 	Lines   []models.TaskLine
@@ -301,8 +302,16 @@ type SiteForm struct {
 	Language                string            // a langcode; "" is English
 	Database                int64             // the server; 0: an SQLite file
 	Servers                 []fleet.DatabaseServerRow
+	Server                  int64            // the web host; 0: the control plane's
+	Hosts                   []plugins.Option // to choose from; one alone is no choice
 	Errors                  map[string]string
 	Error, First            string
+}
+
+func (s SiteForm) serverField() components.Field {
+	f := s.field("server", "Server", strconv.FormatInt(s.Server, 10))
+	f.Kind, f.Options = "choice", s.Hosts
+	return f
 }
 
 func (s SiteForm) languageField() components.Field {

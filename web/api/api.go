@@ -51,6 +51,7 @@ func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version 
 	s.backups()
 	s.platforms()
 	s.databases()
+	s.servers()
 	s.tasks()
 	s.imports()
 	s.audit()

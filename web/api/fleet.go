@@ -23,6 +23,12 @@ type Fleet interface {
 	Actor() models.Actor
 	Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPage, error)
 
+	Servers(ctx context.Context) ([]fleet.ServerRow, error)
+	ServerNamed(ctx context.Context, name string) (models.Server, error)
+	AddServer(ctx context.Context, name, address string) (models.Server, string, error)
+	InviteServer(ctx context.Context, id int64) (models.Server, string, error)
+	RemoveServer(ctx context.Context, id int64) error
+
 	SiteNamed(ctx context.Context, uri string) (models.Site, error)
 	SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error)
 	Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error)
@@ -30,6 +36,7 @@ type Fleet interface {
 	CreateSite(ctx context.Context, in fleet.NewSite) (models.Site, error)
 	CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error)
 	RetryInstall(ctx context.Context, siteID int64) (models.Task, error)
+	RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error)
 	CompareNow(ctx context.Context, siteID int64) (models.Task, error)
 	UpgradePlan(ctx context.Context, siteID int64) (fleet.Plan, error)
 	UpgradeRows(ctx context.Context, siteID int64, f fleet.Filter) ([]models.Upgrade, int, error)

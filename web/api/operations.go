@@ -83,6 +83,7 @@ type newSite struct {
 		Title    string `json:"title,omitempty"`
 		Language string `json:"language,omitempty"`
 		Database string `json:"database,omitempty" doc:"Name of a database server; none is an SQLite file"`
+		Server   string `json:"server,omitempty" doc:"Name of the web host that it is made on; none is the control plane's"`
 	}
 }
 
@@ -139,6 +140,21 @@ func (s *server) sites() {
 	s.onSite(operation{post, "/sites/{site}/disable", "disable-site", "Take a site off the web"}, Fleet.DisableSite)
 	s.onSite(operation{post, "/sites/{site}/enable", "enable-site", "Put a site onto the web again"}, Fleet.EnableSite)
 	s.onSite(operation{post, "/sites/{site}/cron", "run-cron", "Run a site's cron"}, Fleet.RunCron)
+	type home struct {
+		Server string `json:"server" doc:"Name of a web host, or local for the control plane's"`
+	}
+	withSite(s, operation{post, "/sites/{site}/move", "move-site", "Move a site to another server"},
+		func(ctx context.Context, f Fleet, site models.Site, body home) (Started, error) {
+			// Before anything is looked up: who may not learns nothing of servers.
+			if err := f.Actor().Needs(models.MayRelocateSites); err != nil {
+				return Started{}, err
+			}
+			server, err := serverID(ctx, f, body.Server)
+			if err != nil {
+				return Started{}, err
+			}
+			return started(f.RelocateSite(ctx, site.ID, server))
+		})
 	s.rollbacks()
 	s.care()
 }
@@ -233,8 +249,13 @@ func install(ctx context.Context, f Fleet, in newSite) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
+	web, err := serverID(ctx, f, in.Body.Server)
+	if err != nil {
+		return Started{}, err
+	}
 	b := in.Body
 	site, err := f.CreateSite(ctx, fleet.NewSite{
+		ServerID: web,
 		URI: b.URI, Title: b.Title, Profile: b.Profile, PlatformID: p.ID, Language: b.Language, DatabaseServerID: server, Once: once(f, in.Key),
 	})
 	return made(ctx, f, site, err)

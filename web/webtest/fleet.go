@@ -54,7 +54,9 @@ type Fleet struct {
 	HookSecrets    map[int64][]string // live ones by webhook
 	Noted          []models.Delivery  // by NoteDelivery
 	lastID         int64
-	Servers        []fleet.DatabaseServerRow
+	Databases      []fleet.DatabaseServerRow
+	WebHosts       []fleet.ServerRow
+	Brought        []fleet.ServerPlatformRow
 	Backs          []models.Backup
 	Backwards      map[int64]fleet.RollbackPlan // by site
 	Found          map[int64][]models.FoundSite // by task

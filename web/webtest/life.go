@@ -41,12 +41,12 @@ func (f *Fleet) begin(method string, kind models.TaskKind) (models.Task, error) 
 func (f *Fleet) DatabaseServers(context.Context) ([]fleet.DatabaseServerRow, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.Servers), f.Fail["DatabaseServers"]
+	return slices.Clone(f.Databases), f.Fail["DatabaseServers"]
 }
 
 // DatabaseServer gives one.
 func (f *Fleet) DatabaseServer(_ context.Context, id int64) (models.DatabaseServer, error) {
-	row, err := get(f, &f.Servers, "database server", func(s fleet.DatabaseServerRow) bool { return s.ID == id })
+	row, err := get(f, &f.Databases, "database server", func(s fleet.DatabaseServerRow) bool { return s.ID == id })
 	return row.DatabaseServer, err
 }
 
@@ -62,14 +62,14 @@ func (f *Fleet) SaveDatabaseServer(_ context.Context, s models.DatabaseServer) (
 		return s, &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: wrong}
 	}
 	s.Password = ""
-	for i := range f.Servers {
-		if f.Servers[i].ID == s.ID {
-			f.Servers[i].DatabaseServer = s
+	for i := range f.Databases {
+		if f.Databases[i].ID == s.ID {
+			f.Databases[i].DatabaseServer = s
 			return s, nil
 		}
 	}
 	s.ID = f.nextID()
-	f.Servers = append(f.Servers, fleet.DatabaseServerRow{DatabaseServer: s})
+	f.Databases = append(f.Databases, fleet.DatabaseServerRow{DatabaseServer: s})
 	return s, nil
 }
 
@@ -85,7 +85,7 @@ func (f *Fleet) DeleteDatabaseServer(_ context.Context, id int64) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Servers = slices.DeleteFunc(f.Servers, func(s fleet.DatabaseServerRow) bool { return s.ID == id })
+	f.Databases = slices.DeleteFunc(f.Databases, func(s fleet.DatabaseServerRow) bool { return s.ID == id })
 	return nil
 }
 
@@ -304,7 +304,7 @@ const (
 )
 
 func sampleLife(f *Fleet, back func(time.Duration) time.Time) {
-	f.Servers = []fleet.DatabaseServerRow{
+	f.Databases = []fleet.DatabaseServerRow{
 		{Sites: 12, DatabaseServer: models.DatabaseServer{
 			ID: DatabaseServer, Name: "Main database", Engine: models.EngineMySQL, Host: "db1.example.org", Port: 3306, User: "hefring", TLS: models.TLSVerify,
 			Clients: "web1.example.org", Prefix: "hefring", Default: true, Version: "11.4.5-MariaDB", TestedAt: new(back(3 * time.Hour)), CreatedAt: back(90 * 24 * time.Hour),

@@ -119,6 +119,7 @@ func Sample() *Fleet {
 	sampleUpgrades(f, back)
 	sampleRest(f, back)
 	sampleLife(f, back)
+	sampleServers(f, back)
 	return f
 }
 

@@ -28,6 +28,9 @@ type Source struct {
 	Dump                   func(ctx context.Context, w io.Writer) (tables int, err error)
 	Files, Private, Config string // absolute folders
 	Salt, LocalSettings    string // absolute files
+	// Only leaves out the files and links of which it says no, each named by its part
+	// and its path in it; nil leaves out none. Folders are always there.
+	Only func(part, path string) bool
 }
 
 func (s Source) folder(part string) string {
@@ -355,6 +358,8 @@ func (w *writer) item(t *tally, part string, i item, notes *notes) error {
 	case i.info.IsDir():
 		h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
 		return w.header(t, h)
+	case w.source.Only != nil && !w.source.Only(part, i.path):
+		return nil
 	case i.link != "":
 		h.Typeflag, h.Linkname = tar.TypeSymlink, i.link
 		return w.header(t, h)

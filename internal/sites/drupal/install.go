@@ -161,13 +161,21 @@ func (d *Drupal) WriteLocalSettings(site models.Site, text []byte) error {
 	return nil
 }
 
+// KeepSalt writes the hash salt of a site that has one from elsewhere.
+func (d *Drupal) KeepSalt(site models.Site, text []byte) error {
+	if err := d.replace(d.layout.Salt(site.ID), Release{Site: site}, string(text), 0o640); err != nil {
+		return fmt.Errorf("keep hash salt: %w", err)
+	}
+	return nil
+}
+
 // LocalSettings is the file of a person's own settings of a site; it need not be
 // there.
 func LocalSettings(layout sites.Layout, siteID int64) string {
 	return filepath.Join(layout.Dir(siteID), localSettings)
 }
 
-var deploymentPattern = regexp.MustCompile(`deployment_identifier'\] = '([^'\\]*)-\d+'`)
+var deploymentPattern = regexp.MustCompile(`deployment_identifier'\] = '([^'\\]*?)(?:@[0-9a-f]{8})?-\d+'`)
 
 // Serving is the platform that serves a site, as far as the site's own folder
 // tells: enough for WriteRelease and Drush. models.NotFound says that none does.

@@ -3,6 +3,8 @@ package drupal
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -74,7 +76,7 @@ func TestDrupal_WriteRelease_Settings(t *testing.T) {
 	want := map[string]any{
 		"hash_salt":             readFile(t, b.layout.Salt(7)),
 		"config_sync_directory": b.layout.Config(7),
-		"deployment_identifier": "key-10.5.8-42",
+		"deployment_identifier": fmt.Sprintf("key-10.5.8@%08x-42", crc32.ChecksumIEEE([]byte(r.Docroot()))),
 		"file_public_path":      "sites/museum.example.org/files",
 		"file_private_path":     b.layout.Private(7),
 		"file_temp_path":        b.layout.Temp(7),
@@ -259,7 +261,7 @@ func TestDrupal_WriteRelease_HostileValues(t *testing.T) {
 	r.Platform.Name = "*/ ?> " + hostile
 	b.write(r)
 	got := include(t, settingsFile(b, r))
-	if got.Settings["deployment_identifier"] != hostile+"-42" || got.Settings["config_sync_directory"] != b.layout.Config(7) ||
+	if got.Settings["deployment_identifier"] != fmt.Sprintf("%s@%08x-42", hostile, crc32.ChecksumIEEE([]byte(r.Docroot()))) || got.Settings["config_sync_directory"] != b.layout.Config(7) ||
 		got.Settings["hash_salt"] != readFile(t, b.layout.Salt(7)) {
 		t.Errorf("settings %v", got.Settings)
 	}

@@ -3,9 +3,9 @@ package drupal
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"hefring/internal/sites"
@@ -105,8 +105,10 @@ func settings7(layout sites.Layout, r Release) []string {
 	}
 }
 
+// deployment names a release and where its code lies: on its way to another server a
+// site shares its database with itself there, and a cached container holds paths.
 func deployment(r Release) string {
-	text := r.Platform.BuildKey + "-" + strconv.FormatInt(r.Platform.ID, 10)
+	text := fmt.Sprintf("%s@%08x-%d", r.Platform.BuildKey, crc32.ChecksumIEEE([]byte(r.Docroot())), r.Platform.ID)
 	if r.Aside != "" {
 		text += "-" + r.Aside
 	}

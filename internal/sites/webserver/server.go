@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -93,6 +94,15 @@ func New(cfg Config, runner *run.Runner) *Server {
 // URL is where visitors find a site.
 func (s *Server) URL(site models.Site) string {
 	return s.origin(site.URI, site.HTTPS != models.HTTPSOff) + "/"
+}
+
+// Origin is where a site is answered at an address of this server.
+func (s *Server) Origin(address netip.Addr, site models.Site) string {
+	port, scheme := s.cfg.Port, "http"
+	if site.HTTPS != models.HTTPSOff {
+		port, scheme = s.cfg.TLSPort, "https"
+	}
+	return scheme + "://" + netip.AddrPortFrom(address, uint16(port)).String() //nolint:gosec // a checked port
 }
 
 // origin is a URL without its path.

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,6 +35,11 @@ type Vhost struct {
 	Certificate    string `json:"certificate,omitempty"`
 	CertificateKey string `json:"certificate_key,omitempty"`
 	Disabled       bool   `json:"disabled,omitempty"` // every page says that the site is switched off
+	// Away says that the site is on another server: its visitors are sent on to
+	// Elsewhere, an origin such as http://192.0.2.12:8081, or when that is "" told to
+	// come back later. Hefring's own look at the site still finds it here.
+	Away      bool   `json:"away,omitempty"`
+	Elsewhere string `json:"elsewhere,omitempty"`
 	// User is the uid and gid of the site's own PHP pool; 0 is the shared one.
 	User int `json:"user,omitempty"`
 }
@@ -93,10 +100,20 @@ func (v Vhost) check() error {
 	if err := v.checkTLS(); err != nil {
 		return err
 	}
+	if v.Elsewhere != "" && (!v.Away || !isOrigin(v.Elsewhere)) {
+		return fmt.Errorf("serve site: %q is not where another server answers", v.Elsewhere)
+	}
 	if err := v.checkUser(); err != nil {
 		return err
 	}
 	return checkPath(v.Dir)
+}
+
+// isOrigin tells whether visitors can be sent on to an address: nginx looks a name up
+// only once, and does not start when it cannot, so it must be an IP address.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && net.ParseIP(u.Hostname()) != nil && u.Scheme+"://"+u.Host == text
 }
 
 func isHostName(name string) bool { return len(name) <= 253 && hostPattern.MatchString(name) }

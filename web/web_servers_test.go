@@ -1,0 +1,89 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"hefring/models"
+	"hefring/web/webtest"
+)
+
+func TestServers_List_SaysHowTheyAre(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/servers").has(t, "web1", "192.0.2.11", "Works", "Not heard of", "Has not joined", `href="/servers/new"`, `aria-current="page"`)
+	f.WebHosts = nil
+	b.get("/servers").has(t, "All sites are on this host.")
+	b.get("/settings").has(t, `href="/servers"`)
+}
+
+func TestServer_Page(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/servers/web1").has(t, "gallery.example.org", "Is there", "0123456789ab", "/servers/web1/remove", `action="/servers/web1/invite"`)
+	b.get("/servers/web2").has(t, "Its worker is not heard of.", "certificate is not trusted", "No site is on it.")
+	b.get("/servers/web3").has(t, "Its worker has not joined yet.")
+	if got := b.get("/servers/nothing"); got.status != http.StatusNotFound {
+		t.Errorf("status %d", got.status)
+	}
+}
+
+// The token is in the answer to the form that made it, and nowhere else.
+func TestServers_AddAndInvite_ShowTheTokenOnce(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/servers/new").has(t, `name="name"`, `name="address"`)
+	got := b.post("/servers", url.Values{"name": {"web 4"}})
+	if got.status != http.StatusUnprocessableEntity {
+		t.Errorf("status %d", got.status)
+	}
+	got.has(t, "lower-case letters", `value="web 4"`)
+	got = b.post("/servers", url.Values{"name": {"web4"}, "address": {"192.0.2.14"}})
+	got.has(t, "hefring worker --server web4 --join "+webtest.JoinToken, "never shown again")
+	b.get("/servers/web4").hasNot(t, webtest.JoinToken)
+	b.post("/servers/web1/invite", nil).has(t, "--join "+webtest.JoinToken)
+	b.get("/servers/web4/remove").has(t, "Remove web4?", `action="/servers/web4/remove"`)
+	if got := b.post("/servers/web4/remove", nil); got.location() != "/servers" {
+		t.Errorf("to %q", got.location())
+	}
+	f.Fail["RemoveServer"] = models.Errorf(models.Conflict, "There are sites on web1.")
+	b.post("/servers/web1/remove", nil)
+	b.get("/servers/web1").has(t, "There are sites on web1.")
+}
+
+func TestSite_Move(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/sites/32").has(t, "/sites/32/move")
+	b.get("/sites/32/move").has(t, "to another server?", `action="/sites/32/move"`, "web1", "web2 (not heard of lately)")
+	got := b.post("/sites/32/move", url.Values{"server": {"1"}})
+	if !strings.HasPrefix(got.location(), "/tasks/") || !slices.Contains(f.Said, "32 1") && !strings.Contains(strings.Join(f.Said, "|"), "32") {
+		t.Errorf("to %q, said %v", got.location(), f.Said)
+	}
+	f.WebHosts = nil
+	f.Sits[1].Server = models.LocalServer
+	b.get("/sites/32/move").has(t, "There is no other server.")
+}
+
+func TestSiteForm_Server(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/sites/new").has(t, `name="server"`, "this host", "web1")
+	b.post("/sites", url.Values{"uri": {"new.example.org"}, "platform": {"12"}, "profile": {"standard"}, "server": {"1"}})
+	if f.Site1.ServerID != 1 {
+		t.Errorf("the fleet got %+v", f.Site1)
+	}
+	f.WebHosts = nil
+	b.get("/sites/new").hasNot(t, `name="server"`)
+}
+
+func TestPlatform_Servers(t *testing.T) {
+	f := webtest.Sample()
+	for _, d := range f.Brought {
+		signedIn(t, f).get("/platforms/"+strconv.FormatInt(d.PlatformID, 10)).has(t, "that it was brought to", `href="/servers/web1"`)
+	}
+}
