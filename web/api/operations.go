@@ -256,7 +256,7 @@ func install(ctx context.Context, f Fleet, in newSite) (Started, error) {
 	b := in.Body
 	site, err := f.CreateSite(ctx, fleet.NewSite{
 		ServerID: web,
-		URI: b.URI, Title: b.Title, Profile: b.Profile, PlatformID: p.ID, Language: b.Language, DatabaseServerID: server, Once: once(f, in.Key),
+		URI:      b.URI, Title: b.Title, Profile: b.Profile, PlatformID: p.ID, Language: b.Language, DatabaseServerID: server, Once: once(f, in.Key),
 	})
 	return made(ctx, f, site, err)
 }
