@@ -43,8 +43,8 @@ type EventRow struct {
 type EventPage struct {
 	Rows []EventRow
 	// Next is the Before of the next page; 0: there is none. A page of a search for
-	// text may have few rows or none, and a next one all the same: each looks through
-	// a part of the record only.
+	// text, or for what fits several conditions, may have few rows or none, and a next
+	// one all the same: each looks through a part of the record only.
 	Next int64
 }
 

@@ -41,9 +41,9 @@ func (s *Store) event(ctx context.Context, by, verb string, subject models.Subje
 // eventOrder is that of the record: newest first.
 const eventOrder = "at DESC, id DESC"
 
-// searchedAtOnce is how many lines one page of a search for text looks through, so
-// that it answers soon however long the record is.
-const searchedAtOnce = 50_000
+// searchedAtOnce is how many lines one page looks through, so that it answers soon
+// however long the record is.
+const searchedAtOnce = 20_000
 
 // Events gives one page of the record of changes, newest first.
 func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPage, error) {
@@ -51,11 +51,18 @@ func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPag
 	if err != nil {
 		return fleet.EventPage{}, err
 	}
+	ways := narrowings(f)
+	if len(ways) > 0 && ways[0].indexed {
+		query, ways = ways[0].of(query), ways[1:]
+	}
 	var edge int64
-	if f.Query != "" {
-		if query, edge, err = s.searchEvents(query, f.Query); err != nil {
+	if len(ways) > 0 {
+		if query, edge, err = lookedThrough(query.Session(&gorm.Session{})); err != nil {
 			return fleet.EventPage{}, err
 		}
+	}
+	for _, way := range ways {
+		query = way.of(query)
 	}
 	limit := f.Limit
 	if limit <= 0 {
@@ -75,54 +82,76 @@ func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPag
 	return page, err
 }
 
-// events asks for what a filter leaves, without its text.
-func (s *Store) events(ctx context.Context, f fleet.EventFilter) (*gorm.DB, error) {
-	query := s.with(ctx).Model(&models.Event{})
-	for column, value := range map[string]string{
-		"actor": f.Actor, "verb": f.Verb, "subject_kind": string(f.Subject.Kind), "door": string(f.Door), "address": f.Address,
+// narrowing is one condition that a filter sets.
+type narrowing struct {
+	where   string
+	values  []any
+	indexed bool // an index gives just these lines in the record's order
+}
+
+func (n narrowing) of(query *gorm.DB) *gorm.DB { return query.Where(n.where, n.values...) }
+
+// narrowings are the conditions of a filter, which leave few lines first. An index
+// gives what fits one of them; what fits the others, too, has to be looked for
+// there, and conditions that are each common may together leave nothing.
+func narrowings(f fleet.EventFilter) (list []narrowing) {
+	if f.Subject.ID != 0 && f.Subject.Kind != "" {
+		list = append(list, narrowing{"subject_kind = ? AND subject_id = ?", []any{string(f.Subject.Kind), f.Subject.ID}, true})
+	}
+	for _, column := range []struct{ name, value string }{
+		{"address", f.Address}, {"verb", f.Verb}, {"actor", f.Actor}, {"subject_kind", string(f.Subject.Kind)}, {"door", string(f.Door)},
 	} {
-		if value != "" {
-			query = query.Where(column+" = ?", value)
+		if column.value != "" && (column.name != "subject_kind" || f.Subject.ID == 0) {
+			list = append(list, narrowing{column.name + " = ?", []any{column.value}, true})
 		}
 	}
-	if f.Subject.ID != 0 {
-		query = query.Where("subject_id = ?", f.Subject.ID)
+	if f.Subject.ID != 0 && f.Subject.Kind == "" {
+		list = append(list, narrowing{"subject_id = ?", []any{f.Subject.ID}, false})
 	}
+	if f.Query != "" {
+		list = append(list, narrowing{`LOWER(text || ' ' || COALESCE(changes, '')) LIKE ? ESCAPE '\'`, []any{contains(f.Query)}, false})
+	}
+	return list
+}
+
+// events asks for the part of the record that a filter speaks of, by time and page.
+func (s *Store) events(ctx context.Context, f fleet.EventFilter) (*gorm.DB, error) {
+	query := s.with(ctx).Model(&models.Event{})
 	if !f.Since.IsZero() {
 		query = query.Where("at >= ?", f.Since.UTC())
 	}
 	if !f.Until.IsZero() {
 		query = query.Where("at < ?", f.Until.UTC())
 	}
-	if f.Before != 0 {
-		var last models.Event
-		err := s.with(ctx).Select("id", "at").Where("id = ?", f.Before).Take(&last).Error
-		if errors.Is(err, gorm.ErrRecordNotFound) {
-			return nil, models.InvalidField("before", "There is no such event. Begin with the first page.")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("load event %d: %w", f.Before, err)
-		}
-		query = query.Where("(at, id) < (?, ?)", last.At.UTC(), last.ID)
+	if f.Before == 0 {
+		return query, nil
 	}
-	return query.Session(&gorm.Session{}), nil
+	var last models.Event
+	err := s.with(ctx).Select("id", "at").Where("id = ?", f.Before).Take(&last).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return nil, models.InvalidField("before", "There is no such event. Begin with the first page.")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load event %d: %w", f.Before, err)
+	}
+	return query.Where("(at, id) < (?, ?)", last.At.UTC(), last.ID), nil
 }
 
-// searchEvents narrows a query to the lines with a text among those that are looked
-// through at once. edge is the last of these; 0: the record ends before.
-func (s *Store) searchEvents(query *gorm.DB, text string) (narrowed *gorm.DB, edge int64, err error) {
+// lookedThrough narrows a query to the lines that are looked through at once. edge is
+// the last of these; 0: the record ends before.
+func lookedThrough(query *gorm.DB) (narrowed *gorm.DB, edge int64, err error) {
 	var last struct {
 		ID int64
 		At time.Time
 	}
 	err = query.Select("id", "at").Order(eventOrder).Offset(searchedAtOnce - 1).Take(&last).Error
-	if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return query, 0, nil
+	}
+	if err != nil {
 		return nil, 0, fmt.Errorf("search events: %w", err)
 	}
-	if err == nil {
-		query = query.Where("(at, id) >= (?, ?)", last.At.UTC(), last.ID)
-	}
-	return query.Where(`LOWER(text || ' ' || COALESCE(changes, '')) LIKE ? ESCAPE '\'`, contains(text)), last.ID, nil
+	return query.Where("(at, id) >= (?, ?)", last.At.UTC(), last.ID), last.ID, nil
 }
 
 // nameEvents adds the names of what events speak of.
