@@ -75,7 +75,8 @@ func (d *drupal) foreign(docroot, root, folder string, like *drupalSite) {
 	if out, err := exec.CommandContext(d.t.Context(), "chown", "-R", webOwner(d.t), dir).CombinedOutput(); err != nil {
 		d.t.Fatalf("chown: %v\n%s", err, out)
 	}
-	d.drush(root, docroot, folder, d.speech.install(), d.profile, "--site-name=Outside", "--account-name=admin", "--yes")
+	// Drush before 13 does not find a folder whose name has a dot by itself.
+	d.drush(root, docroot, folder, d.speech.install(), d.profile, "--sites-subdir="+folder, "--site-name=Outside", "--account-name=admin", "--yes")
 	d.drush(root, docroot, folder, d.speech.eval(),
 		d.speech.node("Moored outside")+d.speech.public("harbour.txt", "A public harbour")+d.speech.private("secret.txt", "A private harbour"))
 }
