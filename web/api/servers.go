@@ -34,7 +34,8 @@ type Invitation struct {
 type WebServerIn struct {
 	Caller
 
-	Name string `path:"server" doc:"The server's name"`
+	// Not "server": clients in Go that are generated have an argument of that name.
+	Name string `path:"name" doc:"The server's name"`
 }
 
 // serverID is the number of a web host; "" and local are the control plane's.
@@ -63,7 +64,7 @@ func (s *server) servers() {
 		added, token, err := f.AddServer(ctx, in.Body.Name, in.Body.Address)
 		return Invitation{added.Name, token}, err
 	})
-	register(s, operation{post, "/servers/{server}/invite", "invite-server", "A new token for a web host's worker"}, func(ctx context.Context, f Fleet, in WebServerIn) (Invitation, error) {
+	register(s, operation{post, "/servers/{name}/invite", "invite-server", "A new token for a web host's worker"}, func(ctx context.Context, f Fleet, in WebServerIn) (Invitation, error) {
 		named, err := managed(ctx, f, in.Name)
 		if err != nil {
 			return Invitation{}, err
@@ -71,7 +72,7 @@ func (s *server) servers() {
 		invited, token, err := f.InviteServer(ctx, named.ID)
 		return Invitation{invited.Name, token}, err
 	})
-	register(s, operation{del, "/servers/{server}", "remove-server", "Take a web host without sites out of the fleet"}, func(ctx context.Context, f Fleet, in WebServerIn) (done, error) {
+	register(s, operation{del, "/servers/{name}", "remove-server", "Take a web host without sites out of the fleet"}, func(ctx context.Context, f Fleet, in WebServerIn) (done, error) {
 		named, err := managed(ctx, f, in.Name)
 		if err != nil {
 			return done{}, err
