@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"hefring/internal/store"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -66,7 +67,7 @@ func (a *Archive) verify(ctx context.Context, digest string) error {
 	}
 	if digest != "" {
 		sum := sha256.New()
-		if _, err := io.Copy(sum, reader{ctx, a.file}); err != nil {
+		if _, err := io.Copy(sum, tree.UntilDone(ctx, a.file)); err != nil {
 			return a.explain(ctx, err)
 		}
 		if got := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(got, digest) {
@@ -222,7 +223,7 @@ func (a *Archive) stream(ctx context.Context) (*stream, error) {
 	if _, err := a.file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	unzip, err := gzip.NewReader(bufio.NewReaderSize(reader{ctx, a.file}, 128<<10))
+	unzip, err := gzip.NewReader(bufio.NewReaderSize(tree.UntilDone(ctx, a.file), 128<<10))
 	if err != nil {
 		return nil, err
 	}
@@ -304,19 +305,6 @@ func (s *stream) piece() error {
 	s.tally.begin(h)
 	s.inside = true
 	return nil
-}
-
-// reader ends when its context does.
-type reader struct {
-	ctx  context.Context //nolint:containedctx // lives for one pass
-	from io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.from.Read(p)
 }
 
 func (a *Archive) bad(cause error, format string, args ...any) error {

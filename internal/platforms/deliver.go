@@ -249,7 +249,8 @@ func (u *unpacking) share(ctx context.Context) (err error) {
 			u.shared.Bytes += line.Size
 		}
 	}
-	return u.store.hasRoom(left)
+	_, bytes := tree.Manifest(left).Totals()
+	return u.store.wantFree("the platform", bytes)
 }
 
 // foreign is the answer to an archive that is not of this platform.
@@ -296,19 +297,6 @@ func (s *Store) fits(lines tree.Manifest) error {
 	files, bytes := lines.Totals()
 	if most := s.options().Limited(); files > most.Files || bytes > most.Bytes {
 		return models.Errorf(models.Invalid, "The platform has %d files of %s together, which is more than this server takes.", files, tree.Size(bytes))
-	}
-	return nil
-}
-
-// hasRoom fails when what is to come is larger than the disk has room for.
-func (s *Store) hasRoom(files []tree.Line) error {
-	_, bytes := tree.Manifest(files).Totals()
-	free, err := tree.Free(s.Root)
-	if err != nil {
-		return err
-	}
-	if free < bytes {
-		return tree.Full(fmt.Errorf("the platform wants %s", tree.Size(bytes)), s.Root)
 	}
 	return nil
 }

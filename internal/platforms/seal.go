@@ -54,10 +54,6 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 		store: s, dir: dir, sites: path.Join(filepath.ToSlash(docroot), "sites"), older: older,
 		given: map[string]bool{}, stamps: map[string]stamp{}, blobs: map[string]string{}, several: names{},
 	}
-	// What the build made goes to the disk while it is read.
-	early := make(chan error, 1)
-	go func() { early <- syncAll(box) }()
-	defer func() { <-early }()
 	if err := j.lock(ctx); err != nil {
 		return Sealed{}, s.explain("seal platform", err)
 	}

@@ -28,7 +28,7 @@ func (j *sealing) stampsText(of string) []byte {
 			continue
 		}
 		stamp := j.stamps[line.Path]
-		_, _ = fmt.Fprintf(&b, "%d %d %s\n", stamp.ino, stamp.written, j.blobs[line.Path])
+		_, _ = fmt.Fprintf(&b, "%d %d %s\n", stamp.Inode, stamp.Written, j.blobs[line.Path])
 	}
 	return b.Bytes()
 }

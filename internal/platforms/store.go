@@ -10,6 +10,7 @@
 package platforms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (s *Store) Stage(ctx context.Context, platformID int64, attempt int) (strin
 	if err := s.Discard(ctx, platformID); err != nil {
 		return "", err
 	}
-	if err := s.wantFree(); err != nil {
+	if err := s.wantFree("a build", cmp.Or(s.MinFree, defaultMinFree)); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(staging, fmt.Sprintf("%d-%d", platformID, attempt), codeName)
@@ -72,17 +73,14 @@ func (s *Store) Stage(ctx context.Context, platformID int64, attempt int) (strin
 	return dir, nil
 }
 
-func (s *Store) wantFree() error {
-	want := s.MinFree
-	if want == 0 {
-		want = defaultMinFree
-	}
+// wantFree fails when the disk has less room than something wants.
+func (s *Store) wantFree(what string, bytes int64) error {
 	free, err := tree.Free(s.Root)
 	if err != nil {
 		return err
 	}
-	if free < want {
-		return tree.Full(fmt.Errorf("a build wants %s", tree.Size(want)), s.Root)
+	if free < bytes {
+		return tree.Full(fmt.Errorf("%s wants %s", what, tree.Size(bytes)), s.Root)
 	}
 	return nil
 }

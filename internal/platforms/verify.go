@@ -73,9 +73,9 @@ func (s *Store) Recheck(ctx context.Context, root string, sealed Sealed) ([]stri
 // stamp changes with everything that is done to a file. No program can set the
 // time of an inode's change.
 type stamp struct {
-	dev, ino      uint64
-	size, written int64
-	changed       syscall.Timespec
+	tree.Stamp
+	dev     uint64
+	changed syscall.Timespec
 }
 
 func stampOf(info fs.FileInfo) stamp {
@@ -83,7 +83,7 @@ func stampOf(info fs.FileInfo) stamp {
 	if !ok {
 		return stamp{}
 	}
-	return stamp{stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano(), stat.Ctim}
+	return stamp{tree.StampOf(info, ""), stat.Dev, stat.Ctim}
 }
 
 func (s *Store) verify(ctx context.Context, root string, known Sealed) ([]string, error) {

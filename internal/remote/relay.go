@@ -152,7 +152,7 @@ func (r Relay) Send(ctx context.Context, relocationID int64, name, path string) 
 		return fmt.Errorf("send %s: %w", name, err)
 	}
 	defer func() { _ = file.Close() }()
-	if err := r.Fill(relocationID, name, 0, untilDone{ctx, file}); err != nil {
+	if err := r.Fill(relocationID, name, 0, tree.UntilDone(ctx, file)); err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
 	return nil
@@ -170,20 +170,6 @@ func (r Relay) Receive(ctx context.Context, relocationID int64, name, path strin
 		return fmt.Errorf("receive %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	_, err = io.Copy(to, untilDone{ctx, from})
+	_, err = io.Copy(to, tree.UntilDone(ctx, from))
 	return err
-}
-
-// untilDone ends with the cause of its context.
-type untilDone struct {
-	ctx context.Context //nolint:containedctx // lives for one copy
-	r   io.Reader
-}
-
-// Read reads on.
-func (u untilDone) Read(p []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return u.r.Read(p)
 }

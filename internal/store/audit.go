@@ -95,18 +95,20 @@ func (n narrowing) of(query *gorm.DB) *gorm.DB { return query.Where(n.where, n.v
 // gives what fits one of them; what fits the others, too, has to be looked for
 // there, and conditions that are each common may together leave nothing.
 func narrowings(f fleet.EventFilter) (list []narrowing) {
-	if f.Subject.ID != 0 && f.Subject.Kind != "" {
-		list = append(list, narrowing{"subject_kind = ? AND subject_id = ?", []any{string(f.Subject.Kind), f.Subject.ID}, true})
+	kind, id := string(f.Subject.Kind), f.Subject.ID
+	if id != 0 && kind != "" {
+		list = append(list, narrowing{"subject_kind = ? AND subject_id = ?", []any{kind, id}, true})
+		kind, id = "", 0
 	}
 	for _, column := range []struct{ name, value string }{
-		{"address", f.Address}, {"verb", f.Verb}, {"actor", f.Actor}, {"subject_kind", string(f.Subject.Kind)}, {"door", string(f.Door)},
+		{"address", f.Address}, {"verb", f.Verb}, {"actor", f.Actor}, {"subject_kind", kind}, {"door", string(f.Door)},
 	} {
-		if column.value != "" && (column.name != "subject_kind" || f.Subject.ID == 0) {
+		if column.value != "" {
 			list = append(list, narrowing{column.name + " = ?", []any{column.value}, true})
 		}
 	}
-	if f.Subject.ID != 0 && f.Subject.Kind == "" {
-		list = append(list, narrowing{"subject_id = ?", []any{f.Subject.ID}, false})
+	if id != 0 {
+		list = append(list, narrowing{"subject_id = ?", []any{id}, false})
 	}
 	if f.Query != "" {
 		list = append(list, narrowing{`LOWER(text || ' ' || COALESCE(changes, '')) LIKE ? ESCAPE '\'`, []any{contains(f.Query)}, false})

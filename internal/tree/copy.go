@@ -47,7 +47,7 @@ func copyFile(ctx context.Context, e Entry, to *os.Root) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	n, err := io.Copy(out, io.LimitReader(reader{ctx, in}, e.Info.Size()+1))
+	n, err := io.Copy(out, io.LimitReader(UntilDone(ctx, in), e.Info.Size()+1))
 	if err == nil && n != e.Info.Size() {
 		err = changed(e.Path)
 	}

@@ -236,7 +236,7 @@ func (p *proving) read(ctx context.Context, dir int, line Line, buffer []byte) (
 	defer func() { _ = file.Close() }()
 	stamp := stampOf(stat)
 	var sum string
-	sum, stamp.Blob, err = sums(reader{ctx, file}, line.Size, p.naming, buffer)
+	sum, stamp.Blob, err = sums(UntilDone(ctx, file), line.Size, p.naming, buffer)
 	return stamp, err == nil && sum == line.Sum
 }
 
@@ -449,7 +449,7 @@ func (k *Kept) replace(ctx context.Context, from *os.Root, dir int, line Line, b
 	}
 	defer func() { _ = file.Close() }()
 	// What is shared is what was read just now, whatever the name leads to.
-	if sum, _, err := sums(reader{ctx, file}, own.Size, Nameless, buffer); err != nil || sum != line.Sum {
+	if sum, _, err := sums(UntilDone(ctx, file), own.Size, Nameless, buffer); err != nil || sum != line.Sum {
 		return false, nil // it was tampered with
 	}
 	base := path.Base(line.Path)

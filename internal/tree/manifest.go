@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -90,7 +89,7 @@ func (h *Hashes) Walk(ctx context.Context, dir string, o Options, visit func(Ent
 		return Walk(ctx, dir, o, visit)
 	}, func(ctx context.Context, job hashJob, buffer []byte) (err error) {
 		defer func() { _ = job.file.Close() }()
-		job.to.sum, job.to.name, err = sums(reader{ctx, job.file}, job.entry.Info.Size(), h.Naming, buffer)
+		job.to.sum, job.to.name, err = sums(UntilDone(ctx, job.file), job.entry.Info.Size(), h.Naming, buffer)
 		if errors.Is(err, errOtherSize) {
 			return changed(job.entry.Path)
 		}
@@ -132,19 +131,6 @@ func Sealed(mode fs.FileMode) fs.FileMode {
 		return 0o555
 	}
 	return 0o444
-}
-
-// reader ends a long read when the context does.
-type reader struct {
-	ctx context.Context //nolint:containedctx // lives for one read loop
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
 }
 
 // Totals gives the number of files and the sum of their sizes in bytes.

@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"io/fs"
-	"syscall"
 )
 
 // Seen is a file, folder or link of a site's folders, as far as it tells whether it
@@ -47,7 +46,7 @@ func List(ctx context.Context, s Source) (Listing, error) {
 
 func seenOf(i item) Seen {
 	known := stat(i.info)
-	s := Seen{Kind: 'f', Size: i.info.Size(), Link: i.link, Mark: [3]int64{int64(known.Ino), nanoseconds(known.Mtim), nanoseconds(known.Ctim)}} //nolint:gosec // only compared
+	s := Seen{Kind: 'f', Size: i.info.Size(), Link: i.link, Mark: [3]int64{int64(known.Ino), known.Mtim.Nano(), known.Ctim.Nano()}} //nolint:gosec // only compared
 	switch {
 	case i.info.IsDir():
 		s.Kind, s.Size, s.Mark = 'd', 0, [3]int64{} // what is in it is listed
@@ -56,8 +55,6 @@ func seenOf(i item) Seen {
 	}
 	return s
 }
-
-func nanoseconds(t syscall.Timespec) int64 { return t.Nano() }
 
 // Changed tells whether something is new or other than it was before.
 func (l Listing) Changed(before Listing, path string) bool {

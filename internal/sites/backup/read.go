@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -71,7 +72,7 @@ func openFile(name string) (*os.File, error) {
 
 func (a *Archive) verify(ctx context.Context, digest string) error {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, reader{ctx, a.file}); err != nil {
+	if _, err := io.Copy(sum, tree.UntilDone(ctx, a.file)); err != nil {
 		return fmt.Errorf("read backup: %w", err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
@@ -181,7 +182,7 @@ func (a *Archive) each(ctx context.Context, visit func(*tar.Header, io.Reader) e
 	if _, err := a.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read backup: %w", err)
 	}
-	unzip, err := gzip.NewReader(bufio.NewReaderSize(reader{ctx, a.file}, 128<<10))
+	unzip, err := gzip.NewReader(bufio.NewReaderSize(tree.UntilDone(ctx, a.file), 128<<10))
 	if err != nil {
 		return a.explain(ctx, err)
 	}

@@ -242,16 +242,3 @@ func shorten(text string) string {
 	}
 	return text
 }
-
-// reader ends with the cause of its context.
-type reader struct {
-	ctx context.Context //nolint:containedctx // lives for one read
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
-}

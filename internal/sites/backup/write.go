@@ -381,7 +381,7 @@ func (w *writer) item(t *tally, part string, i item, notes *notes) error {
 // what has shrunk is filled with zeros.
 func (w *writer) content(t *tally, h *tar.Header, file io.Reader, notes *notes) error {
 	to := io.MultiWriter(w.tar, t, progress{w})
-	n, err := io.Copy(to, io.LimitReader(reader{w.ctx, file}, h.Size))
+	n, err := io.Copy(to, io.LimitReader(tree.UntilDone(w.ctx, file), h.Size))
 	if err != nil {
 		return fmt.Errorf("copy %q: %w", shorten(h.Name), err)
 	}

@@ -14,6 +14,16 @@ import (
 	"hefring/models"
 )
 
+// offPlatforms removes the site's links in platforms.
+func (h *Host) offPlatforms(site models.Site, platforms []models.Platform) error {
+	for _, p := range platforms {
+		if err := h.unlink(site, p); err != nil {
+			return fmt.Errorf("take %s off the platform %s: %w", site.URI, p.Name, err)
+		}
+	}
+	return nil
+}
+
 // Delete takes the site off the web and removes all that it had: its links in the
 // platforms, its databases and its user, its folder. Its backups stay. What is
 // gone already is no error, so it may be repeated after a kill at any point.
@@ -31,10 +41,8 @@ func (h *Host) Delete(ctx context.Context, site models.Site, platforms []models.
 		return err
 	}
 	log.Step("platforms")
-	for _, p := range platforms {
-		if err := h.unlink(site, p); err != nil {
-			return fmt.Errorf("take %s off the platform %s: %w", site.URI, p.Name, err)
-		}
+	if err := h.offPlatforms(site, platforms); err != nil {
+		return err
 	}
 	log.Step("database")
 	// The folder holds the password of the site's user, so it goes last.

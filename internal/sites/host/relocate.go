@@ -279,10 +279,18 @@ func (h *Host) StayHere(ctx context.Context, site models.Site, sure func(ctx con
 	if yes, err := sure(ctx); err != nil || !yes {
 		return err
 	}
+	if err := h.dropCargo(site); err != nil {
+		return err
+	}
+	return (&webserver.Gate{Run: h.Layout.Run(site.ID)}).Open()
+}
+
+// dropCargo removes what was packed of a site.
+func (h *Host) dropCargo(site models.Site) error {
 	if err := removeTree(h.cargo(site.ID)); err != nil {
 		return fmt.Errorf("remove copy of %s: %w", site.URI, err)
 	}
-	return (&webserver.Gate{Run: h.Layout.Run(site.ID)}).Open()
+	return nil
 }
 
 // SendOn has the web server send visitors on to where the site is now; with "" they
@@ -294,8 +302,8 @@ func (h *Host) SendOn(ctx context.Context, site models.Site, target string, log 
 	}
 	defer unlock()
 	log.Step("send on")
-	if err := removeTree(h.cargo(site.ID)); err != nil {
-		return fmt.Errorf("remove copy of %s: %w", site.URI, err)
+	if err := h.dropCargo(site); err != nil {
+		return err
 	}
 	v := h.vhost(site)
 	v.Away, v.Elsewhere = true, target
@@ -327,10 +335,8 @@ func (h *Host) Leave(ctx context.Context, site models.Site, platforms []models.P
 	if err := h.Web.RemoveSite(ctx, site.ID); err != nil {
 		return err
 	}
-	for _, p := range platforms {
-		if err := h.unlink(site, p); err != nil {
-			return fmt.Errorf("take %s off the platform %s: %w", site.URI, p.Name, err)
-		}
+	if err := h.offPlatforms(site, platforms); err != nil {
+		return err
 	}
 	for _, dir := range []string{h.backups(site.ID), h.Layout.Dir(site.ID)} {
 		if err := removeTree(dir); err != nil {

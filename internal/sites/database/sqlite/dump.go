@@ -36,7 +36,7 @@ func (e *Engine) Dump(ctx context.Context, db models.Database, w io.Writer) (inf
 		return info, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if _, err := io.Copy(w, reader{ctx, file}); err != nil {
+	if _, err := io.Copy(w, tree.UntilDone(ctx, file)); err != nil {
 		return info, fmt.Errorf("dump database %s: %w", path, err)
 	}
 	return info, nil
@@ -101,7 +101,7 @@ func (e *Engine) fill(ctx context.Context, path string, r io.Reader) (info datab
 	if err != nil {
 		return info, explain("load", path, err)
 	}
-	_, err = io.Copy(file, reader{ctx, r})
+	_, err = io.Copy(file, tree.UntilDone(ctx, r))
 	err = errors.Join(err, file.Close())
 	cleanup := asOwner(dir, func() error {
 		if err == nil {
@@ -174,19 +174,6 @@ func header(path string) (head []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	return io.ReadAll(io.LimitReader(file, 100))
-}
-
-// reader stops when the context ends.
-type reader struct {
-	ctx context.Context //nolint:containedctx // it lives for one copy
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.ctx); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // attempts is how often a foreign file is copied that changes meanwhile.
@@ -334,7 +321,7 @@ func copyOne(ctx context.Context, source, target string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, reader{ctx, in})
+	_, err = io.Copy(out, tree.UntilDone(ctx, in))
 	return errors.Join(err, out.Close())
 }
 
