@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"hefring/internal/platforms"
 	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
@@ -142,7 +141,7 @@ func (f *Fleet) build(ctx context.Context, t models.Task, d models.Distribution,
 	p.ManifestDigest, p.Files, p.Bytes = sealed.Digest, sealed.Files, sealed.Bytes
 	log.Printf(models.LevelInfo, "%d files, %d MB, manifest sha256:%.12s; %d files, %d MB shared with an older platform",
 		p.Files, p.Bytes>>20, p.ManifestDigest, sealed.Shared.Files, sealed.Shared.Bytes>>20)
-	return f.publish(ctx, t, d, p, source, staged, sealed, log)
+	return f.publish(ctx, t, d, p, source, staged, log)
 }
 
 // sharedWith is how many older platforms a new one may share files with.
@@ -216,7 +215,7 @@ func (f *Fleet) inspect(ctx context.Context, d models.Distribution, p *models.Pl
 
 // publish makes the sealed tree a ready platform and, unless it is kept by hand,
 // the upgrade target.
-func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, source plugins.Source, staged string, sealed platforms.Sealed, log Log) error {
+func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distribution, p *models.Platform, source plugins.Source, staged string, log Log) error {
 	log.Step("publish")
 	// A worker that was killed before it recorded its platform left a folder of
 	// the attempt before; Tidy removes it.
@@ -225,13 +224,6 @@ func (f *Fleet) publish(ctx context.Context, t models.Task, d models.Distributio
 		return fmt.Errorf("publish: %w", err)
 	}
 	p.Root = root
-	findings, err := f.cfg.Platforms.Recheck(ctx, root, sealed)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	if len(findings) > 0 {
-		return models.Errorf(models.Unavailable, "The platform changed while it was being published (%s). Check the disk, then build it again.", findings[0])
-	}
 	_, byHand := source.(plugins.Registrar)
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.HoldsTask(ctx, t); err != nil {

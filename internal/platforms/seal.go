@@ -28,18 +28,14 @@ type Sealed struct {
 	Files  int64
 	Bytes  int64
 	Shared Shared // with older platforms
-
-	docroot  string
-	manifest tree.Manifest
-	stamps   map[string]stamp // of the files when they were read
 }
 
 // Shared counts files that use the disk only once.
 type Shared struct{ Files, Bytes int64 }
 
 // Seal makes a staged platform read-only, for root's processes its property too,
-// records every file in a manifest beside it and waits until all of it is on the
-// disk. Only docroot/sites stays writable, and that for us alone, because links
+// records every file in a manifest beside it, waits until all of it is on the disk
+// and meanwhile sees that nobody writes to it any more. Only docroot/sites stays writable, and that for us alone, because links
 // to sites are placed there; programs in vendor/bin become executable. A tree with links that lead out, special files or
 // too many files is refused with a models.Error.
 //
@@ -50,10 +46,7 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 	if err != nil {
 		return Sealed{}, err
 	}
-	j := &sealing{
-		store: s, dir: dir, sites: path.Join(filepath.ToSlash(docroot), "sites"), older: older,
-		given: map[string]bool{}, stamps: map[string]stamp{}, blobs: map[string]string{}, several: names{},
-	}
+	j := newSealing(s, dir, header{Docroot: docroot}, older)
 	if err := j.lock(ctx); err != nil {
 		return Sealed{}, s.explain("seal platform", err)
 	}
@@ -63,19 +56,15 @@ func (s *Store) Seal(ctx context.Context, dir, docroot string, older ...*tree.Ke
 	if err := j.close(ctx); err != nil {
 		return Sealed{}, s.explain("seal platform", err)
 	}
-	header := header{Docroot: docroot}
-	text := header.encode(j.manifest)
-	if err := writePacked(filepath.Join(box, manifestName), text); err != nil {
-		return Sealed{}, s.explain("write manifest", err)
-	}
-	if err := writePacked(filepath.Join(box, stampsName), j.stampsText(digest(text))); err != nil {
-		return Sealed{}, s.explain("write stamps", err)
-	}
-	if err := syncAll(box); err != nil {
+	text := j.header.encode(j.manifest)
+	kept := make(chan error, 1)
+	go func() { kept <- j.keep(box, text) }() // the one waits for the disk, the other does not
+	err = j.recheck(ctx)
+	if err := errors.Join(err, <-kept); err != nil {
 		return Sealed{}, s.explain("write platform to the disk", err)
 	}
 	files, size := j.manifest.Totals()
-	return Sealed{Digest: digest(text), Files: files, Bytes: size, Shared: j.shared, docroot: docroot, manifest: j.manifest, stamps: j.stamps}, nil
+	return Sealed{Digest: digest(text), Files: files, Bytes: size, Shared: j.shared}, nil
 }
 
 func (s *Store) options() tree.Options { return tree.Options{Files: s.Files, Bytes: s.Bytes} }
@@ -134,7 +123,7 @@ func (n names) refuse() error {
 type sealing struct {
 	store    *Store
 	dir      string
-	sites    string // folder of the sites, relative
+	header   header
 	older    []*tree.Kept
 	given    map[string]bool // files that the build itself shared
 	several  names
@@ -142,6 +131,13 @@ type sealing struct {
 	shared   Shared
 	stamps   map[string]stamp
 	blobs    map[string]string // git's names of the files' content
+}
+
+func newSealing(s *Store, dir string, h header, older []*tree.Kept) *sealing {
+	return &sealing{
+		store: s, dir: dir, header: h, older: older,
+		given: map[string]bool{}, stamps: map[string]stamp{}, blobs: map[string]string{}, several: names{},
+	}
 }
 
 // gave finds the file that an older platform gave to the build at this place, and
@@ -165,7 +161,7 @@ func (j *sealing) gave(e tree.Entry) (line tree.Line, blob string, ok bool) {
 // mode gives the permissions that an entry is sealed with.
 func (j *sealing) mode(e tree.Entry) fs.FileMode {
 	mode := tree.Sealed(e.Info.Mode())
-	if e.Path == j.sites && e.Info.IsDir() {
+	if e.Path == j.header.sites() && e.Info.IsDir() {
 		return 0o755
 	}
 	// Composer makes these programs; committed by way of some systems they
@@ -321,6 +317,29 @@ func (j *sealing) close(ctx context.Context) error {
 		}
 	}
 	return root.Chmod(".", 0o555)
+}
+
+// keep writes what was found beside the platform, and all of it to the disk.
+func (j *sealing) keep(box string, manifest []byte) error {
+	if err := writePacked(filepath.Join(box, manifestName), manifest); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := writePacked(filepath.Join(box, stampsName), j.stampsText(digest(manifest))); err != nil {
+		return fmt.Errorf("write stamps: %w", err)
+	}
+	return syncAll(box)
+}
+
+// recheck looks once more through a platform that nobody but us can open for
+// writing any more: a program that the build left behind may have had files open.
+// It reads only those that the kernel says were touched since they were read.
+func (j *sealing) recheck(ctx context.Context) error {
+	look := looking{store: j.store, sites: j.header.sites(), owner: uint32(os.Geteuid()), known: j.stamps} //nolint:gosec // no negative number
+	findings, err := look.findings(ctx, j.dir, j.manifest)
+	if err != nil || len(findings) == 0 {
+		return err
+	}
+	return models.Errorf(models.Unavailable, "The platform changed while it was being sealed (%s). See that nothing else writes to the folder of platforms, then build it again.", findings[0])
 }
 
 // writePacked makes a file in one step.

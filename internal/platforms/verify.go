@@ -36,6 +36,9 @@ func (h header) encode(m tree.Manifest) []byte {
 	return append([]byte(manifestMagic+strconv.Quote(h.Docroot)+"\n"), m.Text()...)
 }
 
+// sites is the folder of the sites, relative.
+func (h header) sites() string { return path.Join(filepath.ToSlash(h.Docroot), "sites") }
+
 func digest(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
@@ -61,13 +64,35 @@ func decode(text []byte) (header, tree.Manifest, error) {
 // Our links to sites are no difference. An empty list means that nothing was
 // touched.
 func (s *Store) Verify(ctx context.Context, root, want string) ([]string, error) {
-	return s.verify(ctx, root, Sealed{Digest: want})
-}
-
-// Recheck is Verify right after Seal and Publish: it reads only those files that
-// the kernel says were touched since Seal read them.
-func (s *Store) Recheck(ctx context.Context, root string, sealed Sealed) ([]string, error) {
-	return s.verify(ctx, root, sealed)
+	box, err := s.publishedBox(root)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(root); err != nil {
+		return []string{"the platform's folder is gone"}, nil //nolint:nilerr // a finding, not a failure to look
+	}
+	name := filepath.Join(box, manifestName)
+	text, err := readPacked(name)
+	if err != nil {
+		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // as above
+	}
+	if digest(text) != want {
+		return []string{"the manifest is not the one that was sealed"}, nil
+	}
+	h, sealed, err := decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, fmt.Errorf("verify platform: %w", err)
+	}
+	look := looking{store: s, sites: h.sites(), owner: ownerOf(info)}
+	findings, err := look.findings(ctx, root, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("verify platform: %w", err)
+	}
+	return findings, nil
 }
 
 // stamp changes with everything that is done to a file. No program can set the
@@ -86,57 +111,35 @@ func stampOf(info fs.FileInfo) stamp {
 	return stamp{tree.StampOf(info, ""), stat.Dev, stat.Ctim}
 }
 
-func (s *Store) verify(ctx context.Context, root string, known Sealed) ([]string, error) {
-	box, err := s.publishedBox(root)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Lstat(root); err != nil {
-		return []string{"the platform's folder is gone"}, nil //nolint:nilerr // a finding, not a failure to look
-	}
-	name := filepath.Join(box, manifestName)
-	text, err := readPacked(name)
-	if err != nil {
-		return []string{"the manifest cannot be read"}, nil //nolint:nilerr // as above
-	}
-	if digest(text) != known.Digest {
-		return []string{"the manifest is not the one that was sealed"}, nil
-	}
-	h, sealed := header{known.docroot}, known.manifest
-	if sealed == nil {
-		if h, sealed, err = decode(text); err != nil {
-			return nil, fmt.Errorf("read manifest: %w", err)
-		}
-	}
-	info, err := os.Lstat(name)
-	if err != nil {
-		return nil, fmt.Errorf("verify platform: %w", err)
-	}
-	look := &looking{known: known.stamps, owner: ownerOf(info), odd: map[string]string{}, sealed: map[string]tree.Line{}}
-	for _, line := range sealed {
-		look.sealed[line.Path] = line
-	}
-	options := s.options()
-	options.Skip = s.siteLink(path.Join(filepath.ToSlash(h.Docroot), "sites"), look.sealed)
-	options.Odd = func(e tree.Entry, problem *models.Error) { look.odd[e.Path] = problem.Message }
-	err = look.scan(ctx, root, options)
-	if problem, ok := errors.AsType[*models.Error](err); ok {
-		return []string{problem.Message}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("verify platform: %w", err)
-	}
-	return look.compare(sealed), nil
-}
-
 // looking is one look at a platform.
 type looking struct {
-	known   map[string]stamp
-	owner   uint32 // who sealed it
+	store   *Store
+	sites   string           // folder of the sites, relative
+	owner   uint32           // who sealed it
+	known   map[string]stamp // of files that need not be read while they have it
 	sealed  map[string]tree.Line
 	odd     map[string]string // what no platform may hold
 	foreign []string          // files that changed hands
 	actual  tree.Manifest
+}
+
+// findings lists what differs from what was sealed.
+func (l *looking) findings(ctx context.Context, root string, sealed tree.Manifest) ([]string, error) {
+	l.odd, l.sealed = map[string]string{}, make(map[string]tree.Line, len(sealed))
+	for _, line := range sealed {
+		l.sealed[line.Path] = line
+	}
+	options := l.store.options()
+	options.Skip = l.store.siteLink(l.sites, l.sealed)
+	options.Odd = func(e tree.Entry, problem *models.Error) { l.odd[e.Path] = problem.Message }
+	err := l.scan(ctx, root, options)
+	if problem, ok := errors.AsType[*models.Error](err); ok {
+		return []string{problem.Message}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.compare(sealed), nil
 }
 
 func (l *looking) scan(ctx context.Context, root string, o tree.Options) error {

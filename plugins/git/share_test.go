@@ -56,7 +56,7 @@ func (s *shelf) build(source plugins.Source, env plugins.Env, v plugins.Version,
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if findings, err := s.store.Recheck(s.t.Context(), root, sealed); err != nil || len(findings) > 0 {
+	if findings, err := s.store.Verify(s.t.Context(), root, sealed.Digest); err != nil || len(findings) > 0 {
 		s.t.Fatalf("%v %v", findings, err)
 	}
 	return models.Platform{Root: root, ManifestDigest: sealed.Digest}, sealed, m.Digest()
