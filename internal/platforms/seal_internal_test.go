@@ -66,7 +66,7 @@ func TestSealing_Recheck(t *testing.T) {
 			return errors.Join(os.Chmod(web, 0o755), os.Remove(filepath.Join(web, "index.php")), os.Chmod(web, 0o555))
 		}, "missing: web/index.php"},
 		"permissions": {func(dir string) error { return os.Chmod(filepath.Join(dir, "web/index.php"), 0o666) }, "permissions changed"},
-		"a link out": {func(dir string) error { return os.Symlink("../../..", filepath.Join(dir, "web/sites/out")) }, "leads out"},
+		"a link out":  {func(dir string) error { return os.Symlink("../../..", filepath.Join(dir, "web/sites/out")) }, "leads out"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			j := lockedTree(t)

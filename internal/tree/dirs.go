@@ -8,11 +8,22 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
+// Ours is no user and no group: what is made stays ours.
+const Ours = -1
+
 // MakeDirs makes folders below root, and those that lead to them, on all
-// processors, and calls made for each; those that are there are left as they are.
-func MakeDirs(ctx context.Context, root *os.Root, dirs []string, made func(parent *os.Root, name string) error) error {
+// processors, and gives them to a user and a group, by number, or to Ours; those
+// that are there are left as they are.
+func MakeDirs(ctx context.Context, root string, dirs []string, uid, gid int) error {
+	top, err := os.Open(root) //nolint:gosec // whoever calls says where
+	if err != nil {
+		return err
+	}
+	defer func() { _ = top.Close() }()
 	for _, level := range byDepth(dirs) {
 		err := Parallel(ctx, func(_ context.Context, put func(siblings)) error {
 			for _, s := range level {
@@ -23,7 +34,7 @@ func MakeDirs(ctx context.Context, root *os.Root, dirs []string, made func(paren
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // the caller sees that it was stopped
 			}
-			return s.make(root, made)
+			return s.make(top, uid, gid)
 		})
 		if err != nil {
 			return fmt.Errorf("make folder: %w", err)
@@ -69,22 +80,22 @@ func byDepth(dirs []string) (levels [][]siblings) {
 	return levels
 }
 
-func (s siblings) make(root *os.Root, made func(*os.Root, string) error) error {
-	parent, err := root.OpenRoot(s.parent)
+func (s siblings) make(top *os.File, uid, gid int) error {
+	parent, err := openFolder(top, s.parent)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = parent.Close() }()
 	for _, name := range s.names {
-		err := parent.Mkdir(name, 0o755)
+		err := unix.Mkdirat(int(parent.Fd()), name, 0o755)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err == nil {
-			err = made(parent, name)
+		if err == nil && uid != Ours {
+			err = unix.Fchownat(int(parent.Fd()), name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", path.Join(s.parent, name), err)
 		}
 	}
 	return nil

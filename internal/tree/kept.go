@@ -157,7 +157,7 @@ func stampOf(stat unix.Stat_t) Stamp {
 // processors. accept gets the file's line and the name of its content, "" for
 // Nameless; it is called from several goroutines.
 func (k *Kept) Prove(ctx context.Context, names []string, naming Naming, accept func(l Line, name string) bool) ([]Proof, error) {
-	root, err := os.OpenRoot(k.root)
+	root, err := os.Open(k.root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // it was deleted meanwhile
 	}
@@ -192,8 +192,8 @@ type proving struct {
 }
 
 // folder proves files of one folder; what cannot be proven is written anew.
-func (p *proving) folder(ctx context.Context, root *os.Root, names []string, buffer []byte) {
-	dir, err := root.OpenFile(path.Dir(names[0]), os.O_RDONLY|unix.O_DIRECTORY, 0)
+func (p *proving) folder(ctx context.Context, root *os.File, names []string, buffer []byte) {
+	dir, err := openFolder(root, path.Dir(names[0]))
 	if err != nil {
 		return
 	}
@@ -281,12 +281,12 @@ var ErrShare = errors.New("file cannot be shared")
 // folders that are made as needed. Nothing may be at those names. It fails with
 // ErrShare when not all could be shared; dst then holds some of them.
 func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
-	from, err := os.OpenRoot(k.root)
+	from, err := os.Open(k.root)
 	if err != nil {
 		return errors.Join(ErrShare, err)
 	}
 	defer func() { _ = from.Close() }()
-	to, err := os.OpenRoot(dst)
+	to, err := os.Open(dst) //nolint:gosec // whoever calls says where
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 	for i, group := range groups {
 		dirs[i] = path.Dir(group[0].Name)
 	}
-	if err := MakeDirs(ctx, to, dirs, func(*os.Root, string) error { return nil }); err != nil {
+	if err := MakeDirs(ctx, dst, dirs, Ours, Ours); err != nil {
 		return Explain(err, dst)
 	}
 	return Parallel(ctx, func(ctx context.Context, put func([]Proof)) error {
@@ -332,14 +332,14 @@ func byFolder[T any](list []T, name func(T) string) [][]T {
 	return groups
 }
 
-func (k *Kept) placeFolder(from, to *os.Root, group []Proof) error {
+func (k *Kept) placeFolder(from, to *os.File, group []Proof) error {
 	name := path.Dir(group[0].Name)
-	older, err := from.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	older, err := openFolder(from, name)
 	if err != nil {
 		return errors.Join(ErrShare, err)
 	}
 	defer func() { _ = older.Close() }()
-	dir, err := to.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	dir, err := openFolder(to, name)
 	if err != nil {
 		return err
 	}
@@ -379,12 +379,12 @@ func place(older, dir int, p Proof) (Stamp, error) {
 // writable, and no program may run in it any more. What cannot be shared stays as
 // it is, and is given back as left.
 func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Line, err error) {
-	from, err := os.OpenRoot(k.root)
+	from, err := os.Open(k.root)
 	if err != nil {
 		return lines, nil // it was deleted meanwhile
 	}
 	defer func() { _ = from.Close() }()
-	to, err := os.OpenRoot(dst)
+	to, err := os.Open(dst) //nolint:gosec // whoever calls says where
 	if err != nil {
 		return nil, err
 	}
@@ -408,8 +408,8 @@ func (k *Kept) Replace(ctx context.Context, dst string, lines []Line) (left []Li
 	return left, err
 }
 
-func (k *Kept) replaceFolder(ctx context.Context, from, to *os.Root, group []Line, buffer []byte) (left []Line, err error) {
-	dir, err := to.OpenFile(path.Dir(group[0].Path), os.O_RDONLY|unix.O_DIRECTORY, 0)
+func (k *Kept) replaceFolder(ctx context.Context, from, to *os.File, group []Line, buffer []byte) (left []Line, err error) {
+	dir, err := openFolder(to, path.Dir(group[0].Path))
 	if err != nil {
 		return nil, err
 	}
@@ -432,13 +432,13 @@ func (k *Kept) replaceFolder(ctx context.Context, from, to *os.Root, group []Lin
 const temporary = ".hefring-shared-"
 
 // replace fails only when a half-done step could not be taken back.
-func (k *Kept) replace(ctx context.Context, from *os.Root, dir int, line Line, buffer []byte) (bool, error) {
+func (k *Kept) replace(ctx context.Context, from *os.File, dir int, line Line, buffer []byte) (bool, error) {
 	name, ok := k.Same(line)
 	if !ok {
 		return false, nil
 	}
 	own, _ := k.File(name)
-	older, err := from.OpenFile(path.Dir(name), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	older, err := openFolder(from, path.Dir(name))
 	if err != nil {
 		return false, nil // it stays as it is
 	}

@@ -228,13 +228,13 @@ func (p *project) entries(folders []string) (files []string, dirs []tree.Line, o
 // the files are read.
 func (c *Composer) take(ctx context.Context, p project, dir string, files []string, dirs []tree.Line) error {
 	if c.env.Run.Identity() == nil {
-		if err := c.makeDirs(ctx, p.root, dirs); err != nil {
+		if err := c.makeDirs(ctx, dir, dirs); err != nil {
 			return err
 		}
 		return copyAll(ctx, p, files)
 	}
 	made := make(chan error, 1)
-	go func() { made <- c.makeDirs(ctx, p.root, dirs) }()
+	go func() { made <- c.makeDirs(ctx, dir, dirs) }()
 	proofs, err := p.older.Prove(ctx, files, tree.Nameless, func(tree.Line, string) bool { return true })
 	if err = errors.Join(<-made, err); err != nil {
 		return err
@@ -246,18 +246,16 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 }
 
 // makeDirs makes the folders, and gives them to whom Composer runs as.
-func (c *Composer) makeDirs(ctx context.Context, root *os.Root, dirs []tree.Line) error {
+func (c *Composer) makeDirs(ctx context.Context, dir string, dirs []tree.Line) error {
 	names := []string{path.Dir(installedFile)}
 	for _, line := range dirs {
 		names = append(names, line.Path)
 	}
-	id := c.env.Run.Identity()
-	return tree.MakeDirs(ctx, root, names, func(parent *os.Root, name string) error {
-		if id == nil {
-			return nil
-		}
-		return parent.Lchown(name, int(id.UID), int(id.GID))
-	})
+	uid, gid := tree.Ours, tree.Ours
+	if id := c.env.Run.Identity(); id != nil {
+		uid, gid = int(id.UID), int(id.GID)
+	}
+	return tree.MakeDirs(ctx, dir, names, uid, gid)
 }
 
 func copyAll(ctx context.Context, p project, files []string) error {
