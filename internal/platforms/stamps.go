@@ -1,10 +1,8 @@
 package platforms
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -21,16 +19,17 @@ const stampsMagic = "hefring stamps 1 of "
 // stampsText has a line for each file of the manifest, in its order: inode, time
 // of the last write in nanoseconds, git's name of the content.
 func (j *sealing) stampsText(of string) []byte {
-	var b bytes.Buffer
-	b.WriteString(stampsMagic + of + "\n")
+	text := []byte(stampsMagic + of + "\n")
 	for _, line := range j.manifest {
 		if line.Kind != 'f' {
 			continue
 		}
 		stamp := j.stamps[line.Path]
-		_, _ = fmt.Fprintf(&b, "%d %d %s\n", stamp.Inode, stamp.Written, j.blobs[line.Path])
+		text = append(strconv.AppendUint(text, stamp.Inode, 10), ' ')
+		text = append(strconv.AppendInt(text, stamp.Written, 10), ' ')
+		text = append(append(text, j.blobs[line.Path]...), '\n')
 	}
-	return b.Bytes()
+	return text
 }
 
 // parseStamps gives the stamps that belong to a manifest, nil when they are missing

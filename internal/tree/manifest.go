@@ -146,11 +146,24 @@ func (m Manifest) Totals() (files, bytes int64) {
 
 // Text is the manifest as it is kept on disk: one line for each entry.
 func (m Manifest) Text() []byte {
-	var b bytes.Buffer
+	text := make([]byte, 0, len(m)*lineBytes)
 	for _, l := range m {
-		fmt.Fprintf(&b, "%c %04o %d %s %s %s\n", l.Kind, l.Mode.Perm(), l.Size, l.Sum, strconv.Quote(l.Path), strconv.Quote(l.Link))
+		text = append(text, l.Kind, ' ')
+		text = append(octal(text, l.Mode.Perm()), ' ')
+		text = append(strconv.AppendInt(text, l.Size, 10), ' ')
+		text = append(append(text, l.Sum...), ' ')
+		text = append(strconv.AppendQuote(text, l.Path), ' ')
+		text = append(strconv.AppendQuote(text, l.Link), '\n')
 	}
-	return b.Bytes()
+	return text
+}
+
+// lineBytes is about what a line takes.
+const lineBytes = 192
+
+// octal writes permissions with four digits.
+func octal(text []byte, mode fs.FileMode) []byte {
+	return append(text, '0', '0'+byte(mode>>6&7), '0'+byte(mode>>3&7), '0'+byte(mode&7))
 }
 
 // Digest is the SHA-256 of Text, in hex.

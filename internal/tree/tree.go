@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"hefring/models"
@@ -90,11 +91,15 @@ func Walk(ctx context.Context, dir string, o Options, visit func(Entry) error) e
 	defer func() { _ = top.Close() }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &walker{ctx: ctx, top: top, options: o.Limited(), found: make(chan found, lookAhead)}
+	w := &walker{ctx: ctx, top: top, options: o.Limited(), found: make(chan found, lookAhead), ahead: make(chan struct{}, listAhead)}
 	ended := make(chan error, 1)
 	go func() {
 		defer close(w.found)
-		ended <- w.folder(top, "", 0)
+		entries, err := w.list(top, "")
+		if err == nil {
+			err = w.folder(top, entries, 0)
+		}
+		ended <- err
 	}()
 	var failed error
 	for f := range w.found {
@@ -126,7 +131,8 @@ type walker struct {
 	top     *os.Root
 	options Options
 	found   chan found
-	files   int64
+	ahead   chan struct{} // a place for each folder that is listed ahead
+	files   atomic.Int64
 	bytes   int64
 }
 
@@ -149,20 +155,87 @@ func (w *walker) put(f found) error {
 	}
 }
 
-func (w *walker) folder(dir *os.Root, at string, depth int) error {
-	if depth > maxDepth {
-		return models.Errorf(models.Invalid, "Folders are nested more than %d deep at %q. Flatten them in the source.", maxDepth, shorten(at))
-	}
-	names, err := w.names(dir)
+// folder finds what is in an open folder and below.
+func (w *walker) folder(dir *os.Root, entries []Entry, depth int) error {
+	entries, err := w.accept(entries)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := w.entry(dir, name, path.Join(at, name), depth); err != nil {
+	below := w.listings(dir, entries, depth+1)
+	defer below.drop()
+	for _, e := range entries {
+		if err := w.put(found{Entry: e}); err != nil {
+			return err
+		}
+		if !e.Info.IsDir() {
+			continue
+		}
+		sub := below.next()
+		if sub.err != nil {
+			return sub.err
+		}
+		err := w.folder(sub.dir, sub.entries, depth+1)
+		if left := w.put(found{left: sub.dir}); err == nil {
+			err = left
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// accept gives those entries that the options leave in the walk.
+func (w *walker) accept(entries []Entry) ([]Entry, error) {
+	accepted := entries[:0]
+	for _, e := range entries {
+		if w.options.Skip != nil && w.options.Skip(e) {
+			continue
+		}
+		if err := w.count(e); err != nil {
+			return nil, err
+		}
+		err := w.check(e)
+		if err == nil {
+			accepted = append(accepted, e)
+			continue
+		}
+		problem, ok := errors.AsType[*models.Error](err)
+		if w.options.Odd == nil || !ok {
+			return nil, err
+		}
+		w.options.Odd(e, problem)
+	}
+	return accepted, nil
+}
+
+// list reads what is in a folder.
+func (w *walker) list(dir *os.Root, at string) ([]Entry, error) {
+	names, err := w.names(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(names))
+	for i, name := range names {
+		if err := w.ctx.Err(); err != nil {
+			return nil, context.Cause(w.ctx)
+		}
+		if entries[i], err = entry(dir, name, at); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
+}
+
+func entry(dir *os.Root, name, at string) (e Entry, err error) {
+	e = Entry{Path: path.Join(at, name), dir: dir}
+	if e.Info, err = dir.Lstat(name); err != nil {
+		return e, err
+	}
+	if e.Info.Mode()&fs.ModeSymlink != 0 {
+		e.Link, err = dir.Readlink(name)
+	}
+	return e, err
 }
 
 // names reads a folder in pieces, so that a folder of a billion names meets the
@@ -180,7 +253,7 @@ func (w *walker) names(dir *os.Root) ([]string, error) {
 		}
 		some, err := file.Readdirnames(4096)
 		names = append(names, some...)
-		if w.files += int64(len(some)); w.files > w.options.Files {
+		if w.files.Add(int64(len(some))) > w.options.Files {
 			return nil, models.Errorf(models.Invalid, "There are more than %d files. Point at a smaller folder, or leave generated files out of the source.", w.options.Files)
 		}
 		if errors.Is(err, io.EOF) {
@@ -191,48 +264,6 @@ func (w *walker) names(dir *os.Root) ([]string, error) {
 			return nil, err
 		}
 	}
-}
-
-func (w *walker) entry(dir *os.Root, name, at string, depth int) error {
-	if err := w.ctx.Err(); err != nil {
-		return context.Cause(w.ctx)
-	}
-	info, err := dir.Lstat(name)
-	if err != nil {
-		return err
-	}
-	e := Entry{Path: at, Info: info, dir: dir}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		if e.Link, err = dir.Readlink(name); err != nil {
-			return err
-		}
-	}
-	if w.options.Skip != nil && w.options.Skip(e) {
-		return nil
-	}
-	if err := w.count(e); err != nil {
-		return err
-	}
-	if err := w.check(e); err != nil {
-		problem, ok := errors.AsType[*models.Error](err)
-		if w.options.Odd == nil || !ok {
-			return err
-		}
-		w.options.Odd(e, problem)
-		return nil
-	}
-	if err := w.put(found{Entry: e}); err != nil || !info.IsDir() {
-		return err
-	}
-	sub, err := dir.OpenRoot(name)
-	if err != nil {
-		return err
-	}
-	err = w.folder(sub, at, depth+1)
-	if left := w.put(found{left: sub}); err == nil {
-		err = left
-	}
-	return err
 }
 
 func (w *walker) check(e Entry) error {
