@@ -34,7 +34,10 @@ type Vhost struct {
 	// Certificate, with its chain, and CertificateKey are absolute files in PEM.
 	Certificate    string `json:"certificate,omitempty"`
 	CertificateKey string `json:"certificate_key,omitempty"`
-	Disabled       bool   `json:"disabled,omitempty"` // every page says that the site is switched off
+	// Carried is a folder with CarriedChain and CarriedKey, which came with the site from
+	// another server. They are used where the files above cannot be.
+	Carried  string `json:"carried,omitempty"`
+	Disabled bool   `json:"disabled,omitempty"` // every page says that the site is switched off
 	// Away says that the site is on another server: its visitors are sent on to
 	// Elsewhere, an origin such as http://192.0.2.12:8081, or when that is "" told to
 	// come back later. Hefring's own look at the site still finds it here.
