@@ -1,13 +1,9 @@
 package host
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +12,7 @@ import (
 	"hefring/internal/run"
 	"hefring/internal/sites"
 	"hefring/internal/sites/webserver"
+	"hefring/internal/testcert"
 	"hefring/models"
 )
 
@@ -27,19 +24,6 @@ func (s *said) Out() io.Writer { return s }
 func (s *said) Err() io.Writer { return s }
 func (s *said) Printf(level models.Level, format string, args ...any) {
 	fmt.Fprintf(s, string(level)+" "+format+"\n", args...)
-}
-
-// issued is a certificate and its key, in PEM.
-func issued(t *testing.T) (chain, key []byte) {
-	t.Helper()
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
-	pair := server.TLS.Certificates[0]
-	secret, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 }
 
 // HTTPS is never lost on the way to another server without a word: what it was served
@@ -57,13 +41,7 @@ func TestHost_Certificate_GoesAlong(t *testing.T) {
 	old, fresh := place(), place()
 	files := t.TempDir()
 	site := models.Site{ID: 7, URI: "museum.example.org", HTTPS: models.HTTPSRequired, Certificate: filepath.Join(files, "site.crt"), CertificateKey: filepath.Join(files, "site.key")}
-	chain, key := issued(t)
-	write := func() {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(site.Certificate, chain, 0o600), os.WriteFile(site.CertificateKey, key, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	chain, key := testcert.Pair(t)
 	arrives := func(list cargoList) (string, error) {
 		log := &said{}
 		err := fresh.takeCertificate(site, list, log)
@@ -80,7 +58,7 @@ func TestHost_Certificate_GoesAlong(t *testing.T) {
 		t.Errorf("it is taken in all the same: %v", err)
 	}
 
-	write()
+	testcert.Write(t, site.Certificate, site.CertificateKey)
 	old.packCertificate(site, &list, &said{})
 	if list.Chain != string(chain) || list.Key != string(key) {
 		t.Fatalf("it sends %q", list.Chain)
