@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,9 +43,8 @@ func newJourney(t *testing.T) *journey {
 	box, err := secret.Load(filepath.Join(t.TempDir(), "secret.key"))
 	ok(t, err)
 	j.control = j.party("control", 0, w.Store, box)
-	j.old, j.fresh = j.joined(dsn, "web1"), j.joined(dsn, "web2")
-	j.site = models.Site{URI: museum, Profile: "standard", PlatformID: w.named("thunder-a1").ID}
-	site, err := w.fleet.CreateSite(w.ctx, "ada", fleet.NewSite{URI: museum, Profile: "standard", PlatformID: j.site.PlatformID, ServerID: j.old.id})
+	j.old, j.fresh = j.webHost(dsn, "web1"), j.webHost(dsn, "web2")
+	site, err := w.fleet.CreateSite(w.ctx, "ada", fleet.NewSite{URI: museum, Profile: "standard", PlatformID: w.named("thunder-a1").ID, ServerID: j.old.id})
 	ok(t, err)
 	j.start(j.control, j.old, j.fresh)
 	j.rests()
@@ -55,25 +53,10 @@ func newJourney(t *testing.T) *journey {
 	return j
 }
 
-// joined adds a web host whose worker has the rights of a worker and no others.
-func (j *journey) joined(dsn, name string) *party {
+// webHost adds a party with a worker.
+func (j *journey) webHost(dsn, name string) *party {
 	j.Helper()
-	box, err := secret.Load(filepath.Join(j.TempDir(), "secret.key"))
-	ok(j.T, err)
-	server := models.Server{Name: name}
-	ok(j.T, j.InviteServer(j.ctx, "ada", &server, "hash of "+name, time.Now().Add(time.Hour)))
-	server, err = j.JoinServer(j.ctx, fleet.Joining{
-		Name: name, TokenHash: "hash of " + name, Recipient: box.Recipient(), Password: "a password", KeyHash: "key of " + name, Now: time.Now(),
-	})
-	ok(j.T, err)
-	address, err := url.Parse(dsn)
-	ok(j.T, err)
-	values := address.Query()
-	values.Set("user", server.Role)
-	address.RawQuery = values.Encode()
-	s, err := store.OpenJoined(j.ctx, address.String(), slog.New(slog.DiscardHandler))
-	ok(j.T, err)
-	j.Cleanup(func() { ok(j.T, s.Close()) })
+	server, box, s := j.joined(dsn, name)
 	s.SetEnqueuer(&queue{})
 	ok(j.T, s.BeatServer(j.ctx, server.ID, "1.2.3"))
 	d, err := j.EnsureDelivery(j.ctx, server.ID, j.named("thunder-a1").ID) // all hosts share one disk here
@@ -238,14 +221,14 @@ func (j *journey) awaits(what string, is func() bool) {
 	j.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r, err := j.LatestOf()
+			r, err := j.relocation()
 			j.Fatalf("it never came that %s; the move is %s: %s (%v); the hosts did %q", what, r.State, r.Reason, err, j.road.done())
 		}
 	}
 }
 
-// LatestOf is the site's way as it is.
-func (j *journey) LatestOf() (models.Relocation, error) {
+// relocation is the site's way as it is.
+func (j *journey) relocation() (models.Relocation, error) {
 	return j.RelocationOfTask(j.ctx, j.task.ID)
 }
 
@@ -290,7 +273,7 @@ func (j *journey) rests() {
 func (j *journey) ends(wanted models.RelocationState) models.Relocation {
 	j.Helper()
 	j.rests()
-	r, err := j.LatestOf()
+	r, err := j.relocation()
 	ok(j.T, err)
 	site := j.at(j.site.ID)
 	t, err := j.Task(j.ctx, j.task.ID)
@@ -706,7 +689,7 @@ func TestFleet_RelocateSite_CancelledAtEveryState(t *testing.T) {
 			t.Parallel()
 			j := newJourney(t)
 			over := func() bool {
-				r, err := j.LatestOf()
+				r, err := j.relocation()
 				return err == nil && r.State.Over()
 			}
 			if i < sealed {
@@ -731,7 +714,7 @@ func TestFleet_RelocateSite_CancelledAtEveryState(t *testing.T) {
 			}
 			if i == sealed {
 				j.awaits("it is decided", over)
-				r, err := j.LatestOf()
+				r, err := j.relocation()
 				ok(t, err)
 				if r.State == models.RelocationDone {
 					j.ends(models.RelocationDone)
@@ -849,7 +832,7 @@ func TestFleet_RelocateSite_SourceIsLostBeforeIt(t *testing.T) {
 	<-died
 	j.kill(j.old)
 	j.awaits("the old server's turn has come", func() bool {
-		r, err := j.LatestOf()
+		r, err := j.relocation()
 		return err == nil && r.State == models.RelocationHanding
 	})
 	ok(t, j.fleet.CancelTask(j.ctx, "ada", j.task.ID))

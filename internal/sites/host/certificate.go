@@ -42,7 +42,7 @@ func (h *Host) packCertificate(site models.Site, list *cargoList, log upgrade.Lo
 	if site.HTTPS == models.HTTPSOff {
 		return
 	}
-	pair, err := h.Web.Pair(h.vhost(site))
+	pair, err := h.Web.Served(h.vhost(site))
 	if err != nil {
 		log.Printf(models.LevelWarn, "The certificate cannot go along, so its files must be on the new server: %s", models.Explain(err))
 		return
@@ -61,7 +61,7 @@ func (h *Host) takeCertificate(site models.Site, list cargoList, log upgrade.Log
 			return fmt.Errorf("keep certificate of %s: %w", site.URI, err)
 		}
 	}
-	pair, err := h.Web.Pair(h.vhost(site))
+	pair, err := webserver.Offered(h.vhost(site))
 	if err != nil {
 		return models.Wrapf(models.Conflict, err, "%s Bring the certificate and its key to this server under these names, or switch HTTPS off; then move the site again.", models.Explain(err))
 	}

@@ -156,9 +156,14 @@ func (s *Server) usable(site Vhost) (certificate, error) {
 	return certificate{}, err
 }
 
-// Pair gives what a site with HTTPS is served with, or would be.
-func (s *Server) Pair(site Vhost) (Pair, error) {
-	c, err := s.usable(site)
+// Served gives what a site with HTTPS is served with. That can be a copy of files that
+// are not there any more.
+func (s *Server) Served(site Vhost) (Pair, error) { return pairOf(s.usable(site)) }
+
+// Offered gives what a site with HTTPS can be served with anew.
+func Offered(site Vhost) (Pair, error) { return pairOf(readCertificate(site)) }
+
+func pairOf(c certificate, err error) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}

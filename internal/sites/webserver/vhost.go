@@ -158,10 +158,8 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 	if err := site.check(); err != nil {
 		return err
 	}
-	if site.HTTPS != models.HTTPSOff {
-		if _, err := readCertificate(site); err != nil {
-			return err
-		}
+	if err := s.certified(site); err != nil {
+		return err
 	}
 	if err := s.prepareSite(site); err != nil {
 		return err
@@ -176,6 +174,19 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 		sites[site.SiteID] = site
 		return nil
 	})
+}
+
+// certified refuses HTTPS without a certificate. A site that is on another server must
+// not fail for files that its operator does not renew here any more.
+func (s *Server) certified(site Vhost) (err error) {
+	switch {
+	case site.HTTPS == models.HTTPSOff:
+	case site.Away:
+		_, err = s.usable(site)
+	default:
+		_, err = readCertificate(site)
+	}
+	return err
 }
 
 // RemoveSite stops serving a site; its files stay. A site that is not served is
