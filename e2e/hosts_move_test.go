@@ -4,8 +4,11 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"hefring/internal/testcert"
 	"hefring/internal/tidepool"
 )
 
@@ -112,9 +116,11 @@ func TestHosts_Move(t *testing.T) {
 	h.joinAt(h.web1, "web1")
 	h.joinAt(h.web2, "web2")
 	h.hefring("secret\n", "database", "add", "Main", "--engine=postgres", "--host="+h.db.ip, "--user=sites")
+	h.startMariaDB()
+	h.hefring("secret\n", "database", "add", "Maria", "--engine=mysql", "--host="+h.db.ip, "--user=sites")
 	hosts := map[string]*netHost{"web1": h.web1, "web2": h.web2}
 
-	where := map[string][]string{"file.localhost": nil, "server.localhost": {"--database-server=Main"}}
+	where := map[string][]string{"file.localhost": nil, "server.localhost": {"--database-server=Main"}, "maria.localhost": {"--database-server=Maria"}}
 	for uri, more := range where {
 		h.hefring("", append([]string{"site", "install", uri, "--platform=" + platform.name, "--server=web1", "--wait"}, more...)...)
 		h.serves(h.web1, uri, "10.5.8")
@@ -127,9 +133,14 @@ func TestHosts_Move(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	secured := h.secure(h.web1, "file.localhost")
 	for uri := range where {
 		reader, writer := h.visitorOf(h.web1).read(uri, "tidepool", "10.5.8"), h.visitorOf(h.web1).write(uri)
-		h.hefring("", "site", "move", uri, "--server=web2", "--wait")
+		if uri == "file.localhost" {
+			secured.moves("web2")
+		} else {
+			h.hefring("", "site", "move", uri, "--server=web2", "--wait")
+		}
 		reader.finish(t) // also those who still come to the old server
 		writer.finish(t, http.StatusServiceUnavailable)
 		lines := writer.accepted
@@ -152,6 +163,8 @@ func TestHosts_Move(t *testing.T) {
 	if n := h.number("SELECT COUNT(*) FROM backups b JOIN sites s ON s.id = b.site_id WHERE b.state = 'ready' AND b.path NOT LIKE '%/w2/%'"); n != 0 {
 		t.Errorf("%d backups did not come along", n)
 	}
+
+	secured.onTheNew(h.web2)
 
 	// The workers of either server die in the middle of a way back.
 	for _, fault := range []struct {
@@ -196,6 +209,33 @@ func TestHosts_Move(t *testing.T) {
 	h.settled()
 	h.serves(hosts[to], "server.localhost", "10.5.8")
 	h.looks()
+	from := h.home("file.localhost")
+	to = map[string]string{"web1": "web2", "web2": "web1"}[from]
+	h.hefring("", "site", "clone", "file.localhost", "copy.localhost", "--server="+to, "--wait")
+	h.settled()
+	h.serves(hosts[to], "copy.localhost", "10.5.8")
+	h.serves(hosts[from], "file.localhost", "10.5.8")
+	// What a site was on its old server it can be on its new one, where its older content
+	// is on a database server. The older version is brought there.
+	repo.push(tidepool.V1062)
+	p.check(1)
+	p.awaitTarget(1, "10.6.2")
+	for _, uri := range []string{"server.localhost", "maria.localhost"} {
+		from := h.home(uri)
+		to := map[string]string{"web1": "web2", "web2": "web1"}[from]
+		h.hefring("", "site", "upgrade", uri, "--wait")
+		h.serves(hosts[from], uri, "10.6.2")
+		h.hefring("", "site", "move", uri, "--server="+to, "--wait")
+		h.settled()
+		h.serves(hosts[to], uri, "10.6.2")
+		h.visitorOf(hosts[to]).comment(uri, "of the newer version")
+		h.hefring("", "site", "rollback", uri, "--yes", "--wait")
+		h.serves(hosts[to], uri, "10.5.8")
+		if body, err := h.visit(hosts[to], uri); err != nil || strings.Contains(body, "of the newer version") {
+			t.Errorf("%s was rolled back and has what was written since: %v", uri, err)
+		}
+		h.hefring("", "site", "verify", uri, "--wait")
+	}
 	// The control plane's host is one like others.
 	h.hefring("", "site", "move", "file.localhost", "--server=local", "--wait")
 	h.settled()
@@ -209,6 +249,72 @@ func TestHosts_Move(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(h.control.dir, "data", "control", "relay")); err == nil && len(left) > 0 {
 		t.Errorf("%d sites' archives are left on the control plane's host", len(left))
 	}
+}
+
+// securedSite is one with HTTPS whose certificate is in files that the test takes away.
+type securedSite struct {
+	*hosts
+
+	uri, chain, key string
+}
+
+// secure switches HTTPS of a site on.
+func (h *hosts) secure(host *netHost, uri string) securedSite {
+	h.t.Helper()
+	s := securedSite{h, uri, filepath.Join(h.dir, "site.crt"), filepath.Join(h.dir, "site.key")}
+	testcert.Write(h.t, s.chain, s.key)
+	h.hefring("", "site", "configure", uri, "--https=on", "--certificate="+s.chain, "--key="+s.key, "--wait")
+	s.answers(host)
+	return s
+}
+
+// answers fails unless the site is served with the certificate.
+func (s securedSite) answers(host *netHost) {
+	s.t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{ServerName: s.uri, InsecureSkipVerify: true}}
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "https://"+host.ip+":8443/node/1", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Host = s.uri
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		s.t.Fatalf("%s is not served with HTTPS: %v", s.uri, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	names := response.TLS.PeerCertificates[0].DNSNames
+	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), "tidepool") || !slices.Contains(names, "example.com") {
+		s.t.Errorf("by HTTPS %s answers %d with a certificate for %v: %v", s.uri, response.StatusCode, names, err)
+	}
+}
+
+// moves moves the site to a server where the files of the certificate are not there
+// before it is.
+func (s securedSite) moves(to string) {
+	s.t.Helper()
+	if err := errors.Join(os.Remove(s.chain), os.Remove(s.key)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.hefring("", "site", "move", s.uri, "--server="+to)
+	s.reaches(s.uri, "ready", "handing", "closed", "proven", "sealed", "switched", "open", "done", "failed")
+	testcert.Write(s.t, s.chain, s.key) // all hosts share one disk, and the old one goes on
+	s.reaches(s.uri, "done", "failed")
+	if n := s.number("SELECT COUNT(*) FROM task_lines l JOIN tasks t ON t.id = l.task_id WHERE t.kind = 'receive' AND l.level = 'warn' AND l.text LIKE '%certificate that came along%'"); n != 1 {
+		s.t.Errorf("it was said %d times that the certificate came along", n)
+	}
+}
+
+// onTheNew has the site served with what came along.
+func (s securedSite) onTheNew(host *netHost) {
+	s.t.Helper()
+	s.answers(host)
+	if err := errors.Join(os.Remove(s.chain), os.Remove(s.key)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.hefring("", "site", "verify", s.uri, "--wait")
+	s.answers(host)
+	testcert.Write(s.t, s.chain, s.key)
 }
 
 // message is how the newest move of a site to another server ended.

@@ -166,8 +166,13 @@ func moveQuestion(row fleet.SiteRow, servers []fleet.ServerRow) pages.Ask {
 		Notes: []pages.Promise{
 			{Icon: "clock", Text: "Writes are refused for some seconds at the end; reads go on."},
 			{Icon: "globe", Text: "Its name in DNS is yours to point to the new server. For a week the old one sends visitors on."},
-			{Icon: "undo-2", Text: "What its last upgrade kept for a rollback is given up."},
 		},
+	}
+	if row.Database.Server == 0 {
+		view.Notes = append(view.Notes, pages.Promise{Icon: "undo-2", Text: "What its last upgrade kept for a rollback is given up, unless that upgrade left the content as it was. Backups go along."})
+	}
+	if row.HTTPS != models.HTTPSOff {
+		view.Notes = append(view.Notes, pages.Promise{Icon: "lock", Text: "Its certificate goes along. Where " + row.Certificate + " is not on the new server, what came along is used until it ends: have your tool make it there."})
 	}
 	options := serverOptions(servers, row.Server)
 	if len(options) == 0 {

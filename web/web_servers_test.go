@@ -60,6 +60,8 @@ func TestSite_Move(t *testing.T) {
 	b := signedIn(t, f)
 	b.get("/sites/32").has(t, "/sites/32/move")
 	b.get("/sites/32/move").has(t, "to another server?", `action="/sites/32/move"`, "web1", "web2 (not heard of lately)")
+	b.get("/sites/32/move").has(t, "Its certificate goes along. Where /etc/ssl/gallery.pem is not on the new server")
+	b.get("/sites/32/move").hasNot(t, "kept for a rollback") // it is on a database server
 	got := b.post("/sites/32/move", url.Values{"server": {"1"}})
 	if !strings.HasPrefix(got.location(), "/tasks/") || !slices.Contains(f.Said, "32 1") && !strings.Contains(strings.Join(f.Said, "|"), "32") {
 		t.Errorf("to %q, said %v", got.location(), f.Said)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -275,23 +276,60 @@ type siteCloneCmd struct {
 	Title    string `help:"Name of the new site (default: the origin's)."`
 	Platform string `help:"Name of the platform (default: the origin's)."`
 	Database string `name:"database-server" help:"Database server for its content; it must be of the origin's kind (default: an SQLite file)."`
+	Server   string `help:"Server that it goes to, as hefring server list has it; local is the control plane's host (default: the origin's). It is made on the origin's server, and once it answers there it is moved; the command waits until the move is queued."`
 }
 
 // Run queues the copying.
 func (c *siteCloneCmd) Run(ctx context.Context) error {
-	return c.queue(ctx, func(f door) (models.Task, error) {
-		in := fleet.NewClone{URI: c.URI, Title: c.Title}
-		if id, err := strconv.ParseInt(c.From, 10, 64); err == nil {
-			in.FromBackup = id
-		} else {
-			from, err := f.SiteNamed(ctx, c.From)
-			if err != nil {
-				return models.Task{}, err
-			}
-			in.FromSite = from.ID
+	if c.Server == "" {
+		return c.queue(ctx, func(f door) (models.Task, error) { return c.clone(ctx, f) })
+	}
+	return c.queue(ctx, func(f door) (models.Task, error) { return c.cloneElsewhere(ctx, f) })
+}
+
+func (c *siteCloneCmd) clone(ctx context.Context, f door) (models.Task, error) {
+	in := fleet.NewClone{URI: c.URI, Title: c.Title}
+	if id, err := strconv.ParseInt(c.From, 10, 64); err == nil {
+		in.FromBackup = id
+	} else {
+		from, err := f.SiteNamed(ctx, c.From)
+		if err != nil {
+			return models.Task{}, err
 		}
-		return clone(ctx, f, in, c.Platform, c.Database)
-	})
+		in.FromSite = from.ID
+	}
+	return clone(ctx, f, in, c.Platform, c.Database)
+}
+
+// cloneElsewhere makes the clone beside its origin, waits until it answers there, and
+// queues its move.
+func (c *siteCloneCmd) cloneElsewhere(ctx context.Context, f door) (models.Task, error) {
+	if err := f.Actor().Needs(models.MayRelocateSites); err != nil {
+		return models.Task{}, err // before anything is made
+	}
+	server, err := webServerNamed(ctx, f, c.Server)
+	if err != nil {
+		return models.Task{}, err
+	}
+	task, err := c.clone(ctx, f)
+	if err != nil {
+		return task, err
+	}
+	out := io.Writer(os.Stdout)
+	if c.JSON {
+		out = os.Stderr // the answer alone stands on standard output
+	}
+	if task, err = tail(ctx, f, task.ID, out); err == nil {
+		err = taskEnd(task)
+	}
+	if err != nil {
+		return task, err
+	}
+	site, err := f.SiteNamed(ctx, c.URI)
+	if err != nil || site.Server == c.Server {
+		return task, err
+	}
+	return f.RelocateSite(ctx, site.ID, server)
 }
 
 func clone(ctx context.Context, f door, in fleet.NewClone, platform, database string) (models.Task, error) {

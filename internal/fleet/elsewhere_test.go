@@ -92,23 +92,34 @@ func (e *twoHosts) begin(r *tasks.Runner, f *fleet.Fleet) {
 	e.Cleanup(func() { ok(e.T, r.Stop(context.Background())) })
 }
 
-// join adds the web host, whose worker has the rights of a worker and no others.
+// joined adds a web host and gives its keys and its way to the database, which has the
+// rights of a worker and no others.
+func (w *world) joined(dsn, name string) (models.Server, *secret.Box, *store.Store) {
+	w.Helper()
+	box, err := secret.Load(filepath.Join(w.TempDir(), "secret.key"))
+	ok(w.T, err)
+	server := models.Server{Name: name}
+	ok(w.T, w.InviteServer(w.ctx, "ada", &server, "hash of "+name, time.Now().Add(time.Hour)))
+	server, err = w.JoinServer(w.ctx, fleet.Joining{
+		Name: name, TokenHash: "hash of " + name, Recipient: box.Recipient(), Password: "a password", KeyHash: "key of " + name, Now: time.Now(),
+	})
+	ok(w.T, err)
+	address, err := url.Parse(dsn)
+	ok(w.T, err)
+	values := address.Query()
+	values.Set("user", server.Role)
+	address.RawQuery = values.Encode()
+	s, err := store.OpenJoined(w.ctx, address.String(), slog.New(slog.DiscardHandler))
+	ok(w.T, err)
+	w.Cleanup(func() { ok(w.T, s.Close()) })
+	return server, box, s
+}
+
+// join adds the web host.
 func (e *twoHosts) join(dsn string) {
 	e.Helper()
-	box, err := secret.Load(filepath.Join(e.TempDir(), "secret.key"))
-	ok(e.T, err)
-	e.server = models.Server{Name: "web2"}
-	ok(e.T, e.InviteServer(e.ctx, "ada", &e.server, "hash", time.Now().Add(time.Hour)))
-	e.server, err = e.JoinServer(e.ctx, fleet.Joining{Name: "web2", TokenHash: "hash", Recipient: box.Recipient(), Password: "a password", KeyHash: "key", Now: time.Now()})
-	ok(e.T, err)
-	address, err := url.Parse(dsn)
-	ok(e.T, err)
-	values := address.Query()
-	values.Set("user", e.server.Role)
-	address.RawQuery = values.Encode()
-	s, err := store.OpenJoined(e.ctx, address.String(), slog.New(slog.DiscardHandler))
-	ok(e.T, err)
-	e.Cleanup(func() { ok(e.T, s.Close()) })
+	server, box, s := e.joined(dsn, "web2")
+	e.server = server
 	e.disk = &platforms.Store{Root: filepath.Join(e.TempDir(), "platforms"), Sites: "/srv/sites", MinFree: 1}
 	e.Cleanup(func() { // an ordinary user cannot remove sealed trees otherwise
 		_, err := e.disk.Reconcile(context.Background(), func(platforms.Found) bool { return false })

@@ -207,7 +207,12 @@ func (s side) decided(ctx context.Context, cause error) (models.Relocation, erro
 			return models.Relocation{}, errors.Join(cause, context.Cause(ctx))
 		}
 		r, err := s.now(lasting)
-		if err != nil || r.State == models.RelocationFailed || r.State.Switched() {
+		switch {
+		case err == nil && (r.State == models.RelocationFailed || r.State.Switched()):
+			return r, nil
+		case models.CodeOf(err) == models.Conflict: // the row is not sound
+			cause = err
+		case err != nil:
 			return r, err
 		}
 		if err := s.failed(ctx, r, cause); err != nil {

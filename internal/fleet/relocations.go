@@ -289,8 +289,12 @@ func (f *Fleet) watchSides(ctx context.Context, t models.Task, r models.Relocati
 		if last.ID == 0 || !last.State.Over() {
 			continue
 		}
+		why := fallback(last.Message, last.Title+" "+string(last.State)+".")
+		if last.State == models.TaskCancelled {
+			why = wasCancelled
+		}
 		// It may have ended because it took the relocation on just now: then this is refused.
-		if err := f.failRelocation(ctx, r, fallback(last.Message, last.Title+" "+string(last.State)+".")); err != nil {
+		if err := f.failRelocation(ctx, r, why); err != nil {
 			return err
 		}
 	}
@@ -325,24 +329,34 @@ func (f *Fleet) switchServer(ctx context.Context, t models.Task, r models.Reloca
 		if err := tx.SwitchServer(ctx, t.Actor, r); err != nil {
 			return err
 		}
-		// An older version in a file stays behind with the old server.
-		kept, err := tx.KeptUpgrades(ctx, r.SiteID)
-		if err != nil {
-			return err
-		}
-		now := f.cfg.Now()
-		for _, u := range kept {
-			if u.OldDatabase.Server != 0 {
-				continue
-			}
-			u.DroppedOldAt = &now
-			if err := tx.SaveUpgrade(ctx, u); err != nil {
-				return err
-			}
-		}
-		return nil
+		return f.keepWayBack(ctx, tx, r)
 	})
 	return err
+}
+
+// keepWayBack notes what the site can still be rolled back to. Older content stays
+// where it is on a database server. In a file it stays behind with the old server,
+// unless it is the very content that the site has, which went along.
+func (f *Fleet) keepWayBack(ctx context.Context, tx Tx, r models.Relocation) error {
+	kept, err := tx.KeptUpgrades(ctx, r.SiteID)
+	if err != nil {
+		return err
+	}
+	now := f.cfg.Now()
+	for _, u := range kept {
+		switch {
+		case u.OldDatabase.Server != 0:
+			continue
+		case u.OldDatabase == u.NewDatabase && u.NewDatabase == r.Site.Database:
+			u.OldDatabase, u.NewDatabase = r.Database, r.Database
+		default:
+			u.DroppedOldAt = &now
+		}
+		if err := tx.SaveUpgrade(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // opening waits until the new server lets visitors in, and has it try again.

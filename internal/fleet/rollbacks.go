@@ -37,15 +37,11 @@ func (f *Fleet) wayBack(ctx context.Context, siteID int64) (RollbackPlan, error)
 		}
 		return RollbackPlan{}, err
 	}
-	if u.DroppedOldAt != nil || u.ToID != row.PlatformID || u.EndedAt == nil {
-		return RollbackPlan{}, models.Errorf(models.NotFound, "What %s was before its last move is not kept any more. Restore a backup instead.", row.URI)
-	}
-	moved, err := f.store.LatestRelocation(ctx, siteID)
-	if err != nil && models.CodeOf(err) != models.NotFound {
+	if err := f.cameAlong(ctx, row.Site, u); err != nil {
 		return RollbackPlan{}, err
 	}
-	if err == nil && moved.CreatedAt.After(*u.EndedAt) {
-		return RollbackPlan{}, models.Errorf(models.NotFound, "%s came to another server after its last move; what it was before stayed behind. Restore a backup instead.", row.URI)
+	if u.DroppedOldAt != nil || u.ToID != row.PlatformID || u.EndedAt == nil {
+		return RollbackPlan{}, models.Errorf(models.NotFound, "What %s was before its last move is not kept any more. Restore a backup instead.", row.URI)
 	}
 	plan := RollbackPlan{Site: row, Upgrade: u, Until: u.EndedAt.Add(keepOld)}
 	if plan.From, err = f.store.Platform(ctx, u.ToID); err != nil {
@@ -58,6 +54,21 @@ func (f *Fleet) wayBack(ctx context.Context, siteID int64) (RollbackPlan, error)
 		return plan, models.Errorf(models.NotFound, "%s, on which %s was before, is %s. Restore a backup instead.", plan.To.Name, row.URI, plan.To.State)
 	}
 	return plan, nil
+}
+
+// cameAlong fails if what a move left stayed on another server. The older platform is
+// brought to the new one; older content in a file is not, nor are files that a restore
+// replaced.
+func (f *Fleet) cameAlong(ctx context.Context, site models.Site, u models.Upgrade) error {
+	moved, err := f.store.LatestRelocation(ctx, site.ID)
+	if models.CodeOf(err) == models.NotFound {
+		return nil
+	}
+	if err != nil || u.EndedAt == nil || !moved.CreatedAt.After(*u.EndedAt) || u.Kind == models.KindUpgrade && u.DroppedOldAt == nil {
+		return err
+	}
+	return models.Errorf(models.NotFound, "%s came to %s after its last upgrade, and what it was before stayed on %s. Restore a backup instead: they came along.",
+		site.URI, site.Server, moved.Site.Server)
 }
 
 // RollbackSite takes a site's last move back. upgradeID is the move that the

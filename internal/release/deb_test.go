@@ -30,7 +30,7 @@ func checkDeb(t *testing.T, path string) {
 	}
 	inside := dpkgDeb(t, "--contents", path)
 	for _, want := range []string{
-		"-rwxr-xr-x root/root", " ./usr/bin/hefring\n", " ./usr/lib/systemd/system/hefring.service\n", " ./usr/share/man/man1/hefring.1.gz\n",
+		"-rwxr-xr-x root/root", " ./usr/bin/hefring\n", " ./usr/lib/systemd/system/hefring.service\n", " ./usr/lib/systemd/system/hefring-web.service\n", " ./usr/share/man/man1/hefring.1.gz\n",
 		" ./usr/share/bash-completion/completions/hefring\n", " ./usr/share/doc/hefring/changelog.gz\n", " ./usr/share/doc/hefring/copyright\n",
 	} {
 		if !strings.Contains(inside, want) {

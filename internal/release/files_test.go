@@ -78,6 +78,41 @@ func TestUnit_SitesOutliveIt(t *testing.T) {
 	}
 }
 
+// A dashboard beside others starts no program, so that it needs none of what keeps
+// hefring.service from being shut in more.
+func TestUnit_Replica(t *testing.T) {
+	unit := directives(t, "hefring-web.service")
+	for key, want := range map[string]string{
+		"User": "hefring", "ExecStart": "/usr/bin/hefring web", "RestartPreventExitStatus": "2", "StateDirectory": "hefring", "NoNewPrivileges": "yes",
+		"ProtectSystem": "strict", "ProtectHome": "yes", "CapabilityBoundingSet": "", "RestrictNamespaces": "yes", "MemoryDenyWriteExecute": "yes",
+		"ProtectProc": "invisible", "SystemCallFilter": "~@privileged",
+	} {
+		if got, found := unit[key]; !found || got != want {
+			t.Errorf("%s=%s, wants %s", key, got, want)
+		}
+	}
+}
+
+// systemd itself finds nothing wrong with the units, and that the replica's is shut in.
+func TestUnits_Verify(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"hefring.service", "hefring-web.service"} {
+		path := filepath.Join(dir, name)
+		// The program is not installed here, nor is its manual.
+		text := strings.NewReplacer("/usr/bin/hefring ", "/bin/true ", "man:hefring(1) ", "").Replace(string(read(t, "files/"+name)))
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("systemd-analyze", "verify", "--man=no", path).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=25", filepath.Join(dir, "hefring-web.service")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestScripts_AreShell(t *testing.T) {
 	for _, name := range []string{"postinst", "prerm", "postrm"} {
 		if out, err := exec.Command("sh", "-n", filepath.Join("files", name)).CombinedOutput(); err != nil {

@@ -177,9 +177,10 @@ func (r Release) contents(built binary, parts []component, bom []byte) ([]conten
 func units() ([]content, error) {
 	var list []content
 	for name, packaged := range map[string]string{
-		"hefring.service": "/usr/lib/systemd/system/hefring.service",
-		"as-root.conf":    doc + "examples/as-root.conf",
-		"as-worker.conf":  doc + "examples/as-worker.conf",
+		"hefring.service":     "/usr/lib/systemd/system/hefring.service",
+		"hefring-web.service": "/usr/lib/systemd/system/hefring-web.service",
+		"as-root.conf":        doc + "examples/as-root.conf",
+		"as-worker.conf":      doc + "examples/as-worker.conf",
 	} {
 		data, err := files.ReadFile("files/" + name)
 		if err != nil {

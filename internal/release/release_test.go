@@ -103,7 +103,7 @@ func checkArchive(t *testing.T, r Release) {
 		found[name] = header.Mode
 	}
 	for name, mode := range map[string]int64{
-		"hefring": 0o755, "README.md": 0o644, "hefring.yaml": 0o644, "systemd/hefring.service": 0o644, "systemd/as-root.conf": 0o644, "systemd/as-worker.conf": 0o644,
+		"hefring": 0o755, "README.md": 0o644, "hefring.yaml": 0o644, "systemd/hefring.service": 0o644, "systemd/hefring-web.service": 0o644, "systemd/as-root.conf": 0o644, "systemd/as-worker.conf": 0o644,
 		"man/man1/hefring.1": 0o644, "completions/hefring.bash": 0o644, "sbom.cdx.json": 0o644, "third-party-licences.txt": 0o644, "docs/install.md": 0o644,
 	} {
 		if found[name] != mode {

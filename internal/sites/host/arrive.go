@@ -72,6 +72,9 @@ func (h *Host) TakeIn(ctx context.Context, site models.Site, platform models.Pla
 		return r.Database, err
 	}
 	log.Printf(models.LevelInfo, "%d files and folders are here", a.Manifest.Files())
+	if err := h.takeCertificate(site, list, log); err != nil {
+		return r.Database, err
+	}
 	if err := h.Drupal.WriteRelease(ctx, r); err != nil {
 		return r.Database, err
 	}

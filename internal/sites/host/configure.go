@@ -16,7 +16,8 @@ import (
 // vhost is a site as the web server should see it.
 func (h *Host) vhost(site models.Site) webserver.Vhost {
 	return webserver.Vhost{
-		SiteID: site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID),
+		Carried: h.carried(site),
+		SiteID:  site.ID, URI: site.URI, Dir: h.Layout.Dir(site.ID),
 		Aliases: site.Aliases, Redirect: site.Redirect,
 		HTTPS: site.HTTPS, Certificate: site.Certificate, CertificateKey: site.CertificateKey,
 		Disabled: site.State == models.SiteDisabled, User: h.Layout.User(site.ID),

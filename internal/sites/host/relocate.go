@@ -49,6 +49,8 @@ type cargoList struct {
 	Gone     []string        `json:"gone,omitempty"`     // since the first
 	Password string          `json:"password,omitempty"` // of the site's user on its database server
 	Backups  []models.Backup `json:"backups,omitempty"`
+	Chain    string          `json:"chain,omitempty"` // what HTTPS is served with, in PEM
+	Key      string          `json:"key,omitempty"`
 }
 
 // cargo is where the copies of a site lie that goes to another server, or comes from
@@ -117,6 +119,7 @@ func (h *Host) PackSite(ctx context.Context, site models.Site, platform models.P
 	if list.Password, err = database.ReadPassword(h.Layout, site.ID); err != nil {
 		return models.Cargo{}, err
 	}
+	h.packCertificate(site, &list, log)
 	if list.Listing, err = backup.List(ctx, source); err != nil {
 		return models.Cargo{}, err
 	}

@@ -24,10 +24,26 @@ const (
 	endsSoon = 14 * 24 * time.Hour
 )
 
+// Names of a certificate that came with a site from another server, and of its key.
+const (
+	CarriedChain = "chain.pem"
+	CarriedKey   = "key.pem"
+)
+
 // certificate is a pair of PEM files as they were read.
 type certificate struct {
 	chain, key string
 	leaf       *x509.Certificate
+	lacks      error // why it is the carried one; nil: it is the operator's
+}
+
+// Pair is a certificate with its chain, and its key, in PEM. It is a secret.
+type Pair struct {
+	Chain, Key string
+	NotAfter   time.Time
+	// Lacks says what is wrong with the operator's files when this is the pair that came
+	// from another server; "" otherwise.
+	Lacks string
 }
 
 // Certificate is how the certificate of one site is.
@@ -39,8 +55,24 @@ type Certificate struct {
 	Trouble  string // what is wrong and what to do; "" when nothing is
 }
 
-// readCertificate reads the operator's files.
+// readCertificate reads the operator's files, or what came with the site from another
+// server where those cannot be used.
 func readCertificate(site Vhost) (certificate, error) {
+	c, err := readPair(site)
+	if err == nil || site.Carried == "" {
+		return c, err
+	}
+	own := site
+	own.Certificate, own.CertificateKey = filepath.Join(site.Carried, CarriedChain), filepath.Join(site.Carried, CarriedKey)
+	came, failed := readPair(own)
+	if failed != nil {
+		return c, err // what the operator can do something about
+	}
+	came.lacks = err
+	return came, nil
+}
+
+func readPair(site Vhost) (certificate, error) {
 	var c certificate
 	for path, text := range map[string]*string{site.Certificate: &c.chain, site.CertificateKey: &c.key} {
 		content, err := readSmall(path)
@@ -124,6 +156,24 @@ func (s *Server) usable(site Vhost) (certificate, error) {
 	return certificate{}, err
 }
 
+// Served gives what a site with HTTPS is served with. That can be a copy of files that
+// are not there any more.
+func (s *Server) Served(site Vhost) (Pair, error) { return pairOf(s.usable(site)) }
+
+// Offered gives what a site with HTTPS can be served with anew.
+func Offered(site Vhost) (Pair, error) { return pairOf(readCertificate(site)) }
+
+func pairOf(c certificate, err error) (Pair, error) {
+	if err != nil {
+		return Pair{}, err
+	}
+	p := Pair{Chain: c.chain, Key: c.key, NotAfter: c.leaf.NotAfter}
+	if c.lacks != nil {
+		p.Lacks = models.Explain(c.lacks)
+	}
+	return p, nil
+}
+
 // Certificates tells of every site with HTTPS when its certificate ends and what
 // is wrong with it.
 func (s *Server) Certificates() ([]Certificate, error) {
@@ -156,6 +206,9 @@ func (s *Server) judge(site Vhost, now time.Time) Certificate {
 		result.Trouble = site.Certificate + " was renewed and is not yet in use. Verify the site, or start Hefring again."
 	case now.After(used.leaf.NotAfter):
 		result.Trouble = fmt.Sprintf("The certificate of %s ended on %s. Renew %s.", site.URI, used.leaf.NotAfter.Format(time.DateOnly), site.Certificate)
+	case fresh.lacks != nil:
+		result.Trouble = fmt.Sprintf("%s The certificate that came with the site from its other server is used until it ends on %s.",
+			models.Explain(fresh.lacks), used.leaf.NotAfter.Format(time.DateOnly))
 	case used.leaf.NotAfter.Sub(now) < endsSoon:
 		result.Trouble = fmt.Sprintf("The certificate of %s ends on %s. Renew %s.", site.URI, used.leaf.NotAfter.Format(time.DateOnly), site.Certificate)
 	case now.Before(used.leaf.NotBefore):

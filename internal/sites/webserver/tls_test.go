@@ -315,6 +315,60 @@ func TestServer_Reload_RenewedCertificate(t *testing.T) {
 	}
 }
 
+// What came with a site from another server is used until the operator's files are
+// there, and it does not hide that they are not.
+func TestServer_AddSite_CarriedCertificate(t *testing.T) {
+	t.Parallel()
+	s := secure(t, models.HTTPSOn)
+	s.vhost.Carried = filepath.Join(s.base, "carried")
+	s.must(os.Mkdir(s.vhost.Carried, 0o700))
+	for from, to := range map[string]string{s.vhost.Certificate: CarriedChain, s.vhost.CertificateKey: CarriedKey} {
+		s.must(os.Rename(from, filepath.Join(s.vhost.Carried, to)))
+	}
+	s.add()
+	if _, serial, err := s.ask(host, "/"); err != nil || serial != s.serial {
+		t.Errorf("it is served with %d: %v", serial, err)
+	}
+	if got := s.trouble(); !strings.Contains(got, s.vhost.Certificate) || !strings.Contains(got, "came with the site") {
+		t.Errorf("the doctor says %q", got)
+	}
+	pair, err := Offered(s.vhost)
+	if err != nil || pair.Chain == "" || pair.Key == "" || !strings.Contains(pair.Lacks, "cannot be read") {
+		t.Errorf("the pair lacks %q: %v", pair.Lacks, err)
+	}
+	s.issue(time.Now().Add(90*24*time.Hour), host)
+	s.must(s.server.Reload(t.Context()))
+	if _, serial, err := s.ask(host, "/"); err != nil || serial != s.serial {
+		t.Errorf("it is served with %d: %v", serial, err)
+	}
+	if pair, err := Offered(s.vhost); err != nil || pair.Lacks != "" {
+		t.Errorf("the pair lacks %q: %v", pair.Lacks, err)
+	}
+	// Neither of them: the copy is what it is served with, and goes along to another
+	// server; while it is there its visitors are sent on by HTTPS, too.
+	s.must(os.Remove(s.vhost.Certificate))
+	s.must(os.RemoveAll(s.vhost.Carried))
+	if pair, err := s.server.Served(s.vhost); err != nil || pair.Chain == "" {
+		t.Errorf("it is served with %q: %v", pair.Chain, err)
+	}
+	if _, err := Offered(s.vhost); models.CodeOf(err) != models.Invalid {
+		t.Errorf("it is offered: %v", err)
+	}
+	away := s.vhost
+	away.Away = true
+	s.must(s.server.AddSite(t.Context(), away))
+	if a := s.mustAsk(host, "/"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("while it is away it answers %d", a.status)
+	}
+	if s.server.AddSite(t.Context(), s.vhost) == nil {
+		t.Error("it is served here without a certificate")
+	}
+	s.vhost.SiteID, s.vhost.URI, s.vhost.Aliases = 8, "other.example.org", nil
+	if err := s.server.AddSite(t.Context(), s.vhost); models.CodeOf(err) != models.Invalid {
+		t.Errorf("it is served all the same: %v", err)
+	}
+}
+
 func TestServer_Certificates_Trouble(t *testing.T) {
 	s := secure(t, models.HTTPSOn)
 	s.vhost.Aliases = []string{alias}

@@ -34,7 +34,10 @@ type Vhost struct {
 	// Certificate, with its chain, and CertificateKey are absolute files in PEM.
 	Certificate    string `json:"certificate,omitempty"`
 	CertificateKey string `json:"certificate_key,omitempty"`
-	Disabled       bool   `json:"disabled,omitempty"` // every page says that the site is switched off
+	// Carried is a folder with CarriedChain and CarriedKey, which came with the site from
+	// another server. They are used where the files above cannot be.
+	Carried  string `json:"carried,omitempty"`
+	Disabled bool   `json:"disabled,omitempty"` // every page says that the site is switched off
 	// Away says that the site is on another server: its visitors are sent on to
 	// Elsewhere, an origin such as http://192.0.2.12:8081, or when that is "" told to
 	// come back later. Hefring's own look at the site still finds it here.
@@ -155,10 +158,8 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 	if err := site.check(); err != nil {
 		return err
 	}
-	if site.HTTPS != models.HTTPSOff {
-		if _, err := readCertificate(site); err != nil {
-			return err
-		}
+	if err := s.certified(site); err != nil {
+		return err
 	}
 	if err := s.prepareSite(site); err != nil {
 		return err
@@ -173,6 +174,19 @@ func (s *Server) AddSite(ctx context.Context, site Vhost) error {
 		sites[site.SiteID] = site
 		return nil
 	})
+}
+
+// certified refuses HTTPS without a certificate. A site that is on another server must
+// not fail for files that its operator does not renew here any more.
+func (s *Server) certified(site Vhost) (err error) {
+	switch {
+	case site.HTTPS == models.HTTPSOff:
+	case site.Away:
+		_, err = s.usable(site)
+	default:
+		_, err = readCertificate(site)
+	}
+	return err
 }
 
 // RemoveSite stops serving a site; its files stay. A site that is not served is
