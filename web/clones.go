@@ -181,13 +181,12 @@ func (s *server) addFound(ctx context.Context, view *pages.Task) error {
 }
 
 // serverName is what people call the database server of a site; "" for none.
-func (s *server) serverName(ctx context.Context, db models.Database) string {
-	if db.Server == 0 {
+func (s *server) serverName(row fleet.SiteRow) string {
+	switch {
+	case row.Database.Server == 0:
 		return ""
+	case row.DatabaseServer.ID != row.Database.Server || !s.actor.May(models.MaySeeFleet):
+		return fmt.Sprintf("server %d", row.Database.Server)
 	}
-	server, err := s.fleet.DatabaseServer(ctx, db.Server)
-	if err != nil {
-		return fmt.Sprintf("server %d", db.Server)
-	}
-	return pages.ProductName(server) + " on " + server.Name
+	return pages.ProductName(row.DatabaseServer) + " on " + row.DatabaseServer.Name
 }

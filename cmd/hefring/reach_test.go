@@ -27,8 +27,12 @@ var unreached = map[string]string{
 	"LoginLink":         "login-link works before there is an administrator to ask as",
 	"MessageRows":       "a part of a list for the API; Channel gives the last ones",
 	"OpenPlatforms":     "the choices of a form; Platforms lists them with more",
+	"PlatformChoices":   "the choices of a form; Platforms lists them with more",
+	"PlatformsByID":     "what the lines of a page name; Platform and PlatformNamed give one",
+	"Queues":            "a part of QueueRows, for a page that shows no more",
 	"SecretsSet":        "what is printed of a distribution asks for it",
 	"SiteURL":           "what is printed of a site asks for it",
+	"SubjectName":       "what a task's page names; commands print what the task says",
 	"UpgradeRows":       "a part of a list for the API; SiteUpgrades lists them",
 	"User":              "UserRows gives the same by name",
 }

@@ -268,6 +268,9 @@ func (d *Desk) UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.Upgr
 	if err := d.may(models.MaySeeSites); err != nil {
 		return nil, err
 	}
+	if !d.by.Bound() {
+		return d.fleet.UpgradeSteps(ctx, upgradeID)
+	}
 	u, err := d.fleet.store.Upgrade(ctx, upgradeID)
 	if err != nil {
 		return nil, err
@@ -306,6 +309,20 @@ func (d *Desk) Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, err
 		return nil, 0, err
 	}
 	return d.fleet.Platforms(ctx, f)
+}
+
+// PlatformChoices lists the newest ready platforms, to choose from.
+func (d *Desk) PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Platform, error) { return d.fleet.PlatformChoices(ctx, limit) })
+}
+
+// PlatformsByID loads some, with as much of them as Platform gives.
+func (d *Desk) PlatformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) {
+	found, err := guarded(d, models.MaySeeSites, func() (map[int64]models.Platform, error) { return d.fleet.PlatformsByID(ctx, ids) })
+	for id, p := range found {
+		found[id] = d.trim(p)
+	}
+	return found, err
 }
 
 // OpenPlatforms lists those that take new sites.
@@ -393,6 +410,22 @@ func (d *Desk) Webhooks(ctx context.Context, distributionID int64) ([]WebhookRow
 // Webhook loads one with its last deliveries.
 func (d *Desk) Webhook(ctx context.Context, id int64, deliveries int) (WebhookRow, error) {
 	return guarded(d, models.MayManageDistributions, func() (WebhookRow, error) { return d.fleet.Webhook(ctx, id, deliveries) })
+}
+
+// SubjectName is what people call what a task works on or an event speaks of.
+func (d *Desk) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
+	if err := d.may(models.MaySeeSites); err != nil {
+		return "", err
+	}
+	if err := d.onSubject(ctx, subject); err != nil {
+		return "", err
+	}
+	return d.fleet.SubjectName(ctx, subject)
+}
+
+// Queues lists the queues of checks, without what waits in them.
+func (d *Desk) Queues(ctx context.Context) ([]models.Queue, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Queue, error) { return d.fleet.Queues(ctx) })
 }
 
 // QueueRows lists the queues of checks.
