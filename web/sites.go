@@ -78,7 +78,7 @@ func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error
 		return fmt.Errorf("list open platforms: %w", err)
 	}
 	view.Platforms = platforms
-	if view.Servers, err = s.fleet.DatabaseServers(c.Request().Context()); err != nil {
+	if view.Servers, err = s.fleet.DatabaseServerChoices(c.Request().Context()); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
 	hosts, err := s.fleet.Servers(c.Request().Context())

@@ -412,13 +412,14 @@ func (d *Desk) Webhook(ctx context.Context, id int64, deliveries int) (WebhookRo
 	return guarded(d, models.MayManageDistributions, func() (WebhookRow, error) { return d.fleet.Webhook(ctx, id, deliveries) })
 }
 
-// SubjectName is what people call what a task works on or an event speaks of.
+// SubjectName is what people call what a task works on or an event speaks of. For
+// users of a client only their sites are there.
 func (d *Desk) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
 	if err := d.may(models.MaySeeSites); err != nil {
 		return "", err
 	}
-	if err := d.onSubject(ctx, subject); err != nil {
-		return "", err
+	if d.by.Bound() && d.onSubject(ctx, subject) != nil {
+		return "", models.Errorf(models.NotFound, "There is no %s %d.", subject.Kind, subject.ID)
 	}
 	return d.fleet.SubjectName(ctx, subject)
 }
@@ -441,6 +442,11 @@ func (d *Desk) HostRows(ctx context.Context, now time.Time) ([]HostRow, error) {
 // DatabaseServers lists the servers for sites' databases.
 func (d *Desk) DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]DatabaseServerRow, error) { return d.fleet.DatabaseServers(ctx) })
+}
+
+// DatabaseServerChoices lists them to choose from: their sites are not counted.
+func (d *Desk) DatabaseServerChoices(ctx context.Context) ([]DatabaseServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]DatabaseServerRow, error) { return d.fleet.DatabaseServerChoices(ctx) })
 }
 
 // DatabaseServer loads one.

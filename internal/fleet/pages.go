@@ -40,6 +40,7 @@ type Pages interface {
 	Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error) // newest first, without those that are gone
 	Backup(ctx context.Context, id int64) (models.Backup, error)
 	DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error)
+	DatabaseServerChoices(ctx context.Context) ([]DatabaseServerRow, error) // the same, whose sites are not counted
 	DatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error)
 	// OpenPlatforms lists the ready, unlocked platforms that may take new sites: id,
 	// name, version and profiles alone.

@@ -107,15 +107,19 @@ func (t tally) matching(f fleet.Filter) int {
 	return n
 }
 
-// behind gives the platforms with sites that an Upgrade button would move.
-func (t tally) behind() []int64 {
-	var on []int64
+// fewBehind is up to how many sites are found by their platforms. More of them are
+// everywhere in the list.
+const fewBehind = 2000
+
+// behind gives the platforms with sites that an Upgrade button would move, and how
+// many these are.
+func (t tally) behind() (on []int64, sites int) {
 	for _, p := range t.platforms {
-		if p.behind() > 0 {
-			on = append(on, p.ID)
+		if n := p.behind(); n > 0 {
+			on, sites = append(on, p.ID), sites+n
 		}
 	}
-	return on
+	return on, sites
 }
 
 // tally counts the sites of every platform, or tells what was counted lately if the

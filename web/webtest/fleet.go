@@ -303,6 +303,11 @@ func (f *Fleet) siteRow(s models.Site) fleet.SiteRow {
 			break
 		}
 	}
+	for _, on := range f.Databases {
+		if on.ID == s.Database.Server {
+			row.DatabaseServer = on.DatabaseServer
+		}
+	}
 	return row
 }
 
