@@ -100,7 +100,7 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 			_, total, err = s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE", State: "disabled"})
 			ok(t, err)
 			want(t, "few of many", total, count("s.state = 'disabled' AND s.uri LIKE '%example%'"))
-			rows, total, err := s.Sites(t.Context(), fleet.Filter{PlatformID: 1, NoTotal: true, Limit: 2})
+			rows, total, err := s.Sites(t.Context(), fleet.Filter{DistributionID: 1, NoTotal: true, Limit: 2})
 			ok(t, err)
 			want(t, "rows alone", [2]int{len(rows), total}, [2]int{2, 0})
 			_, total, err = s.Tasks(t.Context(), fleet.Filter{})
