@@ -80,7 +80,7 @@ bench-upgrades: ## how long an upgrade refuses writes, against bare updates and 
 	$(GO) test -tags bench -count=1 -timeout 90m -run '^TestBenchUpgrades$$' -v ./internal/sites/host
 
 .PHONY: bench-pages
-bench-pages: ## every page on a fleet of 100,000 sites (SQLite: 10,000) with 20 readers, and how many queries it asks; fails when a goal is missed. HEFRING_BENCH_ONLY, HEFRING_BENCH_DATABASE, HEFRING_BENCH_REQUESTS
+bench-pages: ## every page on a fleet of 100,000 sites (SQLite: 10,000) with 20 readers, and how many queries it asks; fails when a goal is missed. HEFRING_BENCH_ONLY, HEFRING_BENCH_DATABASE, HEFRING_BENCH_REQUESTS, HEFRING_BENCH_PART
 	$(GO) test -tags bench -count=1 -timeout 60m -run '^TestBenchPages$$' -v ./e2e
 
 .PHONY: guide-pictures

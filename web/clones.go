@@ -32,7 +32,7 @@ func (s *server) newClone(c echo.Context) error {
 
 // defaultServer is the server of an engine that new sites go to; 0 for none.
 func (s *server) defaultServer(ctx context.Context, engine string) int64 {
-	rows, err := s.fleet.DatabaseServers(ctx)
+	rows, err := s.fleet.DatabaseServerChoices(ctx)
 	if err != nil {
 		return 0 // the form says it
 	}
@@ -108,7 +108,7 @@ func (s *server) cloneForm(c echo.Context, status int, view pages.Clone) (err er
 	if view.Platforms, err = s.fleet.OpenPlatforms(ctx); err != nil {
 		return fmt.Errorf("list open platforms: %w", err)
 	}
-	if view.Servers, err = s.fleet.DatabaseServers(ctx); err != nil {
+	if view.Servers, err = s.fleet.DatabaseServerChoices(ctx); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
 	view.First = firstOf(view.Errors, "uri", "title", "platform", "database")
@@ -181,13 +181,12 @@ func (s *server) addFound(ctx context.Context, view *pages.Task) error {
 }
 
 // serverName is what people call the database server of a site; "" for none.
-func (s *server) serverName(ctx context.Context, db models.Database) string {
-	if db.Server == 0 {
+func (s *server) serverName(row fleet.SiteRow) string {
+	switch {
+	case row.Database.Server == 0:
 		return ""
+	case row.DatabaseServer.ID != row.Database.Server || !s.actor.May(models.MaySeeFleet):
+		return fmt.Sprintf("server %d", row.Database.Server)
 	}
-	server, err := s.fleet.DatabaseServer(ctx, db.Server)
-	if err != nil {
-		return fmt.Sprintf("server %d", db.Server)
-	}
-	return pages.ProductName(server) + " on " + server.Name
+	return pages.ProductName(row.DatabaseServer) + " on " + row.DatabaseServer.Name
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"hefring/internal/fleet"
-	"hefring/models"
 	"hefring/templates/pages"
 )
 
@@ -24,7 +23,7 @@ func (s *server) comparePlatforms(c echo.Context) (err error) {
 	if view.Row, err = s.fleet.PlatformRow(ctx, id); err != nil {
 		return err
 	}
-	if view.Choices, _, err = s.fleet.Platforms(ctx, fleet.Filter{State: string(models.PlatformReady), Limit: maxChoices}); err != nil {
+	if view.Choices, err = s.fleet.PlatformChoices(ctx, maxChoices); err != nil {
 		return fmt.Errorf("list platforms: %w", err)
 	}
 	if view.With == 0 && view.Row.TargetID != nil && *view.Row.TargetID != id {

@@ -66,7 +66,7 @@ func (s *server) distribution(c echo.Context) error {
 
 func (s *server) distributionView(c echo.Context, id int64) (view pages.Distribution, err error) {
 	ctx := c.Request().Context()
-	rows, _, err := s.fleet.Distributions(ctx, fleet.Filter{DistributionID: id, Limit: 1})
+	rows, _, err := s.fleet.Distributions(ctx, fleet.Filter{DistributionID: id, Limit: 1, NoTotal: true})
 	if err != nil {
 		return view, fmt.Errorf("load distribution: %w", err)
 	}
@@ -161,14 +161,14 @@ func optionLabel(options []plugins.Option, value string) string {
 // every says how often a distribution is looked at, and whether its queue is
 // paused.
 func (s *server) every(c echo.Context, d models.Distribution) (every string, paused bool, err error) {
-	rows, err := s.queueRows(c)
+	queues, err := s.fleet.Queues(c.Request().Context())
 	if err != nil {
-		return "", false, err
+		return "", false, fmt.Errorf("list queues: %w", err)
 	}
 	every = "only by hand"
-	for _, row := range rows {
-		if row.UpdateType == d.UpdateType {
-			every, paused = pages.EveryText(row.Every), row.Paused
+	for _, q := range queues {
+		if q.UpdateType == d.UpdateType {
+			every, paused = pages.EveryText(q.Every), q.Paused
 		}
 	}
 	switch {

@@ -45,7 +45,6 @@ type Fleet interface {
 	UnlockPlatform(ctx context.Context, platformID int64) error
 	VerifyPlatform(ctx context.Context, id int64) (models.Task, error)
 	RetryBuild(ctx context.Context, platformID int64) (models.Task, error)
-	ComparePlatforms(ctx context.Context, fromID, toID int64) ([]models.PackageChange, error)
 	DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.PlatformDiff, error)
 	// DeletePlatform is Conflict when sites live there; it says which.
 	DeletePlatform(ctx context.Context, id int64) (models.Task, error)

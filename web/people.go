@@ -26,7 +26,7 @@ type people interface {
 	// DropSecondFactor is for one who lost it.
 	DropSecondFactor(ctx context.Context, userID int64) error
 
-	Clients(ctx context.Context) ([]fleet.ClientRow, error)
+	ClientRows(ctx context.Context, f fleet.Filter) ([]fleet.ClientRow, int, error)
 	ClientNames(ctx context.Context) ([]models.Client, error)
 	Client(ctx context.Context, id int64) (models.Client, error)
 	SaveClient(ctx context.Context, c models.Client) (models.Client, error)
@@ -179,11 +179,13 @@ func (s *server) dropSecondFactor(c echo.Context) error {
 }
 
 func (s *server) clients(c echo.Context) error {
-	rows, err := s.fleet.Clients(c.Request().Context())
+	filter, page := listing(c)
+	rows, total, err := s.fleet.ClientRows(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list clients: %w", err)
 	}
-	return render(c, http.StatusOK, pages.ClientsPage(pages.Clients{Page: s.page(c, "clients", "Clients"), Rows: rows}))
+	view := pages.Clients{Page: s.page(c, "clients", "Clients"), Rows: rows, Query: filter.Query, Pager: pager(c, page, total)}
+	return render(c, http.StatusOK, pages.ClientsPage(view))
 }
 
 func (s *server) clientForm(c echo.Context, status int, view pages.ClientForm) error {

@@ -59,9 +59,10 @@ func (s *server) platformView(ctx context.Context, id int64) (view pages.Platfor
 	if view.Row, err = s.fleet.PlatformRow(ctx, id); err != nil {
 		return view, err
 	}
-	if view.Sites, view.Total, err = s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Limit: pageSize}); err != nil {
+	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Limit: pageSize, NoTotal: true}); err != nil {
 		return view, fmt.Errorf("list sites: %w", err)
 	}
+	view.Total = view.Row.Sites
 	subjects := []models.Subject{{Kind: models.SubjectPlatform, ID: id}}
 	if view.Tasks, err = s.fleet.SubjectTasks(ctx, subjects, shownTasks); err != nil {
 		return view, fmt.Errorf("list tasks: %w", err)
@@ -70,9 +71,11 @@ func (s *server) platformView(ctx context.Context, id int64) (view pages.Platfor
 		return view, err
 	}
 	if view.Row.Outdated() {
-		if view.Changes, err = s.fleet.ComparePlatforms(ctx, id, *view.Row.TargetID); err != nil {
-			return view, fmt.Errorf("compare platforms: %w", err)
+		target, err := s.fleet.Platform(ctx, *view.Row.TargetID)
+		if err != nil {
+			return view, fmt.Errorf("load upgrade target: %w", err)
 		}
+		view.Changes = models.ComparePackages(view.Row.Packages, target.Packages)
 	}
 	if view.Servers, err = s.fleet.PlatformServers(ctx, id); err != nil {
 		return view, fmt.Errorf("list servers of the platform: %w", err)

@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -76,7 +78,7 @@ func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error
 		return fmt.Errorf("list open platforms: %w", err)
 	}
 	view.Platforms = platforms
-	if view.Servers, err = s.fleet.DatabaseServers(c.Request().Context()); err != nil {
+	if view.Servers, err = s.fleet.DatabaseServerChoices(c.Request().Context()); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
 	hosts, err := s.fleet.Servers(c.Request().Context())
@@ -159,7 +161,7 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 			return view, fmt.Errorf("list clients: %w", err)
 		}
 	}
-	view.Server = s.serverName(ctx, view.Row.Database)
+	view.Server = s.serverName(view.Row)
 	view.URL = s.fleet.SiteURL(view.Row.Site)
 	return view, nil
 }
@@ -170,14 +172,15 @@ func (s *server) platformNames(ctx context.Context, upgrades []models.Upgrade) m
 	names := map[int64]string{}
 	for _, u := range upgrades {
 		for _, id := range []int64{u.FromID, u.ToID} {
-			if _, ok := names[id]; ok {
-				continue
-			}
 			names[id] = fmt.Sprintf("platform %d", id)
-			if p, err := s.fleet.Platform(ctx, id); err == nil {
-				names[id] = components.Version(p)
-			}
 		}
+	}
+	found, err := s.fleet.PlatformsByID(ctx, slices.Sorted(maps.Keys(names)))
+	if err != nil {
+		return names
+	}
+	for id, p := range found {
+		names[id] = components.Version(p)
 	}
 	return names
 }

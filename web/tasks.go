@@ -125,18 +125,11 @@ func subjectOf(t models.Task) models.Subject {
 func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact {
 	fact := pages.Fact{Value: components.SubjectURL(subject)}
 	switch subject.Kind {
-	case models.SubjectDistribution, models.SubjectTarget:
-		d, err := s.fleet.Distribution(ctx, subject.ID)
-		fact.Label = nameOr(d.Name, err, &fact)
-	case models.SubjectPlatform:
-		p, err := s.fleet.Platform(ctx, subject.ID)
-		fact.Label = nameOr(p.Name, err, &fact)
-	case models.SubjectSite, models.SubjectQuestion:
-		row, err := s.fleet.SiteRow(ctx, subject.ID)
-		fact.Label = nameOr(row.URI, err, &fact)
-	case models.SubjectServer:
-		server, err := s.fleet.DatabaseServer(ctx, subject.ID)
-		fact.Label = nameOr(server.Name, err, &fact)
+	case models.SubjectDistribution, models.SubjectTarget, models.SubjectPlatform, models.SubjectSite, models.SubjectQuestion, models.SubjectServer:
+		name, err := s.fleet.SubjectName(ctx, subject)
+		if fact.Label = name; err != nil {
+			fact.Label, fact.Value = "it", ""
+		}
 	case models.SubjectImport:
 		fact.Label = "a code base outside"
 	case models.SubjectDelivery, models.SubjectServerTarget:
@@ -145,14 +138,6 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 		fact.Label = string(subject.Kind)
 	}
 	return fact
-}
-
-func nameOr(name string, err error, fact *pages.Fact) string {
-	if err != nil {
-		fact.Value = ""
-		return "it"
-	}
-	return name
 }
 
 // newest reads a task's log and keeps its newest lines.

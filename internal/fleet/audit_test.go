@@ -35,8 +35,8 @@ var questions = []string{
 	"Actor", "SiteURL", "SecretsSet", "UpdateTypes", "Follow",
 	"Fleet", "Decisions", "RunningTasks", "RecentTasks", "Sites", "Tasks", "SiteRow", "SiteNamed", "SiteUpgrades", "UpgradeRows", "CheckRows", "MessageRows", "Backups", "BackupRows", "Backup", "UpgradePlan",
 	"RollbackPlan", "Task", "Children", "Lines", "UpgradeOfTask", "UpgradeSteps", "Platform", "SubjectTasks", "Distribution", "Distributions", "DistributionNames",
-	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "OpenPlatforms", "PlatformPlan",
-	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServer", "DatabaseServerNamed", "DatabaseServerRow", "Clients", "ClientRows", "ClientNames",
+	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "PlatformChoices", "PlatformsByID", "SubjectName", "Queues", "OpenPlatforms", "PlatformPlan",
+	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServerChoices", "DatabaseServer", "DatabaseServerNamed", "DatabaseServerRow", "Clients", "ClientRows", "ClientNames",
 	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "SitesOnServer", "ServerPlatforms", "PlatformServers",
 }
 

@@ -10,6 +10,9 @@ import (
 	"hefring/models"
 )
 
+// plannedSites is how many of the sites that would move a PlatformPlan names.
+const plannedSites = 20
+
 // PlatformPlan says what upgrading every site of a platform would do.
 func (f *Fleet) PlatformPlan(ctx context.Context, platformID int64) (PlatformPlan, error) {
 	row, err := f.store.PlatformRow(ctx, platformID)
@@ -19,15 +22,12 @@ func (f *Fleet) PlatformPlan(ctx context.Context, platformID int64) (PlatformPla
 	if row.TargetID == nil || row.IsTarget() {
 		return PlatformPlan{}, models.Errorf(models.Conflict, "%s is not behind. There is nothing to upgrade.", row.Name)
 	}
-	plan := PlatformPlan{Platform: row}
-	if plan.From, err = f.store.Platform(ctx, platformID); err != nil {
-		return PlatformPlan{}, err
-	}
+	plan := PlatformPlan{Platform: row, From: row.Platform}
 	if plan.To, err = f.store.Platform(ctx, *row.TargetID); err != nil {
 		return PlatformPlan{}, err
 	}
 	plan.Changes = models.ComparePackages(plan.From.Packages, plan.To.Packages)
-	if plan.Sites, _, err = f.store.Sites(ctx, Filter{PlatformID: platformID, Behind: true, Limit: 500}); err != nil {
+	if plan.Sites, _, err = f.store.Sites(ctx, Filter{PlatformID: platformID, Behind: true, Limit: plannedSites, NoTotal: true}); err != nil {
 		return PlatformPlan{}, err
 	}
 	if running, err := f.store.RunningTask(ctx, platformSubject(platformID)); err == nil {

@@ -100,7 +100,7 @@ type PlatformPlan struct {
 	Platform    PlatformRow
 	From, To    models.Platform
 	Changes     []models.PackageChange
-	Sites       []SiteRow // that would move; held and busy ones are not among them
+	Sites       []SiteRow // the first that would move; held and busy ones are not among them
 	Compared    int       // of them, how many have a fresh comparison
 	Updates     int       // of the compared ones, how many have database updates to run
 	Blocked     int       // of the compared ones, how many cannot go

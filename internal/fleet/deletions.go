@@ -132,7 +132,7 @@ func (f *Fleet) DiffPlatforms(ctx context.Context, fromID, toID int64) (Platform
 		return PlatformDiff{}, err
 	}
 	diff := PlatformDiff{From: from, To: to, Packages: models.DiffPackages(from.Packages, to.Packages)}
-	sites, err := f.store.SitesOn(ctx, fromID)
+	sites, err := f.store.SiteAddresses(ctx, fromID)
 	if err != nil {
 		return diff, err
 	}

@@ -268,6 +268,9 @@ func (d *Desk) UpgradeSteps(ctx context.Context, upgradeID int64) ([]models.Upgr
 	if err := d.may(models.MaySeeSites); err != nil {
 		return nil, err
 	}
+	if !d.by.Bound() {
+		return d.fleet.UpgradeSteps(ctx, upgradeID)
+	}
 	u, err := d.fleet.store.Upgrade(ctx, upgradeID)
 	if err != nil {
 		return nil, err
@@ -306,6 +309,20 @@ func (d *Desk) Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, err
 		return nil, 0, err
 	}
 	return d.fleet.Platforms(ctx, f)
+}
+
+// PlatformChoices lists the newest ready platforms, to choose from.
+func (d *Desk) PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Platform, error) { return d.fleet.PlatformChoices(ctx, limit) })
+}
+
+// PlatformsByID loads some, with as much of them as Platform gives.
+func (d *Desk) PlatformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) {
+	found, err := guarded(d, models.MaySeeSites, func() (map[int64]models.Platform, error) { return d.fleet.PlatformsByID(ctx, ids) })
+	for id, p := range found {
+		found[id] = d.trim(p)
+	}
+	return found, err
 }
 
 // OpenPlatforms lists those that take new sites.
@@ -395,6 +412,23 @@ func (d *Desk) Webhook(ctx context.Context, id int64, deliveries int) (WebhookRo
 	return guarded(d, models.MayManageDistributions, func() (WebhookRow, error) { return d.fleet.Webhook(ctx, id, deliveries) })
 }
 
+// SubjectName is what people call what a task works on or an event speaks of. For
+// users of a client only their sites are there.
+func (d *Desk) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
+	if err := d.may(models.MaySeeSites); err != nil {
+		return "", err
+	}
+	if d.by.Bound() && d.onSubject(ctx, subject) != nil {
+		return "", models.Errorf(models.NotFound, "There is no %s %d.", subject.Kind, subject.ID)
+	}
+	return d.fleet.SubjectName(ctx, subject)
+}
+
+// Queues lists the queues of checks, without what waits in them.
+func (d *Desk) Queues(ctx context.Context) ([]models.Queue, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Queue, error) { return d.fleet.Queues(ctx) })
+}
+
 // QueueRows lists the queues of checks.
 func (d *Desk) QueueRows(ctx context.Context, now time.Time) ([]QueueRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]QueueRow, error) { return d.fleet.QueueRows(ctx, now) })
@@ -408,6 +442,11 @@ func (d *Desk) HostRows(ctx context.Context, now time.Time) ([]HostRow, error) {
 // DatabaseServers lists the servers for sites' databases.
 func (d *Desk) DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]DatabaseServerRow, error) { return d.fleet.DatabaseServers(ctx) })
+}
+
+// DatabaseServerChoices lists them to choose from: their sites are not counted.
+func (d *Desk) DatabaseServerChoices(ctx context.Context) ([]DatabaseServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]DatabaseServerRow, error) { return d.fleet.DatabaseServerChoices(ctx) })
 }
 
 // DatabaseServer loads one.

@@ -19,12 +19,12 @@ var needs = map[string]models.Permission{
 	"Sites": models.MaySeeSites, "Tasks": models.MaySeeSites, "SiteRow": models.MaySeeSites, "SiteNamed": models.MaySeeSites,
 	"SiteUpgrades": models.MaySeeSites, "UpgradeRows": models.MaySeeSites, "Backups": models.MaySeeSites, "BackupRows": models.MaySeeSites, "Backup": models.MaySeeSites, "UpgradePlan": models.MaySeeSites,
 	"RollbackPlan": models.MaySeeSites, "Task": models.MaySeeSites, "Children": models.MaySeeSites, "Lines": models.MaySeeSites,
-	"UpgradeOfTask": models.MaySeeSites, "UpgradeSteps": models.MaySeeSites, "Platform": models.MaySeeSites, "SubjectTasks": models.MaySeeSites,
+	"UpgradeOfTask": models.MaySeeSites, "UpgradeSteps": models.MaySeeSites, "Platform": models.MaySeeSites, "PlatformsByID": models.MaySeeSites, "SubjectName": models.MaySeeSites, "SubjectTasks": models.MaySeeSites,
 
 	"Distribution": models.MaySeeFleet, "Distributions": models.MaySeeFleet, "DistributionNames": models.MaySeeFleet, "DistributionNamed": models.MaySeeFleet, "DistributionPlatforms": models.MaySeeFleet,
 	"DistributionChecks": models.MaySeeFleet, "CheckRows": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
-	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
-	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet,
+	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformChoices": models.MaySeeFleet, "Queues": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
+	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet, "DatabaseServerChoices": models.MaySeeFleet,
 	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "SitesOnServer": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
 
 	"CheckNow": models.MayCheck, "TryAgain": models.MayCheck, "Approve": models.MayBuild, "RetryBuild": models.MayBuild,

@@ -25,19 +25,25 @@ type Pages interface {
 	DistributionPlatforms(ctx context.Context, distributionID int64) ([]PlatformRow, error)
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
 	Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, error)
+	PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error)         // ready, newest first: id, name and version alone
+	PlatformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) // without their packages and the like
 	PlatformRow(ctx context.Context, id int64) (PlatformRow, error)
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
 	SiteRow(ctx context.Context, id int64) (SiteRow, error)
 	SiteUpgrades(ctx context.Context, siteID int64, limit int) ([]models.Upgrade, error)
 	Tasks(ctx context.Context, f Filter) ([]models.Task, int, error)
 	SubjectTasks(ctx context.Context, subjects []models.Subject, limit int) ([]models.Task, error) // newest first
+	SubjectName(ctx context.Context, subject models.Subject) (string, error)                       // NotFound: gone, or of a kind without names
+	Queues(ctx context.Context) ([]models.Queue, error)                                            // without what waits in them
 	QueueRows(ctx context.Context, now time.Time) ([]QueueRow, error)
 	HostRows(ctx context.Context, now time.Time) ([]HostRow, error)
 	Backups(ctx context.Context, siteID int64, limit int) ([]models.Backup, error) // newest first, without those that are gone
 	Backup(ctx context.Context, id int64) (models.Backup, error)
 	DatabaseServers(ctx context.Context) ([]DatabaseServerRow, error)
+	DatabaseServerChoices(ctx context.Context) ([]DatabaseServerRow, error) // the same, whose sites are not counted
 	DatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error)
-	// OpenPlatforms lists the ready, unlocked platforms that may take new sites.
+	// OpenPlatforms lists the ready, unlocked platforms that may take new sites: id,
+	// name, version and profiles alone.
 	OpenPlatforms(ctx context.Context) ([]models.Platform, error)
 }
 
@@ -59,6 +65,7 @@ type Filter struct {
 	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
 	Behind         bool  // sites only: those that an upgrade waits for
 	Limit, Offset  int   // Limit 0 means 50
+	NoTotal        bool  // how many there are is not wanted, and 0
 	After          Position
 }
 
@@ -143,7 +150,8 @@ type SiteRow struct {
 	Platform         models.Platform
 	Target           *models.Platform // the distribution's upgrade target
 	LastUpgrade      *models.Upgrade
-	RunningTaskID    int64 // 0: none
+	RunningTaskID    int64                 // 0: none
+	DatabaseServer   models.DatabaseServer // id, name, engine and version alone; SiteRow only
 }
 
 // Behind tells whether an Upgrade button belongs on it.

@@ -73,7 +73,8 @@ type Tx interface {
 
 	CreateSite(ctx context.Context, s *models.Site) error // Conflict: URI taken
 	Site(ctx context.Context, id int64) (models.Site, error)
-	SitesOn(ctx context.Context, platformID int64) ([]models.Site, error) // by URI, without deleted
+	SitesOn(ctx context.Context, platformID int64) ([]models.Site, error)       // by URI, without deleted
+	SiteAddresses(ctx context.Context, platformID int64) ([]models.Site, error) // the same, with id, URI and platform alone
 	MoveSite(ctx context.Context, by string, s models.Site, to models.SiteState, reason string) error
 	// PlaceSite records where a site runs now: its platform and database, if it
 	// is still on the platform that s says.

@@ -20,13 +20,7 @@ func (f *Fleet) UpgradePlan(ctx context.Context, siteID int64) (Plan, error) {
 	if row.Target == nil || row.Target.ID == row.PlatformID {
 		return Plan{}, models.Errorf(models.Conflict, "%s is on its upgrade target already. There is nothing to upgrade.", row.URI)
 	}
-	plan := Plan{Site: row, RunningTask: row.RunningTaskID}
-	if plan.From, err = f.store.Platform(ctx, row.PlatformID); err != nil {
-		return Plan{}, err
-	}
-	if plan.To, err = f.store.Platform(ctx, row.Target.ID); err != nil {
-		return Plan{}, err
-	}
+	plan := Plan{Site: row, From: row.Platform, To: *row.Target, RunningTask: row.RunningTaskID}
 	plan.Changes = models.ComparePackages(plan.From.Packages, plan.To.Packages)
 	comparison, err := f.store.Comparison(ctx, siteID)
 	if err != nil && models.CodeOf(err) != models.NotFound {

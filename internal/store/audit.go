@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -43,7 +46,7 @@ const eventOrder = "at DESC, id DESC"
 
 // searchedAtOnce is how many lines one page looks through, so that it answers soon
 // however long the record is.
-const searchedAtOnce = 20_000
+const searchedAtOnce = 10_000
 
 // Events gives one page of the record of changes, newest first.
 func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPage, error) {
@@ -118,7 +121,7 @@ func narrowings(f fleet.EventFilter) (list []narrowing) {
 
 // events asks for the part of the record that a filter speaks of, by time and page.
 func (s *Store) events(ctx context.Context, f fleet.EventFilter) (*gorm.DB, error) {
-	query := s.with(ctx).Model(&models.Event{})
+	query := s.anew(ctx).Model(&models.Event{})
 	if !f.Since.IsZero() {
 		query = query.Where("at >= ?", f.Since.UTC())
 	}
@@ -156,31 +159,67 @@ func lookedThrough(query *gorm.DB) (narrowed *gorm.DB, edge int64, err error) {
 	return query.Where("(at, id) >= (?, ?)", last.At.UTC(), last.ID), last.ID, nil
 }
 
+// named is where what an event speaks of has its name: table and column.
+func named() map[models.SubjectKind][2]string {
+	return map[models.SubjectKind][2]string{
+		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
+		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
+		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
+	}
+}
+
+// SubjectName is what people call a subject. NotFound: it is gone, or of a kind that
+// has no names.
+func (s *Store) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
+	names, err := s.names(ctx, map[models.SubjectKind][]int64{subject.Kind: {subject.ID}})
+	if err != nil {
+		return "", err
+	}
+	name, found := names[subject]
+	if !found {
+		return "", missing(string(subject.Kind), subject.ID)
+	}
+	return name, nil
+}
+
+// names gives the names of what has one, in one question.
+func (s *Store) names(ctx context.Context, ids map[models.SubjectKind][]int64) (map[models.Subject]string, error) {
+	var parts []string
+	var args []any
+	from := named()
+	for _, kind := range slices.Sorted(maps.Keys(from)) {
+		if len(ids[kind]) > 0 {
+			parts = append(parts, "SELECT '"+string(kind)+"' AS kind, id, "+from[kind][1]+" AS name FROM "+from[kind][0]+" WHERE id IN ?")
+			args = append(args, ids[kind])
+		}
+	}
+	names := map[models.Subject]string{}
+	if len(parts) == 0 {
+		return names, nil
+	}
+	var found []struct {
+		Kind models.SubjectKind
+		ID   int64
+		Name string
+	}
+	if err := s.with(ctx).Raw(strings.Join(parts, " UNION ALL "), args...).Scan(&found).Error; err != nil {
+		return nil, fmt.Errorf("name subjects: %w", err)
+	}
+	for _, one := range found {
+		names[models.Subject{Kind: one.Kind, ID: one.ID}] = one.Name
+	}
+	return names, nil
+}
+
 // nameEvents adds the names of what events speak of.
 func (s *Store) nameEvents(ctx context.Context, list []models.Event) ([]fleet.EventRow, error) {
 	ids := map[models.SubjectKind][]int64{}
 	for _, e := range list {
 		ids[e.Kind] = append(ids[e.Kind], e.Subject.ID)
 	}
-	names := map[models.Subject]string{}
-	for kind, from := range map[models.SubjectKind][2]string{
-		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
-		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
-		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
-	} {
-		if len(ids[kind]) == 0 {
-			continue
-		}
-		var found []struct {
-			ID   int64
-			Name string
-		}
-		if err := s.with(ctx).Table(from[0]).Select("id, "+from[1]+" AS name").Where("id IN ?", ids[kind]).Find(&found).Error; err != nil {
-			return nil, fmt.Errorf("name what events speak of: %w", err)
-		}
-		for _, one := range found {
-			names[models.Subject{Kind: kind, ID: one.ID}] = one.Name
-		}
+	names, err := s.names(ctx, ids)
+	if err != nil {
+		return nil, err
 	}
 	rows := make([]fleet.EventRow, len(list))
 	for i, e := range list {

@@ -215,7 +215,7 @@ func TestStore_Events_SearchGoesOn(t *testing.T) {
 					}
 					f.Before = page.Next
 				}
-				wanted := 3 // of 20,000 lines each
+				wanted := 6 // of 10,000 lines each
 				if what == "all of these" {
 					wanted = 1 // the subject's own lines are few
 				}

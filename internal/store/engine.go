@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
 	"gorm.io/gorm"
@@ -87,6 +88,31 @@ func tidied(args []any) []any {
 
 func tidyText(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// anew is with for questions whose best way depends on the values in them, as lists
+// that may be narrowed to what is rare or to what is everywhere: PostgreSQL then looks
+// for a way for these values each time. By itself it takes one way for all values
+// after a few times, and read the whole index for a search that everything fits.
+func (s *Store) anew(ctx context.Context) *gorm.DB {
+	db := s.with(ctx)
+	if s.engine.pool() != nil {
+		db.Statement.ConnPool = planned{db.Statement.ConnPool}
+	}
+	return db
+}
+
+// planned asks each question of PostgreSQL as if it was new there.
+type planned struct{ gorm.ConnPool }
+
+// QueryContext runs a query.
+func (p planned) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return p.ConnPool.QueryContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+}
+
+// QueryRowContext runs a query for one row.
+func (p planned) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return p.ConnPool.QueryRowContext(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 }
 
 // slowQuery is how long a query may take before it is worth a line in the log.

@@ -2,20 +2,25 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"hefring/internal/fleet"
 	"hefring/models"
 )
 
+// free is true of sites that may be moved.
+const free = "sites.state = 'enabled' AND NOT sites.held"
+
 // behind is true of sites that an Upgrade button would move. It needs d, the
 // distribution.
-const behind = "sites.state = 'enabled' AND NOT sites.held AND d.target_id IS NOT NULL AND d.target_id <> sites.platform_id"
+const behind = free + " AND d.target_id IS NOT NULL AND d.target_id <> sites.platform_id"
 
 // heavy are columns of platforms that lists do not show.
 func heavy() []string { return []string{"packages", "provenance"} }
@@ -33,7 +38,7 @@ const outdated = "SELECT o.id FROM platforms o JOIN distributions d ON d.id = o.
 
 // living asks for every site that is not deleted.
 func (s *Store) living(ctx context.Context) *gorm.DB {
-	return s.with(ctx).Model(&models.Site{}).Where("sites.state <> 'deleted'")
+	return s.anew(ctx).Model(&models.Site{}).Where("sites.state <> 'deleted'")
 }
 
 // sites joins every living site with its platform p and distribution d.
@@ -76,7 +81,7 @@ func page[T any](query *gorm.DB, f fleet.Filter, order string) ([]T, int, error)
 
 // farDown is from where on a list first finds the numbers of its rows: what is
 // skipped need not be read then. It costs a little.
-const farDown = 500
+const farDown = 100
 
 // listed is page where it may be known how many there are. With the name of the
 // table it is quick far down, too.
@@ -87,6 +92,9 @@ func listed[T any](query *gorm.DB, f fleet.Filter, table, order string, total in
 		limit = defaultLimit
 	}
 	var rows []T
+	if f.NoTotal && total == unknown {
+		total = 0
+	}
 	one := beyond(query, order, f.After).Order(order).Limit(limit).Offset(offset)
 	if table != "" && offset >= farDown {
 		one = query.Where(table+".id IN (?)", one.Select(table+".id")).Order(order)
@@ -126,20 +134,47 @@ func bounded(query *gorm.DB) (int, error) {
 	return int(total), err
 }
 
-// search narrows a query to the rows whose text holds what is looked for. An index
-// has exactly this text.
-func (s *Store) search(ctx context.Context, query *gorm.DB, table, text, part string) *gorm.DB {
-	holds := text + ` LIKE ? ESCAPE '\'`
-	if s.engine.pool() != nil {
-		return query.Where(holds, contains(part))
+// search narrows a query to the rows whose text holds what is looked for, which an
+// index has exactly so, and tells how many these are if it knows. Few of them are
+// looked for once and then known by their numbers. Of many, the first are met soon in
+// the order of the list.
+func (s *Store) search(ctx context.Context, query *gorm.DB, table, text, part string) (*gorm.DB, int, error) {
+	holds := func(query *gorm.DB) *gorm.DB { return query.Where(text+` LIKE ? ESCAPE '\'`, contains(part)) }
+	query = query.Session(&gorm.Session{})
+	looked := holds(query)
+	if s.engine.pool() == nil { // SQLite must be told to begin with the text
+		looked = holds(s.with(ctx).Table(table))
 	}
-	// PostgreSQL knows by itself what is rare. SQLite must be told: what is rare it
-	// finds in the index, what is not it meets soon in the order of the list.
-	matches := s.with(ctx).Table(table).Select("id").Where(holds, contains(part)).Session(&gorm.Session{})
-	if n, err := bounded(matches); err == nil && n <= countLimit {
-		return query.Where(table+".id IN (?)", matches)
+	var ids []int64
+	if err := looked.Select(table + ".id").Limit(countLimit + 1).Find(&ids).Error; err != nil {
+		return nil, 0, fmt.Errorf("search %s: %w", table, err)
 	}
-	return query.Where(holds, contains(part))
+	total := len(ids)
+	if s.engine.pool() == nil {
+		total = unknown
+	}
+	if len(ids) > countLimit {
+		return holds(query), total, nil
+	}
+	if s.engine.pool() == nil {
+		return query.Where(s.among(table+".id", ids)), total, nil
+	}
+	few := s.with(ctx).Table(table).Where(s.among("id", ids))
+	// OFFSET keeps PostgreSQL from going through the whole list in its order instead.
+	return query.Table("(? OFFSET 0) AS "+table, few), total, nil
+}
+
+// among is true where a column has one of many numbers. They are one value, however
+// many there are.
+func (s *Store) among(column string, ids []int64) clause.Expr {
+	list, err := json.Marshal(ids)
+	if err != nil || len(ids) == 0 { // numbers can always be written
+		return gorm.Expr("1 = 0")
+	}
+	if s.engine.pool() == nil {
+		return gorm.Expr(column+" IN (SELECT value FROM json_each(?))", string(list))
+	}
+	return gorm.Expr(column+" = ANY (CAST(? AS bigint[]))", "{"+strings.Trim(string(list), "[]")+"}")
 }
 
 // Fleet counts the fleet; for a client its sites and nothing else.
@@ -197,7 +232,7 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 	if err != nil {
 		return nil, 0, err
 	}
-	query := s.with(ctx).Model(&models.Distribution{}).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
+	query := s.anew(ctx).Model(&models.Distribution{}).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
 	total := unknown
 	switch {
 	case f.Query != "":
@@ -304,37 +339,33 @@ func collect[T any](list []T, id func(T) *int64) []int64 {
 	return slices.Compact(ids)
 }
 
-// platformsByID loads platforms, all but some columns.
-func (s *Store) platformsByID(ctx context.Context, ids []int64, without ...string) (map[int64]models.Platform, error) {
-	var list []models.Platform
-	if err := s.with(ctx).Where("id IN ?", ids).Omit(without...).Find(&list).Error; err != nil {
+// home is a platform with what lines of sites show of its distribution.
+type home struct {
+	models.Platform
+	DistributionName string
+	TargetID         *int64
+}
+
+// homes loads platforms and the upgrade targets of their distributions, all of them
+// but some columns.
+func (s *Store) homes(ctx context.Context, ids []int64, without ...string) (map[int64]home, error) {
+	var list []home
+	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN distributions d ON d.id = platforms.distribution_id").
+		Where("platforms.id IN (SELECT id FROM platforms WHERE id IN ? UNION SELECT f.target_id FROM platforms h JOIN distributions f ON f.id = h.distribution_id WHERE h.id IN ?)", ids, ids).
+		Select(s.platformColumns(without...) + ", d.name AS distribution_name, d.target_id").Find(&list).Error
+	if err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
-	byID := make(map[int64]models.Platform, len(list))
+	byID := make(map[int64]home, len(list))
 	for _, p := range list {
 		byID[p.ID] = p
 	}
 	return byID, nil
 }
 
-// distributionsOf loads what lines of sites show of the distributions of platforms.
-func (s *Store) distributionsOf(ctx context.Context, platforms []int64) (map[int64]models.Distribution, error) {
-	var list []models.Distribution
-	err := s.with(ctx).Select("id", "name", "target_id").
-		Where("id IN (?)", s.with(ctx).Model(&models.Platform{}).Select("distribution_id").Where("id IN ?", platforms)).Find(&list).Error
-	if err != nil {
-		return nil, fmt.Errorf("load distributions: %w", err)
-	}
-	byID := make(map[int64]models.Distribution, len(list))
-	for _, d := range list {
-		byID[d.ID] = d
-	}
-	return byID, nil
-}
-
 // platformRows asks for platforms with their distributions d and targets t.
 func (s *Store) platformRows(ctx context.Context) *gorm.DB {
-	return s.with(ctx).Model(&models.Platform{}).
+	return s.anew(ctx).Model(&models.Platform{}).
 		Joins("JOIN distributions d ON d.id = platforms.distribution_id").Joins("LEFT JOIN platforms t ON t.id = d.target_id")
 }
 
@@ -342,15 +373,15 @@ func (s *Store) platformRows(ctx context.Context) *gorm.DB {
 const besides = "d.name AS distribution_name, d.update_type, d.target_id, " +
 	"COALESCE(t.name, '') AS target_name, COALESCE(t.drupal_version, '') AS target_version, COALESCE(t.label, '') AS target_label"
 
-// columns names the columns of a platform that lists show.
-func (s *Store) platformColumns() string {
+// platformColumns names the columns of a platform but some.
+func (s *Store) platformColumns(without ...string) string {
 	parsed := &gorm.Statement{DB: s.db}
 	if err := parsed.Parse(&models.Platform{}); err != nil {
 		return "platforms.*"
 	}
 	var names []string
 	for _, name := range parsed.Schema.DBNames {
-		if !slices.Contains(heavy(), name) {
+		if !slices.Contains(without, name) {
 			names = append(names, "platforms."+name)
 		}
 	}
@@ -365,7 +396,7 @@ func (s *Store) DistributionPlatforms(ctx context.Context, distributionID int64)
 	}
 	var rows []fleet.PlatformRow
 	err = s.platformRows(ctx).Where("platforms.distribution_id = ? AND platforms.state <> 'deleted'", distributionID).
-		Select(s.platformColumns() + ", " + besides).Order("platforms.id DESC").Find(&rows).Error
+		Select(s.platformColumns(heavy()...) + ", " + besides).Order("platforms.id DESC").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("list platforms of distribution %d: %w", distributionID, err)
 	}
@@ -426,7 +457,7 @@ func (s *Store) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.Platform
 	if f.Query == "" && f.State == "" && f.DistributionID == 0 && f.PlatformID == 0 {
 		total = t.count().Platforms
 	}
-	rows, total, err := listed[fleet.PlatformRow](query.Select(s.platformColumns()+", "+besides), f, "platforms", "platforms.id DESC", total)
+	rows, total, err := listed[fleet.PlatformRow](query.Select(s.platformColumns(heavy()...)+", "+besides), f, "platforms", "platforms.id DESC", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list platforms: %w", err)
 	}
@@ -442,11 +473,41 @@ func (s *Store) PlatformRow(ctx context.Context, id int64) (fleet.PlatformRow, e
 	return first[fleet.PlatformRow](query, "platform", id)
 }
 
+// PlatformChoices lists the newest ready platforms, with nothing but what they are
+// called.
+func (s *Store) PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error) {
+	var list []models.Platform
+	err := s.with(ctx).Select("id", "name", "label", "drupal_version", "state").Where("state = ?", models.PlatformReady).
+		Order("id DESC").Limit(limit).Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list platforms to choose from: %w", err)
+	}
+	return list, nil
+}
+
+// PlatformsByID loads some platforms, without what lists do not show.
+func (s *Store) PlatformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) {
+	byID := map[int64]models.Platform{}
+	if len(ids) == 0 {
+		return byID, nil
+	}
+	var list []models.Platform
+	if err := s.with(ctx).Where("id IN ?", ids).Omit(unlisted()...).Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("load platforms: %w", err)
+	}
+	for _, p := range list {
+		byID[p.ID] = p
+	}
+	return byID, nil
+}
+
 // OpenPlatforms lists the ready, unlocked platforms that may take new sites, by
 // name.
 func (s *Store) OpenPlatforms(ctx context.Context) ([]models.Platform, error) {
 	var list []models.Platform
-	err := s.with(ctx).Where("state = ? AND NOT locked", models.PlatformReady).Omit(heavy()...).Order("name").Find(&list).Error
+	// As the index has it.
+	err := s.with(ctx).Where("state = 'ready' AND NOT locked").
+		Select("id", "name", "label", "drupal_version", "profiles", "state").Order("name").Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list open platforms: %w", err)
 	}
@@ -471,9 +532,6 @@ func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int
 // known.
 func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, total int, err error) {
 	query = s.living(ctx).Scopes(sitesOf(f.ClientID))
-	if f.Query != "" {
-		query = s.search(ctx, query, "sites", "LOWER(sites.uri || ' ' || sites.title)", f.Query)
-	}
 	if f.State != "" {
 		query = query.Where("sites.state = ?", f.State)
 	}
@@ -486,28 +544,48 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	if f.DistributionID != 0 || f.PlatformID != 0 || f.ClientID != 0 {
 		// What is decided for these must be as it is at this moment.
 		if f.Behind {
-			query = query.Where("sites.state = 'enabled' AND NOT sites.held AND sites.platform_id IN (" + outdated + ")")
+			query = query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
 		}
-		total, err = s.exactly(query, f)
+		total, err = exactly(query, f)
+	} else {
+		query, total, err = s.anywhere(ctx, query, f)
+	}
+	if err != nil || f.Query == "" {
 		return query, total, err
 	}
+	return s.search(ctx, query, "sites", "LOWER(sites.uri || ' ' || sites.title)", f.Query)
+}
+
+// anywhere narrows a list of all sites, and tells how many that leaves if it is
+// known.
+func (s *Store) anywhere(ctx context.Context, query *gorm.DB, f fleet.Filter) (*gorm.DB, int, error) {
 	t, err := s.tally(ctx)
 	if err != nil {
 		return query, 0, err
 	}
-	total = unknown
-	if f.Query == "" {
-		total = t.matching(f)
-	}
 	if f.Behind {
-		query = query.Scopes(t.behind)
+		query = s.narrowBehind(query, t)
 	}
-	return query, total, nil
+	return query, t.matching(f), nil
+}
+
+// narrowBehind narrows a query of sites to those that an Upgrade button would move.
+// Of a large fleet it is known which platforms they are on.
+func (s *Store) narrowBehind(query *gorm.DB, t tally) *gorm.DB {
+	switch on, n := t.behind(); {
+	case t.sites > largeFleet && (n > fewBehind || s.engine.pool() == nil):
+		// The sum keeps a planner from weighing each of many platforms, and SQLite from
+		// going through all of their sites: they are everywhere in the list in any case.
+		return query.Where(free).Where(s.among("sites.platform_id + 0", on))
+	case t.sites > largeFleet:
+		return query.Where(free).Where(s.among("sites.platform_id", on))
+	}
+	return query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
 }
 
 // exactly counts what a query without a search finds.
-func (s *Store) exactly(query *gorm.DB, f fleet.Filter) (int, error) {
-	if f.Query != "" {
+func exactly(query *gorm.DB, f fleet.Filter) (int, error) {
+	if f.Query != "" || f.NoTotal {
 		return unknown, nil
 	}
 	var total int64
@@ -521,6 +599,13 @@ func (s *Store) exactly(query *gorm.DB, f fleet.Filter) (int, error) {
 type workedSite struct {
 	models.Site
 	RunningTaskID int64
+	On            databaseServer `gorm:"embedded;embeddedPrefix:on_"` // if it was asked for
+}
+
+// databaseServer is what a site's page shows of the server of its database.
+type databaseServer struct {
+	ID                    int64
+	Name, Engine, Version string
 }
 
 // worked finds the queued or running task of a site: there is one at most.
@@ -529,7 +614,9 @@ const worked = "COALESCE((SELECT r.id FROM tasks r WHERE r.subject_kind = 'site'
 // SiteRow loads one site with everything about it, also the packages of its
 // platform and its target.
 func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
-	site, err := first[workedSite](s.with(ctx).Model(&models.Site{}).Where("sites.id = ?", id).Select("sites.*, "+worked), "site", id)
+	query := s.with(ctx).Model(&models.Site{}).Joins("LEFT JOIN database_servers ds ON ds.id = sites.database_server_id").Where("sites.id = ?", id).
+		Select("sites.*, " + worked + ", ds.id AS on_id, ds.name AS on_name, ds.engine AS on_engine, ds.version AS on_version")
+	site, err := first[workedSite](query, "site", id)
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
@@ -537,6 +624,7 @@ func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
+	rows[0].DatabaseServer = models.DatabaseServer{ID: site.On.ID, Name: site.On.Name, Engine: site.On.Engine, Version: site.On.Version}
 	return rows[0], nil
 }
 
@@ -546,12 +634,7 @@ func (s *Store) siteRows(ctx context.Context, list []workedSite, without ...stri
 	if len(list) == 0 {
 		return nil, nil
 	}
-	homes := collect(list, func(site workedSite) *int64 { return &site.PlatformID })
-	distributions, err := s.distributionsOf(ctx, homes)
-	if err != nil {
-		return nil, err
-	}
-	platforms, err := s.platformsByID(ctx, slices.Concat(homes, targetsOf(distributions)), without...)
+	homes, err := s.homes(ctx, collect(list, func(site workedSite) *int64 { return &site.PlatformID }), without...)
 	if err != nil {
 		return nil, err
 	}
@@ -561,13 +644,12 @@ func (s *Store) siteRows(ctx context.Context, list []workedSite, without ...stri
 	}
 	rows := make([]fleet.SiteRow, 0, len(list))
 	for _, site := range list {
-		platform := platforms[site.PlatformID]
-		d := distributions[platform.DistributionID]
+		home := homes[site.PlatformID]
 		row := fleet.SiteRow{
-			Site: site.Site, DistributionID: d.ID, DistributionName: d.Name, Platform: platform, RunningTaskID: site.RunningTaskID,
+			Site: site.Site, DistributionID: home.DistributionID, DistributionName: home.DistributionName, Platform: home.Platform, RunningTaskID: site.RunningTaskID,
 		}
-		if d.TargetID != nil {
-			target := platforms[*d.TargetID]
+		if home.TargetID != nil {
+			target := homes[*home.TargetID].Platform
 			row.Target = &target
 		}
 		if u, ok := upgrades[site.ID]; ok {
@@ -576,16 +658,6 @@ func (s *Store) siteRows(ctx context.Context, list []workedSite, without ...stri
 		rows = append(rows, row)
 	}
 	return rows, nil
-}
-
-func targetsOf(distributions map[int64]models.Distribution) []int64 {
-	var ids []int64
-	for _, d := range distributions {
-		if d.TargetID != nil {
-			ids = append(ids, *d.TargetID)
-		}
-	}
-	return ids
 }
 
 func (s *Store) lastUpgrades(ctx context.Context, siteIDs []int64) (map[int64]models.Upgrade, error) {
@@ -627,10 +699,7 @@ func (s *Store) UpgradeRows(ctx context.Context, siteID int64, f fleet.Filter) (
 
 // Tasks lists tasks, newest first.
 func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, error) {
-	query := s.with(ctx).Model(&models.Task{}).Scopes(tasksOf(f.ClientID))
-	if f.Query != "" {
-		query = s.search(ctx, query, "tasks", "LOWER(title)", f.Query)
-	}
+	query := s.anew(ctx).Model(&models.Task{}).Scopes(tasksOf(f.ClientID))
 	if f.State != "" {
 		query = query.Where("state = ?", f.State)
 	}
@@ -644,7 +713,14 @@ func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, 
 	if f.PlatformID != 0 {
 		query = query.Where("subject_kind = ? AND subject_id = ?", models.SubjectPlatform, f.PlatformID)
 	}
-	list, total, err := listed[models.Task](query, f, "tasks", "id DESC", unknown)
+	total := unknown
+	if f.Query != "" {
+		var err error
+		if query, total, err = s.search(ctx, query, "tasks", "LOWER(title)", f.Query); err != nil {
+			return nil, 0, err
+		}
+	}
+	list, total, err := listed[models.Task](query, f, "tasks", "id DESC", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list tasks: %w", err)
 	}

@@ -107,7 +107,7 @@ func (s *Store) ClientRows(ctx context.Context, f fleet.Filter) ([]fleet.ClientR
 
 // clientRows counts what clients have; which says whose.
 func (s *Store) clientRows(ctx context.Context, list []models.Client, which string, args ...any) ([]fleet.ClientRow, error) {
-	sites, err := counts(s.with(ctx).Model(&models.Site{}).Where(which, args...).Where("state <> ?", models.SiteDeleted).
+	sites, err := counts(s.living(ctx).Where(which, args...).
 		Select("client_id AS id, COUNT(*) AS n").Group("client_id"))
 	if err != nil {
 		return nil, err

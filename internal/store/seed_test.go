@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -63,20 +64,22 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 			}
 			const behind = "s.state = 'enabled' AND NOT s.held AND d.target_id <> p.id"
 			for f, where := range map[fleet.Filter]string{
-				{}:                                "true",
-				{Behind: true}:                    behind,
-				{State: "enabled"}:                "s.state = 'enabled'",
-				{State: "enabled", Behind: true}:  behind,
-				{State: "broken"}:                 "s.state = 'broken'",
-				{State: "broken", Behind: true}:   "false",
-				{State: "disabled"}:               "s.state = 'disabled'",
-				{State: "upgrading"}:              "s.state = 'upgrading'",
-				{State: "deleted"}:                "false",
-				{PlatformID: 1}:                   "p.id = 1",
-				{DistributionID: 1, Behind: true}: "d.id = 1 AND " + behind,
-				{ClientID: 1, Behind: true}:       "s.client_id = 1 AND " + behind,
-				{Query: "orchard-g"}:              "s.uri LIKE '%orchard-g%'",
-				{Query: "no such site"}:           "false",
+				{}:                                 "true",
+				{Behind: true}:                     behind,
+				{State: "enabled"}:                 "s.state = 'enabled'",
+				{State: "enabled", Behind: true}:   behind,
+				{State: "broken"}:                  "s.state = 'broken'",
+				{State: "broken", Behind: true}:    "false",
+				{State: "disabled"}:                "s.state = 'disabled'",
+				{State: "upgrading"}:               "s.state = 'upgrading'",
+				{State: "deleted"}:                 "false",
+				{PlatformID: 1}:                    "p.id = 1",
+				{DistributionID: 1, Behind: true}:  "d.id = 1 AND " + behind,
+				{ClientID: 1, Behind: true}:        "s.client_id = 1 AND " + behind,
+				{Query: "orchard-g"}:               "s.uri LIKE '%orchard-g%'",
+				{Query: "orchard-g", Behind: true}: "s.uri LIKE '%orchard-g%' AND " + behind,
+				{Query: "orchard-g", State: "enabled", Limit: 3}: "s.uri LIKE '%orchard-g%' AND s.state = 'enabled'",
+				{Query: "no such site"}:                          "false",
 			} {
 				for range 2 {
 					for _, offset := range []int{0, 600} {
@@ -84,7 +87,7 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 						rows, total, err := s.Sites(t.Context(), f)
 						ok(t, err)
 						want(t, fmt.Sprintf("total of %+v", f), total, count(where))
-						want(t, fmt.Sprintf("rows of %+v", f), len(rows), min(max(total-offset, 0), 50))
+						want(t, fmt.Sprintf("rows of %+v", f), len(rows), min(max(total-offset, 0), cmp.Or(f.Limit, 50)))
 						for i := 1; i < len(rows); i++ {
 							want(t, "order", rows[i-1].URI < rows[i].URI, true)
 						}
@@ -94,9 +97,18 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 			_, total, err := s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE"})
 			ok(t, err)
 			want(t, "more than are counted", total, 1001)
+			_, total, err = s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE", State: "disabled"})
+			ok(t, err)
+			want(t, "few of many", total, count("s.state = 'disabled' AND s.uri LIKE '%example%'"))
+			rows, total, err := s.Sites(t.Context(), fleet.Filter{DistributionID: 1, NoTotal: true, Limit: 2})
+			ok(t, err)
+			want(t, "rows alone", [2]int{len(rows), total}, [2]int{2, 0})
 			_, total, err = s.Tasks(t.Context(), fleet.Filter{})
 			ok(t, err)
 			want(t, "more tasks than are counted", total, 1001)
+			upgrades, total, err := s.Tasks(t.Context(), fleet.Filter{Query: rows[0].URI})
+			ok(t, err)
+			want(t, "tasks that name a site", len(upgrades), min(total, 50))
 
 			counts, err := s.Fleet(t.Context(), fleet.Filter{})
 			ok(t, err)

@@ -24,6 +24,19 @@ func (s *Store) DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow,
 	return rows, nil
 }
 
+// DatabaseServerChoices lists the servers by name, whose sites are not counted.
+func (s *Store) DatabaseServerChoices(ctx context.Context) ([]fleet.DatabaseServerRow, error) {
+	var list []models.DatabaseServer
+	if err := s.with(ctx).Order("LOWER(name), id").Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("list database servers to choose from: %w", err)
+	}
+	rows := make([]fleet.DatabaseServerRow, len(list))
+	for i, server := range list {
+		rows[i].DatabaseServer = server
+	}
+	return rows, nil
+}
+
 // DatabaseServer loads one.
 func (s *Store) DatabaseServer(ctx context.Context, id int64) (models.DatabaseServer, error) {
 	return get[models.DatabaseServer](ctx, s, "database server", id)

@@ -138,6 +138,17 @@ func (s *Store) SitesOn(ctx context.Context, platformID int64) ([]models.Site, e
 	return list, nil
 }
 
+// SiteAddresses lists the sites on a platform by URI, without deleted ones, with
+// nothing but their numbers, their addresses and the platform.
+func (s *Store) SiteAddresses(ctx context.Context, platformID int64) ([]models.Site, error) {
+	var list []models.Site
+	err := s.with(ctx).Select("id", "uri", "platform_id").Where("platform_id = ? AND state <> ?", platformID, models.SiteDeleted).Order("uri").Find(&list).Error
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of sites on platform %d: %w", platformID, err)
+	}
+	return list, nil
+}
+
 // MoveSite takes a site from its state to another. The reason is kept with it.
 func (s *Store) MoveSite(ctx context.Context, by string, site models.Site, to models.SiteState, reason string) error {
 	from := site.State

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"gorm.io/gorm"
-
 	"hefring/internal/fleet"
 	"hefring/models"
 )
@@ -39,6 +37,7 @@ type platformTally struct {
 	AtRisk                             bool
 	TargetID                           *int64 // of its distribution
 	Free, Held, Broken, Disabled, Busy int    // sites; Free are enabled and not held
+	Distributions                      int    // of the whole fleet
 }
 
 func (p platformTally) sites() int { return p.Free + p.Held + p.Broken + p.Disabled + p.Busy }
@@ -112,20 +111,15 @@ func (t tally) matching(f fleet.Filter) int {
 // everywhere in the list.
 const fewBehind = 2000
 
-// behind narrows a query of sites to those that an Upgrade button would move.
-func (t tally) behind(query *gorm.DB) *gorm.DB {
-	query = query.Where("sites.state = 'enabled' AND NOT sites.held AND sites.platform_id IN (" + outdated + ")")
-	var on []int64
-	n := 0
+// behind gives the platforms with sites that an Upgrade button would move, and how
+// many these are.
+func (t tally) behind() (on []int64, sites int) {
 	for _, p := range t.platforms {
-		if p.behind() > 0 {
-			on, n = append(on, p.ID), n+p.behind()
+		if n := p.behind(); n > 0 {
+			on, sites = append(on, p.ID), sites+n
 		}
 	}
-	if t.sites <= largeFleet || n > fewBehind {
-		return query
-	}
-	return query.Where("sites.platform_id IN ?", on)
+	return on, sites
 }
 
 // tally counts the sites of every platform, or tells what was counted lately if the
@@ -145,18 +139,21 @@ func (s *Store) countSites(ctx context.Context) (tally, error) {
 		sum("state = 'enabled' AND NOT held") + " AS free, " + sum("state = 'enabled' AND held") + " AS held, " +
 		sum("state = 'broken'") + " AS broken, " + sum("state = 'disabled'") + " AS disabled, " +
 		sum("state IN ('installing', 'upgrading', 'deleting')") + " AS busy")
-	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN distributions d ON d.id = platforms.distribution_id").
-		Joins("LEFT JOIN (?) s ON s.platform_id = platforms.id", sites).
-		Select("platforms.id, platforms.distribution_id, platforms.state, platforms.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").
-		Find(&t.platforms).Error
+	var rows []platformTally
+	err := s.with(ctx).Table("(SELECT COUNT(*) AS distributions FROM distributions) AS n").
+		Joins("LEFT JOIN (platforms p JOIN distributions d ON d.id = p.distribution_id) ON TRUE").
+		Joins("LEFT JOIN (?) s ON s.platform_id = p.id", sites).
+		Select("n.distributions, p.id, p.distribution_id, p.state, p.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").
+		Find(&rows).Error
 	if err != nil {
 		return t, fmt.Errorf("count sites: %w", err)
 	}
-	var distributions int64
-	if err := s.with(ctx).Model(&models.Distribution{}).Count(&distributions).Error; err != nil {
-		return t, fmt.Errorf("count distributions: %w", err)
+	for _, row := range rows {
+		t.distributions = row.Distributions
+		if row.ID != 0 { // there may be no platform
+			t.platforms = append(t.platforms, row)
+		}
 	}
-	t.distributions = int(distributions)
 	for _, p := range t.platforms {
 		t.sites += p.sites()
 		t.byPlatform[p.ID] = p

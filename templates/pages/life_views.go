@@ -487,7 +487,7 @@ type Compare struct {
 	Row     fleet.PlatformRow
 	With    int64 // the other one; 0: not chosen yet
 	All     bool  // also what is the same
-	Choices []fleet.PlatformRow
+	Choices []models.Platform
 	Diff    *fleet.PlatformDiff
 }
 
@@ -495,7 +495,7 @@ func (c Compare) options() []plugins.Option {
 	options := []plugins.Option{{Value: "", Label: "Choose a platform"}}
 	for _, p := range c.Choices {
 		if p.ID != c.Row.ID {
-			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: PlatformLabel(p.Platform)})
+			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: PlatformLabel(p)})
 		}
 	}
 	return options

@@ -97,7 +97,9 @@ func withErrors(fields []components.Field, errors map[string]string, first strin
 // Clients is the list of clients.
 type Clients struct {
 	layouts.Page
-	Rows []fleet.ClientRow
+	Rows  []fleet.ClientRow
+	Query string // that was searched for
+	Pager components.Pages
 }
 
 // ClientForm adds a client, or is the page of one.

@@ -303,6 +303,11 @@ func (f *Fleet) siteRow(s models.Site) fleet.SiteRow {
 			break
 		}
 	}
+	for _, on := range f.Databases {
+		if on.ID == s.Database.Server {
+			row.DatabaseServer = on.DatabaseServer
+		}
+	}
 	return row
 }
 
@@ -341,6 +346,48 @@ func (f *Fleet) QueueRows(context.Context, time.Time) ([]fleet.QueueRow, error) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.QueueList), f.Fail["QueueRows"]
+}
+
+// PlatformChoices lists the platforms that are ready.
+func (f *Fleet) PlatformChoices(context.Context, int) ([]models.Platform, error) {
+	return slices.DeleteFunc(slices.Clone(f.Plats), func(p models.Platform) bool { return p.State != models.PlatformReady }), f.failing("PlatformChoices")
+}
+
+// PlatformsByID gives those of Plats.
+func (f *Fleet) PlatformsByID(_ context.Context, ids []int64) (map[int64]models.Platform, error) {
+	found := map[int64]models.Platform{}
+	for _, p := range f.Plats {
+		if slices.Contains(ids, p.ID) {
+			found[p.ID] = p
+		}
+	}
+	return found, f.failing("PlatformsByID")
+}
+
+// SubjectName names sites, platforms and distributions.
+func (f *Fleet) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
+	switch subject.Kind {
+	case models.SubjectSite, models.SubjectQuestion:
+		row, err := f.SiteRow(ctx, subject.ID)
+		return row.URI, err
+	case models.SubjectPlatform:
+		p, err := f.Platform(ctx, subject.ID)
+		return p.Name, err
+	default:
+		d, err := f.Distribution(ctx, subject.ID)
+		return d.Name, err
+	}
+}
+
+// Queues lists queues.
+func (f *Fleet) Queues(context.Context) ([]models.Queue, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []models.Queue
+	for _, row := range f.QueueList {
+		list = append(list, row.Queue)
+	}
+	return list, f.Fail["Queues"]
 }
 
 // OpenPlatforms lists the platforms that may take sites.
@@ -485,16 +532,6 @@ func (f *Fleet) VerifyPlatform(_ context.Context, _ int64) (models.Task, error) 
 // RetryBuild is only noted.
 func (f *Fleet) RetryBuild(_ context.Context, _ int64) (models.Task, error) {
 	return models.Task{}, f.called("RetryBuild")
-}
-
-// ComparePlatforms compares the package lists.
-func (f *Fleet) ComparePlatforms(ctx context.Context, fromID, toID int64) ([]models.PackageChange, error) {
-	from, err := f.Platform(ctx, fromID)
-	if err != nil {
-		return nil, err
-	}
-	to, err := f.Platform(ctx, toID)
-	return models.ComparePackages(from.Packages, to.Packages), err
 }
 
 // CreateSite makes one.

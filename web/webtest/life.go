@@ -44,6 +44,11 @@ func (f *Fleet) DatabaseServers(context.Context) ([]fleet.DatabaseServerRow, err
 	return slices.Clone(f.Databases), f.Fail["DatabaseServers"]
 }
 
+// DatabaseServerChoices lists them, too.
+func (f *Fleet) DatabaseServerChoices(ctx context.Context) ([]fleet.DatabaseServerRow, error) {
+	return f.DatabaseServers(ctx)
+}
+
 // DatabaseServer gives one.
 func (f *Fleet) DatabaseServer(_ context.Context, id int64) (models.DatabaseServer, error) {
 	row, err := get(f, &f.Databases, "database server", func(s fleet.DatabaseServerRow) bool { return s.ID == id })

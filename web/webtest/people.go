@@ -36,9 +36,10 @@ func (f *Fleet) LoginLink(context.Context, string) (string, error) {
 // DropSecondFactor notes that it was called.
 func (f *Fleet) DropSecondFactor(context.Context, int64) error { return f.called("DropSecondFactor") }
 
-// Clients lists ClientList.
-func (f *Fleet) Clients(context.Context) ([]fleet.ClientRow, error) {
-	return f.ClientList, f.failing("Clients")
+// ClientRows lists ClientList.
+func (f *Fleet) ClientRows(_ context.Context, filter fleet.Filter) ([]fleet.ClientRow, int, error) {
+	list, total := page(f.ClientList, filter)
+	return list, total, f.failing("ClientRows")
 }
 
 // ClientNames lists ClientList.
