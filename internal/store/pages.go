@@ -197,7 +197,7 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 	if err != nil {
 		return nil, 0, err
 	}
-	query := s.with(ctx).Model(&models.Distribution{}).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
+	query := s.standing(ctx).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
 	total := unknown
 	switch {
 	case f.Query != "":
@@ -223,7 +223,7 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 // numbers and names.
 func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) {
 	var list []models.Distribution
-	err := s.with(ctx).Select("id", "name").Order("LOWER(distributions.name)").Limit(limit).Find(&list).Error
+	err := s.standing(ctx).Select("id", "name").Order("LOWER(distributions.name)").Limit(limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list names of distributions: %w", err)
 	}
@@ -232,7 +232,7 @@ func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Dist
 
 // DistributionNamed finds a distribution by its short name.
 func (s *Store) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
-	return first[models.Distribution](s.with(ctx).Where("slug = ?", slug), "distribution", slug)
+	return first[models.Distribution](s.standing(ctx).Where("slug = ?", slug), "distribution", slug)
 }
 
 // completeDistributions adds figures and upstreams.

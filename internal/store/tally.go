@@ -153,7 +153,7 @@ func (s *Store) countSites(ctx context.Context) (tally, error) {
 		return t, fmt.Errorf("count sites: %w", err)
 	}
 	var distributions int64
-	if err := s.with(ctx).Model(&models.Distribution{}).Count(&distributions).Error; err != nil {
+	if err := s.standing(ctx).Count(&distributions).Error; err != nil {
 		return t, fmt.Errorf("count distributions: %w", err)
 	}
 	t.distributions = int(distributions)
