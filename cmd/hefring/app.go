@@ -350,5 +350,5 @@ func (a *app) loginLink(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimRight(a.cfg.URL, "/") + "/login/link/" + token, nil
+	return linkFor(a.cfg.URL, token), nil
 }

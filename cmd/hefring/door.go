@@ -117,6 +117,7 @@ type door interface {
 	AddUser(ctx context.Context, in fleet.NewUser) (models.User, error)
 	ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error
 	SetPassword(ctx context.Context, name, password string) error
+	LoginLink(ctx context.Context, name string) (string, error)
 	DropSecondFactor(ctx context.Context, userID int64) error
 	CreateToken(ctx context.Context, in fleet.NewToken) (string, error)
 	Tokens(ctx context.Context, user string) ([]models.Token, error)

@@ -223,7 +223,7 @@ var commands = map[models.Permission][]string{
 	models.MayManageServers: {"database add", "database change", "database test", "database delete", "server add", "server invite", "server remove"},
 	models.MayCancelTasks:   {"task cancel", "task retry"},
 	models.MayManageClients: {"client add", "client change", "client delete", "site give"},
-	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "token add", "token list", "token revoke"},
+	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "login-link", "token add", "token list", "token revoke"},
 }
 
 // Every command answers every role as the table of permissions says.
