@@ -172,7 +172,7 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 
 func (a *app) newTasks(ctx context.Context, workers map[string]int) (*tasks.Runner, error) {
 	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
-		ID: "local", Workers: workers, Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(),
+		ID: "local", Workers: workers, Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(), Origin: traces.Origin,
 	})
 	if err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/internal/traces"
 	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
@@ -275,7 +276,7 @@ func (w *workerHost) fill(ctx context.Context, a *app) error {
 	})
 	a.tasks, err = tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
 		ID: w.cmd.Server, Workers: tasks.ServerWorkers(w.who.Server), Server: w.who.Server, Joined: true, Logger: a.logger,
-		Trace: a.traceTasks(),
+		Trace: a.traceTasks(), Origin: traces.Origin,
 	})
 	if err != nil {
 		return err
