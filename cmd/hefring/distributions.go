@@ -426,14 +426,14 @@ type distributionEnd struct {
 }
 
 func (e distributionEnd) String() string {
-	platforms := "and no platform"
-	if n := len(e.Platforms); n > 0 {
-		platforms = "with its platforms " + strings.Join(e.Platforms, ", ")
+	gone := e.Distribution
+	if len(e.Platforms) > 0 {
+		gone += " with its platforms " + strings.Join(e.Platforms, ", ")
 	}
 	if e.Deleted {
-		return "Deleted " + e.Distribution + " " + platforms + "."
+		return "Deleted " + gone + "."
 	}
-	return "This deletes " + e.Distribution + " " + platforms + ", its webhooks and its credentials. Use --yes to do it."
+	return "This deletes " + gone + ", and its webhooks and credentials. Use --yes to do it."
 }
 
 // Run says what would go, or deletes the distribution.

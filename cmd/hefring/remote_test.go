@@ -150,6 +150,7 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 		"notice pause All":                                   0,
 		"notice resume All":                                  0,
 		"notice rotate All":                                  exitSettings,
+		"notice add Chat --kind slack":                       exitSettings,
 		"notice resend 99":                                   exitSettings,
 		"notice delete none":                                 exitSettings,
 		"audit --verb create":                                0,
