@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -124,11 +125,9 @@ func (d *drupal) onPostgres(name string, statements ...string) {
 func (d *drupal) adopt(task int64, folder string, like *drupalSite) {
 	d.t.Helper()
 	s := &drupalSite{engine: like.engine, server: like.server, uri: "adopted-" + like.engine + ".localhost"}
-	query := url.Values{"task": {fmt.Sprint(task)}, "folder": {folder}}
+	query := url.Values{"task": {strconv.FormatInt(task, 10)}, "folder": {folder}}
 	values := url.Values{"uri": {s.uri}, "title": {""}, "platform": {strconv.FormatInt(d.old.id, 10)}, "database": {strconv.FormatInt(s.server, 10)}}
-	for name, value := range query {
-		values[name] = value
-	}
+	maps.Copy(values, query)
 	got := d.p.submit("/sites/clone?"+query.Encode(), "/sites/clone", values)
 	if s.id = got.id(); s.id == 0 {
 		d.t.Fatalf("adopt %s: status %d\n%s\n%s", folder, got.status, got.text(), d.p.get(fmt.Sprintf("/tasks/%d", task)).text())
@@ -149,7 +148,7 @@ func (d *drupal) adopt(task int64, folder string, like *drupalSite) {
 func listing(d *drupal, root string) string {
 	d.t.Helper()
 	var b strings.Builder
-	err := filepath.WalkDir(filepath.Join(root), func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

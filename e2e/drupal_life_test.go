@@ -107,7 +107,7 @@ func (d *drupal) backUp(s *drupalSite) {
 // it was, without a read that failed.
 func (d *drupal) failedUpgrade(s *drupalSite) {
 	d.t.Helper()
-	local := d.h.path("sites", fmt.Sprint(s.id), "local.settings.php")
+	local := d.h.path("sites", strconv.FormatInt(s.id, 10), "local.settings.php")
 	if err := os.WriteFile(local, []byte("<?php\n"+d.speech.boom(d.new.version)+"\n"), 0o644); err != nil {
 		d.t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func (d *drupal) clone(s *drupalSite) {
 	d.t.Helper()
 	copied := &drupalSite{engine: s.engine, server: s.server, uri: "clone-" + s.engine + ".localhost"}
 	got := d.p.submit(fmt.Sprintf("/sites/clone?site=%d", s.id), "/sites/clone", url.Values{
-		"site": {fmt.Sprint(s.id)}, "uri": {copied.uri}, "title": {"A clone"}, "platform": {fmt.Sprint(d.new.id)}, "database": {strconv.FormatInt(s.server, 10)},
+		"site": {strconv.FormatInt(s.id, 10)}, "uri": {copied.uri}, "title": {"A clone"}, "platform": {strconv.FormatInt(d.new.id, 10)}, "database": {strconv.FormatInt(s.server, 10)},
 	})
 	if copied.id = got.id(); copied.id == 0 {
 		d.t.Fatalf("clone: status %d\n%s", got.status, got.text())

@@ -13,6 +13,7 @@ func TestLoad_MariaDB(t *testing.T)  { t.Parallel(); loaded(t, mariadbSites) }
 func TestLoad_Postgres(t *testing.T) { t.Parallel(); loaded(t, postgresSites) }
 
 func loaded(t *testing.T, engine string) {
+	t.Helper()
 	for _, mode := range []string{databaseMode, codeMode} {
 		l := newLane(t, engine, mode, 1)
 		site := l.site()

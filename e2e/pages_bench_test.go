@@ -145,7 +145,7 @@ func (b *pageBench) seed(database string) {
 	if err != nil {
 		b.t.Fatalf("seed: %v\n%s", err, out)
 	}
-	fmt.Printf("\n== %s: %d cores, load average %s==\n%sseeded in %.1f s\n", b.name, runtime.NumCPU(), loadAverage(b.t), out, time.Since(began).Seconds())
+	_, _ = fmt.Fprintf(os.Stdout, "\n== %s: %d cores, load average %s==\n%sseeded in %.1f s\n", b.name, runtime.NumCPU(), loadAverage(b.t), out, time.Since(began).Seconds())
 }
 
 func (b *pageBench) exec(statement string) {
@@ -178,7 +178,7 @@ func (b *pageBench) start() {
 	// A minute's worth of ticks, in short: what start allocated is given back.
 	<-time.After(20 * time.Second)
 	idle := b.status("VmRSS")
-	fmt.Printf("%-10s  start p50 %4d ms  max %4d ms (goal %d ms)   idle memory %.1f MiB (goal %d MiB)   load %s\n", b.name,
+	_, _ = fmt.Fprintf(os.Stdout, "%-10s  start p50 %4d ms  max %4d ms (goal %d ms)   idle memory %.1f MiB (goal %d MiB)   load %s\n", b.name,
 		percentile(times, 50).Milliseconds(), percentile(times, 100).Milliseconds(), startGoal.Milliseconds(), float64(idle)/(1<<20), memoryGoal>>20, loadAverage(b.t))
 	if got := percentile(times, 50); got > startGoal {
 		b.t.Errorf("the program starts in %s, the goal is %s", got, startGoal)
@@ -266,6 +266,7 @@ func (b *pageBench) pages() []measured {
 		{"distribution", "/distributions/:id", with("/distributions/", distribution, "")},
 		{"distribution, new", "/distributions/new", fixed("/distributions/new", "/distributions/new?type=git")},
 		{"distribution, to edit", "/distributions/:id/edit", with("/distributions/", distribution, "/edit")},
+		{"distribution, to delete", "/distributions/:id/delete", with("/distributions/", distribution, "/delete")},
 		{"distribution, to register", "/distributions/:id/platforms/new", fixed("/distributions/25/platforms/new", "/distributions/75/platforms/new")},
 		{"distribution, webhooks", "/distributions/:id/webhooks", fixed("/distributions/1/webhooks", "/distributions/21/webhooks")},
 		{"webhook", "/webhooks/:id", with("/webhooks/", below(b.size.distributions/20), "")},
@@ -377,19 +378,9 @@ func (b *pageBench) samples() map[string][]string {
 		"logged":       "SELECT id FROM tasks ORDER BY id DESC LIMIT 500",
 		"backup":       "SELECT id FROM backups WHERE state = 'ready' AND id % 7 = 0 LIMIT 500",
 	} {
-		rows, err := b.db.Query(query)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				b.t.Fatal(err)
-			}
-			found[what] = append(found[what], id)
-		}
-		if err := rows.Err(); err != nil || len(found[what]) == 0 {
-			b.t.Fatalf("find samples of %s: %v, %d rows", what, err, len(found[what]))
+		found[what] = b.column(query)
+		if len(found[what]) == 0 {
+			b.t.Fatalf("there are no samples of %s", what)
 		}
 	}
 	for i, id := range found["largest"] {
@@ -398,14 +389,36 @@ func (b *pageBench) samples() map[string][]string {
 	return found
 }
 
+// column is the first column of what a query finds.
+func (b *pageBench) column(query string) []string {
+	b.t.Helper()
+	rows, err := b.db.Query(query)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []string
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			b.t.Fatal(err)
+		}
+		list = append(list, one)
+	}
+	if err := rows.Err(); err != nil {
+		b.t.Fatal(err)
+	}
+	return list
+}
+
 // all measures every page and its rivals.
 func (b *pageBench) all() {
 	pages := b.pages()
 	b.complete(pages)
-	fmt.Printf("%-10s  %-28s %22s   %30s  %7s\n", "", "page", "20 readers who read", "20 who never pause", "queries")
+	_, _ = fmt.Fprintf(os.Stdout, "%-10s  %-28s %22s   %30s  %7s\n", "", "page", "20 readers who read", "20 who never pause", "queries")
 	line := func(name string, paced, closed []time.Duration, perSecond float64, queries string) {
 		ms := func(list []time.Duration, p int) float64 { return float64(percentile(list, p).Microseconds()) / 1000 }
-		fmt.Printf("%-10s  %-28s p50 %6.1f p99 %6.1f ms   p50 %6.1f p99 %6.1f ms %5.0f/s  %7s\n",
+		_, _ = fmt.Fprintf(os.Stdout, "%-10s  %-28s p50 %6.1f p99 %6.1f ms   p50 %6.1f p99 %6.1f ms %5.0f/s  %7s\n",
 			b.name, name, ms(paced, 50), ms(paced, 99), ms(closed, 50), ms(closed, 99), perSecond, queries)
 	}
 	rivals := b.rivals()
@@ -440,7 +453,7 @@ func (b *pageBench) all() {
 		}
 	}
 	slowest := slices.SortedFunc(maps.Keys(worst), func(x, y string) int { return int(worst[y] - worst[x]) })
-	fmt.Printf("%-10s  %d pages; slowest p99: %s; memory after all %.1f MiB; load average %s\n", b.name, len(worst),
+	_, _ = fmt.Fprintf(os.Stdout, "%-10s  %d pages; slowest p99: %s; memory after all %.1f MiB; load average %s\n", b.name, len(worst),
 		slowest[:min(3, len(slowest))], float64(b.status("VmRSS"))/(1<<20), loadAverage(b.t))
 }
 
@@ -586,7 +599,7 @@ func (b *pageBench) rivals() []rival {
 				return err
 			}
 			defer func() { _ = rows.Close() }()
-			for rows.Next() { //nolint:revive // reading them is all
+			for rows.Next() {
 			}
 			return rows.Err()
 		}

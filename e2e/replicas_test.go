@@ -32,7 +32,8 @@ func (h *hefring) replica(name string) *hefring {
 	flags := slices.DeleteFunc(slices.Clone(h.flags), func(flag string) bool {
 		return strings.HasPrefix(flag, "--data=") || strings.HasPrefix(flag, "--listen=")
 	})
-	r.flags = append(flags, "--data="+r.data(), fmt.Sprintf("--listen=127.0.0.1:%d", port), "--secret-key-file="+h.path("control", "secret.key"))
+	flags = append(flags, "--data="+r.data(), fmt.Sprintf("--listen=127.0.0.1:%d", port), "--secret-key-file="+h.path("control", "secret.key"))
+	r.flags = flags
 	h.t.Cleanup(r.tell)
 	r.command = "web"
 	r.start()

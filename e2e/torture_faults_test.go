@@ -175,7 +175,7 @@ func (s *siteServer) crowd() (leave func()) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	var open []func()
-	for n := 0; n < 1000; n++ {
+	for range 1000 {
 		closer, err := s.connect(ctx)
 		if err != nil {
 			break

@@ -21,6 +21,7 @@ func TestTorture_Kills(t *testing.T) { allLanes(t, ordeals, 4) }
 func TestTorture_Faults(t *testing.T) { allLanes(t, faultyOrdeals, 2) }
 
 func allLanes(t *testing.T, ordeals func(engine, mode string) []ordeal, batch int) {
+	t.Helper()
 	only := regexp.MustCompile(os.Getenv("HEFRING_TORTURE_ONLY"))
 	seed, _ := strconv.ParseUint(os.Getenv("HEFRING_TORTURE_SEED"), 10, 64)
 	end := time.Now().Add(24 * time.Hour)

@@ -179,7 +179,7 @@ func (l *lane) savedSite() *torturedSite {
 	site := l.site()
 	path := fmt.Sprintf("/sites/%d/backup", site.id)
 	l.p.submit(path, path, nil)
-	l.p.mustSucceed(int64(l.j.number(`SELECT MAX(id) FROM tasks WHERE kind = 'backup' AND subject_id = ?`, site.id)))
+	l.p.mustSucceed(l.j.number(`SELECT MAX(id) FROM tasks WHERE kind = 'backup' AND subject_id = ?`, site.id))
 	l.p.quiet()
 	return site
 }

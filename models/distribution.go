@@ -45,6 +45,7 @@ type Distribution struct {
 	LastCheckAt *time.Time
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	DeletedAt   *time.Time // it has no source, secrets and target any more; its row stays for the record
 }
 
 // Condition is how a distribution stands to its source.

@@ -64,6 +64,64 @@ func (s *server) distribution(c echo.Context) error {
 	return render(c, http.StatusOK, pages.DistributionPage(view))
 }
 
+func (s *server) askDeleteDistribution(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	d, err := s.fleet.Distribution(ctx, id)
+	if err != nil {
+		return err
+	}
+	platforms, err := s.fleet.DistributionPlatforms(ctx, id)
+	if err != nil {
+		return fmt.Errorf("list platforms: %w", err)
+	}
+	sites, total, err := s.fleet.Sites(ctx, fleet.Filter{DistributionID: id, Limit: 12})
+	if err != nil {
+		return fmt.Errorf("list sites: %w", err)
+	}
+	back := fmt.Sprintf("/distributions/%d", id)
+	view := pages.Ask{
+		Title: "Delete " + d.Name + "?", Crumbs: crumbs("Distributions", "/distributions", d.Name, back, "Delete"), Back: back,
+		URL: back + "/delete", Label: "Delete this distribution", Style: "stop",
+		Text:  "Its source is looked at no more. Nothing at the source is changed, and what happened stays in the record.",
+		Notes: []pages.Promise{{Icon: "unplug", Text: "Its webhooks, its credentials and the notices about it alone go with it."}},
+	}
+	if len(platforms) > 0 {
+		var size int64
+		for _, p := range platforms {
+			size += p.Bytes
+		}
+		view.Notes = append(view.Notes, pages.Promise{Icon: "package", Text: components.Count(int64(len(platforms)), "platform", "platforms") + " and their files are removed, " + components.Bytes(size) + "."})
+	}
+	if total > 0 {
+		view.Refused = "Sites live on its platforms, so it cannot be deleted. Delete them first, or clone them onto a platform of another distribution and delete them here."
+		for _, site := range sites {
+			view.Names = append(view.Names, site.URI)
+		}
+		view.More = max(total-len(sites), 0)
+	}
+	return s.ask(c, "distributions", view)
+}
+
+func (s *server) deleteDistribution(c echo.Context) error {
+	id, err := idOf(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	d, err := s.fleet.Distribution(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.fleet.DeleteDistribution(ctx, id); err != nil {
+		return s.acted(c, fmt.Sprintf("/distributions/%d", id), err, "")
+	}
+	return s.acted(c, "/distributions", nil, "Deleted "+d.Name+". Its platforms are being removed.")
+}
+
 func (s *server) distributionView(c echo.Context, id int64) (view pages.Distribution, err error) {
 	ctx := c.Request().Context()
 	rows, _, err := s.fleet.Distributions(ctx, fleet.Filter{DistributionID: id, Limit: 1, NoTotal: true})

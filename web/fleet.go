@@ -30,6 +30,7 @@ type Fleet interface {
 	Distribution(ctx context.Context, id int64) (models.Distribution, error)
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)
 	UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error)
+	DeleteDistribution(ctx context.Context, id int64) error // Conflict: sites live on its platforms
 	CheckNow(ctx context.Context, distributionID int64) (models.Task, error)
 	TryAgain(ctx context.Context, distributionID int64) (models.Task, error)
 	// Pending gives the version that waits for a decision; false when none does.

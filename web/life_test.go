@@ -424,6 +424,29 @@ func TestDeletePlatform_SitesLiveThere_SaysWhich(t *testing.T) {
 	b.get("/platforms/13").has(t, "archive.example.org lives here.")
 }
 
+func TestDeleteDistribution_SitesLiveThere_SaysWhich(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/distributions/1").has(t, `href="/distributions/1/delete"`)
+	page := b.get("/distributions/1/delete")
+	page.has(t, "Sites live on its platforms", "archive.example.org", "clone them")
+	page.hasNot(t, `action="/distributions/1/delete"`)
+	f.Sits = nil
+	b.get("/distributions/1/delete").has(t, `action="/distributions/1/delete"`, "platforms and their files are removed", "webhooks")
+	if got := b.get("/distributions/999/delete"); got.status != 404 {
+		t.Errorf("status %d of one that is not there", got.status)
+	}
+	if got := b.post("/distributions/1/delete", nil); got.location() != "/distributions" {
+		t.Errorf("status %d to %q", got.status, got.location())
+	}
+	b.get("/distributions").has(t, "Deleted Agency base (D10).")
+	f.Fail["DeleteDistribution"] = models.Errorf(models.Conflict, "archive.example.org lives here.")
+	if got := b.post("/distributions/1/delete", nil); got.location() != "/distributions/1" {
+		t.Errorf("refused: to %q", got.location())
+	}
+	b.get("/distributions/1").has(t, "archive.example.org lives here.")
+}
+
 func TestTask_Failed_CanBeRetried(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)

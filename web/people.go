@@ -11,6 +11,7 @@ import (
 	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/templates/pages"
+	"hefring/web/api"
 )
 
 // people is what the pages about users and clients need.
@@ -165,7 +166,7 @@ func (s *server) linkUser(c echo.Context) error {
 		return err
 	}
 	view := formOf(u)
-	view.Link = s.baseOf(c) + "/login/link/" + token
+	view.Link = s.baseOf(c) + api.LoginLinkPath + token
 	return s.userForm(c, http.StatusOK, view)
 }
 

@@ -77,6 +77,8 @@ func (s *server) mainRoutes() []route {
 		{get, "/distributions/:id", (*server).distribution, models.MaySeeFleet},
 		{post, "/distributions/:id", (*server).updateDistribution, models.MayManageDistributions},
 		{get, "/distributions/:id/edit", (*server).editDistribution, models.MayManageDistributions},
+		{get, "/distributions/:id/delete", (*server).askDeleteDistribution, models.MayManageDistributions},
+		{post, "/distributions/:id/delete", (*server).deleteDistribution, models.MayManageDistributions},
 		{post, "/distributions/:id/check", (*server).checkDistribution, models.MayCheck},
 		{post, "/distributions/:id/approve", (*server).approveDistribution, models.MayBuild},
 		{post, "/distributions/:id/retry", (*server).retryDistribution, models.MayCheck},

@@ -134,6 +134,8 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 		fact.Label = "a code base outside"
 	case models.SubjectDelivery, models.SubjectServerTarget:
 		fact.Label = "a platform on a server"
+	case models.SubjectDeparture, models.SubjectArrival:
+		fact.Label = "a site's way to another server"
 	case models.SubjectQueue, models.SubjectWebServer, models.SubjectUser, models.SubjectUpstream, models.SubjectClient, models.SubjectChannel:
 		fact.Label = string(subject.Kind)
 	}

@@ -172,7 +172,7 @@ func (a *app) newHost(dirs folders, runner *run.Runner) *host.Host {
 
 func (a *app) newTasks(ctx context.Context, workers map[string]int) (*tasks.Runner, error) {
 	runner, err := tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
-		ID: "local", Workers: workers, Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(),
+		ID: "local", Workers: workers, Logger: a.logger, Ended: a.metrics.TaskEnded, Trace: a.traceTasks(), Origin: traces.Origin,
 	})
 	if err != nil {
 		return nil, err
@@ -214,6 +214,23 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.web.Start(ctx); err != nil {
 		return fmt.Errorf("start web server for sites: %w", err)
 	}
+	err := a.answer(ctx, a.work,
+		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
+		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})
+	return errors.Join(err, a.tasks.Stop(context.WithoutCancel(ctx)))
+}
+
+// work begins with the tasks that are for this server.
+func (a *app) work(ctx context.Context) error {
+	if err := a.shareRights(ctx); err != nil { // tried again on time
+		a.logger.WarnContext(ctx, "give workers their rights", slog.Any("error", err))
+	}
+	return a.tasks.Start(ctx)
+}
+
+// answer answers people and keeps the schedule, with what else is to be done on time
+// here, until ctx ends. begin is called once the addresses are taken; nil: nothing is.
+func (a *app) answer(ctx context.Context, begin func(context.Context) error, also ...tasks.Timed) error {
 	listener, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -223,23 +240,18 @@ func (a *app) serve(ctx context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopMetrics()
-	if err := a.shareRights(ctx); err != nil { // tried again on time
-		a.logger.WarnContext(ctx, "give workers their rights", slog.Any("error", err))
+	if begin != nil {
+		if err := begin(ctx); err != nil {
+			return errors.Join(err, listener.Close())
+		}
 	}
-	if err := a.tasks.Start(ctx); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	scheduler, err := tasks.NewScheduler(a.logger, append(a.schedule(),
-		tasks.Timed{Name: "web server", Every: mendEvery, Run: a.mend},
-		tasks.Timed{Name: "tidy", Every: tidyEvery, Run: a.tidy})...)
+	scheduler, err := tasks.NewScheduler(a.logger, append(a.schedule(), also...)...)
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	scheduler.Start()
 	a.logger.InfoContext(ctx, "hefring serves", slog.String("url", a.cfg.URL))
-	failed := a.serveHTTP(ctx, listener)
-	ending := context.WithoutCancel(ctx)
-	return errors.Join(failed, scheduler.Stop(), a.tasks.Stop(ending))
+	return errors.Join(a.serveHTTP(ctx, listener), scheduler.Stop())
 }
 
 // listen takes the address of the dashboard.
@@ -350,5 +362,5 @@ func (a *app) loginLink(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimRight(a.cfg.URL, "/") + "/login/link/" + token, nil
+	return linkFor(a.cfg.URL, token), nil
 }

@@ -19,6 +19,7 @@ import (
 	"hefring/internal/gitserver"
 	"hefring/internal/run"
 	"hefring/internal/tidepool"
+	"hefring/internal/tree"
 	"hefring/models"
 )
 
@@ -106,10 +107,10 @@ func (d *demo) save() error {
 	if err != nil {
 		return fmt.Errorf("write demo: %w", err)
 	}
-	if err := os.WriteFile(d.file()+".new", append(text, '\n'), 0o600); err != nil {
+	if err := tree.Replace(d.file(), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write demo: %w", err)
 	}
-	return os.Rename(d.file()+".new", d.file())
+	return nil
 }
 
 // prepare makes the folder, chooses ports and pushes the first version.

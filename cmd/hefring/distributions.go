@@ -27,6 +27,7 @@ type distributionCmd struct {
 	Retry    distributionRetryCmd    `cmd:"" help:"Let checks of a source that waits for a person go on."`
 	Approve  distributionApproveCmd  `cmd:"" help:"Build the version that is held back. Without --yes, say what that is."`
 	Register distributionRegisterCmd `cmd:"" help:"Make a platform of a distribution that is kept by hand from a folder on the server."`
+	Delete   distributionDeleteCmd   `cmd:"" help:"Delete a distribution that no site comes from, with its platforms. Without --yes, say what goes."`
 	Types    distributionTypesCmd    `cmd:"" help:"List the update types with their settings."`
 }
 
@@ -408,6 +409,58 @@ func (c *distributionRegisterCmd) Run(ctx context.Context) error {
 			return err
 		}
 		return c.built(ctx, f, p)
+	})
+}
+
+type distributionDeleteCmd struct {
+	act
+	distributionArg
+	Yes bool `short:"y" help:"Delete it."`
+}
+
+// distributionEnd is what goes with a distribution.
+type distributionEnd struct {
+	Distribution string   `json:"distribution"`
+	Platforms    []string `json:"platforms"`
+	Deleted      bool     `json:"deleted"`
+}
+
+func (e distributionEnd) String() string {
+	gone := e.Distribution
+	if len(e.Platforms) > 0 {
+		gone += " with its platforms " + strings.Join(e.Platforms, ", ")
+	}
+	if e.Deleted {
+		return "Deleted " + gone + "."
+	}
+	return "This deletes " + gone + ", and its webhooks and credentials. Use --yes to do it."
+}
+
+// Run says what would go, or deletes the distribution.
+func (c *distributionDeleteCmd) Run(ctx context.Context) error {
+	return c.reach(ctx, func(f door) error {
+		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+			return err
+		}
+		d, err := f.DistributionNamed(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		platforms, err := f.DistributionPlatforms(ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		end := distributionEnd{d.Slug, each(platforms, func(p fleet.PlatformRow) string { return p.Name }), c.Yes}
+		if c.Yes {
+			if err := f.DeleteDistribution(ctx, d.ID); err != nil {
+				return err
+			}
+		}
+		if c.JSON {
+			return printJSON(os.Stdout, end)
+		}
+		printTo(os.Stdout, "%s", end)
+		return nil
 	})
 }
 

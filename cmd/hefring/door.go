@@ -71,6 +71,7 @@ type door interface {
 	SecretsSet(distribution models.Distribution) map[string]bool
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)
 	UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error)
+	DeleteDistribution(ctx context.Context, id int64) error
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
 	Pending(ctx context.Context, distributionID int64) (plugins.Version, bool, error)
 	Approve(ctx context.Context, distributionID int64, revision string) (models.Platform, error)
@@ -116,6 +117,7 @@ type door interface {
 	AddUser(ctx context.Context, in fleet.NewUser) (models.User, error)
 	ChangeUser(ctx context.Context, id int64, in fleet.NewUser) error
 	SetPassword(ctx context.Context, name, password string) error
+	LoginLink(ctx context.Context, name string) (string, error)
 	DropSecondFactor(ctx context.Context, userID int64) error
 	CreateToken(ctx context.Context, in fleet.NewToken) (string, error)
 	Tokens(ctx context.Context, user string) ([]models.Token, error)

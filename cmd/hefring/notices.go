@@ -181,7 +181,7 @@ func (c *noticeAddCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if in.Kind != models.ChannelEmail {
-			address, err := readPassword(os.Stdin)
+			address, err := readOutlet()
 			if err != nil {
 				return err
 			}
@@ -201,6 +201,15 @@ func (c *noticeAddCmd) Run(ctx context.Context) error {
 	})
 }
 
+// readOutlet reads where a channel sends to.
+func readOutlet() (string, error) {
+	address, err := readPassword(os.Stdin)
+	if err == nil && address == "" {
+		err = models.Errorf(models.Invalid, "Give the channel's address on standard input, because it is half a secret: echo https://… | hefring notice add … (--url is the dashboard's).")
+	}
+	return address, err
+}
+
 type noticeChangeCmd struct {
 	act
 	channelArg
@@ -218,7 +227,7 @@ func (c *noticeChangeCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if c.NewURL {
-			address, err := readPassword(os.Stdin)
+			address, err := readOutlet()
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,6 @@ var unreached = map[string]string{
 	"DistributionNames":     "the choices of a form; Distributions lists them with more",
 	"Events":                "a part of the record for the pages; EachEvent goes through all of it",
 	"Follow":                "wakes pages of this process; commands look at the log of any process",
-	"LoginLink":             "login-link works before there is an administrator to ask as",
 	"MessageRows":           "a part of a list for the API; Channel gives the last ones",
 	"OpenPlatforms":         "the choices of a form; Platforms lists them with more",
 	"PlatformChoices":       "the choices of a form; Platforms lists them with more",

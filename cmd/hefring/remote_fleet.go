@@ -188,6 +188,11 @@ func (r *farDoor) CreateDistribution(ctx context.Context, in fleet.NewDistributi
 	return r.lookedFrom(made), err
 }
 
+// DeleteDistribution deletes a distribution with its platforms.
+func (r *farDoor) DeleteDistribution(ctx context.Context, id int64) error {
+	return r.ask(ctx, http.MethodDelete, r.path(id), nil, nil, nil)
+}
+
 // UpdateDistribution changes a distribution.
 func (r *farDoor) UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error) {
 	var changed api.Looked

@@ -59,6 +59,21 @@ func (r *farDoor) SetPassword(ctx context.Context, name, password string) error 
 	return r.ask(ctx, http.MethodPut, userPath(name)+"/password", nil, map[string]string{"password": password}, nil)
 }
 
+// LoginLink makes a one-time link and gives its token.
+func (r *farDoor) LoginLink(ctx context.Context, name string) (string, error) {
+	var made struct {
+		Path string `json:"path"`
+	}
+	if err := r.post(ctx, userPath(name)+"/login-link", nil, &made); err != nil {
+		return "", err
+	}
+	token, is := strings.CutPrefix(made.Path, api.LoginLinkPath)
+	if !is || url.PathEscape(token) != token {
+		return "", models.Errorf(models.Unavailable, "What came from %s is no one-time link. Look whether a Hefring of the same version answers there.", r.base)
+	}
+	return token, nil
+}
+
 // DropSecondFactor takes a user's second factor away.
 func (r *farDoor) DropSecondFactor(ctx context.Context, id int64) error {
 	return r.ask(ctx, http.MethodDelete, r.path(id, "second-factor"), nil, nil, nil)

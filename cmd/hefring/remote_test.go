@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,6 +72,7 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 		"site upgrade nobodys.example.org -w":                exitSettings,
 		"site configure nobodys.example.org --alias=a/b":     exitSettings,
 		"site install x.example.org --platform none":         exitSettings,
+		"site install x --platform thunder-1 --server none":  exitSettings,
 		"platform verify none --json":                        exitSettings,
 		"task log 99":                                        exitSettings,
 		"task cancel 99":                                     exitSettings,
@@ -81,6 +84,10 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 		"distribution check thunder":                         exitSettings,
 		"distribution check none":                            exitSettings,
 		"distribution approve thunder":                       exitSettings,
+		"distribution delete thunder":                        0,
+		"distribution delete thunder --json":                 0,
+		"distribution delete thunder --yes":                  exitSettings,
+		"distribution delete none":                           exitSettings,
 		"queue list --json":                                  0,
 		"queue hosts":                                        0,
 		"queue pause none":                                   exitSettings,
@@ -143,6 +150,7 @@ func TestRemote_Commands_AnswerAsHere(t *testing.T) {
 		"notice pause All":                                   0,
 		"notice resume All":                                  0,
 		"notice rotate All":                                  exitSettings,
+		"notice add Chat --kind slack":                       exitSettings,
 		"notice resend 99":                                   exitSettings,
 		"notice delete none":                                 exitSettings,
 		"audit --verb create":                                0,
@@ -193,6 +201,57 @@ func TestRemote_Commands_Act(t *testing.T) {
 	}
 	if err != nil || !p.Locked {
 		t.Errorf("the platform is locked: %v, %v", p.Locked, err)
+	}
+}
+
+// A one-time link can be had from elsewhere by an administrator's token; it leads to
+// the dashboard that made it, and is in the record.
+func TestRemote_LoginLink_SignsIn(t *testing.T) {
+	a, _ := staffed(t)
+	server := elsewhere(t, a, nil)
+	got := from(t, server.URL, tokenOf(t, a, "administrator-0")).run(t, "login-link", "viewer-0")
+	token, is := strings.CutPrefix(strings.TrimSpace(got.out), server.URL+api.LoginLinkPath)
+	if got.code != 0 || !is {
+		t.Fatalf("%d %q %q", got.code, got.out, got.err)
+	}
+	u, err := a.fleet.UseLoginLink(t.Context(), token)
+	if err != nil || u.Name != "viewer-0" {
+		t.Errorf("it signs in %q, %v", u.Name, err)
+	}
+	told, err := a.store.Events(t.Context(), fleet.EventFilter{Verb: "make login link", Limit: 1})
+	if err != nil || len(told.Rows) != 1 || told.Rows[0].Actor != "administrator-0" || told.Rows[0].Door != models.DoorAPI {
+		t.Errorf("the record says %+v, %v", told.Rows, err)
+	}
+	other := from(t, server.URL, tokenOf(t, a, "manager-0")).run(t, "login-link", "administrator-0", "--json")
+	if other.code != exitForbidden || other.out != "" {
+		t.Errorf("a manager's token: %d %q", other.code, other.out)
+	}
+}
+
+// The server that a site is to be made on is said to the other side.
+func TestRemote_Install_NamesTheServer(t *testing.T) {
+	a, _ := staffed(t)
+	seedSite(t, a)
+	var body atomic.Value
+	server := elsewhere(t, a, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				text, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				body.Store(string(text))
+				r.Body = io.NopCloser(bytes.NewReader(text))
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	got := from(t, server.URL, tokenOf(t, a, "manager-0")).run(t, "site", "install", "x.example.org", "--platform=thunder-1", "--server=web2")
+	if sent, _ := body.Load().(string); !strings.Contains(sent, `"server":"web2"`) {
+		t.Errorf("what was sent: %s", sent)
+	}
+	if got.code != exitSettings || !strings.Contains(got.err, "web2") {
+		t.Errorf("of a server that is not there: %d %s", got.code, got.err)
 	}
 }
 
@@ -272,6 +331,8 @@ func TestRemote_Strangers_GetNothing(t *testing.T) {
 		{good.URL, "hefring_wrong", "site list", "token", exitForbidden},
 		{good.URL, token, "site list --as ada", "--as", exitSettings},
 		{good.URL, token, "server list", "from elsewhere", exitSettings},
+		{good.URL, token, "login-link viewer-0", "", exitForbidden},
+		{answering(http.StatusOK, `{"path":"//elsewhere.example.org/login"}`), token, "login-link viewer-0", "no one-time link", exitUnavailable},
 		{good.URL, token, "site list --token-file=/nowhere", "cannot be read", exitSettings},
 		{"http://hefring.example.org", token, "site list", "https://", exitSettings},
 		{answering(http.StatusTemporaryRedirect, ""), token, "site list", "is elsewhere", exitSettings},

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"hefring/internal/config"
-	"hefring/internal/tasks"
 	"hefring/models"
 )
 
@@ -44,20 +43,6 @@ func (c *webCmd) Run(ctx context.Context) error {
 // replicate answers people and keeps the schedule until ctx ends. Tasks are left to
 // the processes of the servers that they are for.
 func (a *app) replicate(ctx context.Context) error {
-	listener, err := a.listen(ctx)
-	if err != nil {
-		return err
-	}
-	stopMetrics, err := a.serveMetrics(ctx)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	defer stopMetrics()
-	scheduler, err := tasks.NewScheduler(a.logger, a.schedule()...)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	scheduler.Start()
 	a.logger.InfoContext(ctx, "hefring answers beside others")
-	return errors.Join(a.serveHTTP(ctx, listener), scheduler.Stop())
+	return a.answer(ctx, nil)
 }

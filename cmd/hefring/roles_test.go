@@ -77,7 +77,7 @@ var operations = map[models.Permission][]string{
 	models.MayManageServers:       {"add-database", "change-database", "test-database", "delete-database", "add-server", "invite-server", "remove-server"},
 	models.MayCancelTasks:         {"cancel-task", "retry-task"},
 	models.MayCheck:               {"check-distribution", "retry-distribution"},
-	models.MayManageDistributions: {"add-distribution", "change-distribution", "register-platform", "list-webhooks", "get-webhook", "add-webhook", "rotate-webhook", "retire-webhook-secret", "delete-webhook"},
+	models.MayManageDistributions: {"add-distribution", "change-distribution", "delete-distribution", "register-platform", "list-webhooks", "get-webhook", "add-webhook", "rotate-webhook", "retire-webhook-secret", "delete-webhook"},
 	models.MayRunQueues:           {"run-queue", "pause-queue", "resume-queue"},
 	models.MayChangeSettings:      {"set-queue", "set-host", "list-channels", "get-channel", "add-channel", "change-channel", "pause-channel", "resume-channel", "test-channel", "rotate-channel", "delete-channel", "list-messages", "resend-message"},
 	models.MayManageClients:       {"add-client", "change-client", "delete-client", "give-site"},
@@ -212,7 +212,7 @@ var commands = map[models.Permission][]string{
 	models.MayUpgradePlatforms: {"platform upgrade"},
 	models.MayManagePlatforms:  {"platform lock", "platform unlock", "platform target", "platform delete"},
 	models.MayManageDistributions: {
-		"distribution add", "distribution change", "distribution register",
+		"distribution add", "distribution change", "distribution delete", "distribution register",
 		"webhook list", "webhook show", "webhook add", "webhook rotate", "webhook retire", "webhook delete",
 	},
 	models.MayChangeSettings: {
@@ -223,7 +223,7 @@ var commands = map[models.Permission][]string{
 	models.MayManageServers: {"database add", "database change", "database test", "database delete", "server add", "server invite", "server remove"},
 	models.MayCancelTasks:   {"task cancel", "task retry"},
 	models.MayManageClients: {"client add", "client change", "client delete", "site give"},
-	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "token add", "token list", "token revoke"},
+	models.MayManageUsers:   {"user add", "user list", "user change", "user password", "user drop-second-factor", "login-link", "token add", "token list", "token revoke"},
 }
 
 // Every command answers every role as the table of permissions says.

@@ -26,11 +26,13 @@ func newTraces(ctx context.Context, cfg config.Config, guard *egress.Guard, logg
 }
 
 // traceTasks follows attempts at tasks; nil when nobody does.
-func (a *app) traceTasks() func(context.Context, models.Task) (context.Context, tasks.Span) {
+func (a *app) traceTasks() func(context.Context, models.Task, string) (context.Context, tasks.Span) {
 	if a.traces == nil {
 		return nil
 	}
-	return func(ctx context.Context, t models.Task) (context.Context, tasks.Span) { return a.traces.Task(ctx, t) }
+	return func(ctx context.Context, t models.Task, origin string) (context.Context, tasks.Span) {
+		return a.traces.Task(ctx, t, origin)
+	}
 }
 
 // traceRequests follows requests; nil when nobody does.

@@ -25,8 +25,9 @@ import (
 
 // collector takes traces by OTLP over HTTP, and keeps their ids by the names of spans.
 type collector struct {
-	mu  sync.Mutex
-	ids map[string]string
+	mu    sync.Mutex
+	ids   map[string]string
+	links map[string]string // the trace that a span is linked to
 }
 
 // ServeHTTP takes a batch.
@@ -43,13 +44,16 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, scope := range from.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
 				c.ids[span.GetName()] = hex.EncodeToString(span.GetTraceId())
+				for _, link := range span.GetLinks() {
+					c.links[span.GetName()] = hex.EncodeToString(link.GetTraceId())
+				}
 			}
 		}
 	}
 }
 
 func TestApp_Traces_LogsNameThem(t *testing.T) {
-	to := &collector{ids: map[string]string{}}
+	to := &collector{ids: map[string]string{}, links: map[string]string{}}
 	server := httptest.NewServer(to)
 	defer server.Close()
 	log := &logged{}
@@ -71,9 +75,11 @@ func TestApp_Traces_LogsNameThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	task := models.Task{Kind: models.TaskVerify, Subject: models.Subject{Kind: models.SubjectPlatform, ID: 12}, Title: "Verify", Actor: "ada"}
-	if err := a.store.CreateTask(t.Context(), &task); err != nil {
+	asking, asked := a.traces.Request(t.Context(), "abc", http.Header{})
+	if err := a.store.CreateTask(asking, &task); err != nil {
 		t.Fatal(err)
 	}
+	asked("/platforms/:id/verify", "POST", http.StatusSeeOther)
 	a.becomes(t, "/metrics", http.StatusOK, `hefring_tasks_ended_total{kind="verify",outcome="succeeded"} 1`)
 	stopping, done := context.WithTimeout(t.Context(), 30*time.Second)
 	defer done()
@@ -90,6 +96,9 @@ func TestApp_Traces_LogsNameThem(t *testing.T) {
 		if line := log.line(t, message); line["trace"] != to.ids[span] || to.ids[span] == "" {
 			t.Errorf("the collector has %v, the log %v", to.ids, line)
 		}
+	}
+	if asked := to.ids["POST /platforms/:id/verify"]; asked == "" || to.links["verify"] != asked {
+		t.Errorf("the task was asked for by %q and is linked to %q", asked, to.links["verify"])
 	}
 	if to.ids["look"] != to.ids["verify"] {
 		t.Errorf("the step is not the task's: %v", to.ids)

@@ -19,20 +19,30 @@ import (
 )
 
 type loginLinkCmd struct {
-	config.Config
+	act
 	Name string `arg:"" default:"admin" help:"The user's name."`
 }
 
-// Run prints the link.
+// Run prints the link. On the data folder it works also where nobody can sign in any
+// more; from elsewhere it takes the token of an administrator.
 func (c *loginLinkCmd) Run(ctx context.Context) error {
-	return withApp(ctx, &c.Config, func(a *app) error {
-		link, err := a.loginLink(ctx, c.Name)
+	return c.reach(ctx, func(f door) error {
+		token, err := f.LoginLink(ctx, c.Name)
 		if err != nil {
 			return err
+		}
+		link := linkFor(c.URL, token)
+		if c.JSON {
+			return printJSON(os.Stdout, map[string]string{"url": link})
 		}
 		_, err = fmt.Fprintln(os.Stdout, link)
 		return err
 	})
+}
+
+// linkFor is the address that signs a user in once, on the dashboard at base.
+func linkFor(base, token string) string {
+	return strings.TrimRight(base, "/") + api.LoginLinkPath + token
 }
 
 // withApp runs one use case beside a dashboard that may be running. A data folder

@@ -25,6 +25,7 @@ import (
 	"hefring/internal/sites/webserver"
 	"hefring/internal/store"
 	"hefring/internal/tasks"
+	"hefring/internal/traces"
 	"hefring/internal/tree"
 	"hefring/models"
 	"hefring/plugins"
@@ -116,23 +117,10 @@ func (w *workerHost) join(ctx context.Context, base string) error {
 	if err != nil {
 		return fmt.Errorf("write credentials: %w", err)
 	}
-	return keepFile(w.file(), kept)
-}
-
-// keepFile writes a secret to its file, at once or not at all.
-func keepFile(path string, text []byte) error {
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a file of the data folder
-	if err != nil {
+	if err := tree.Replace(w.file(), kept, 0o600); err != nil {
 		return fmt.Errorf("keep credentials: %w", err)
 	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("keep credentials: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("keep credentials: %w", err)
-	}
-	return tree.SyncDir(filepath.Dir(path))
+	return nil
 }
 
 // load reads what joining gave.
@@ -275,7 +263,7 @@ func (w *workerHost) fill(ctx context.Context, a *app) error {
 	})
 	a.tasks, err = tasks.New(ctx, a.store, tasks.Access(a.store.Access()), tasks.Config{
 		ID: w.cmd.Server, Workers: tasks.ServerWorkers(w.who.Server), Server: w.who.Server, Joined: true, Logger: a.logger,
-		Trace: a.traceTasks(),
+		Trace: a.traceTasks(), Origin: traces.Origin,
 	})
 	if err != nil {
 		return err

@@ -192,17 +192,7 @@ func (a *Archive) manifest(s *stream, h *tar.Header) error {
 	if h, err := s.next(); err != nil || h != nil {
 		return errors.Join(err, a.bad(nil, "something follows its manifest"))
 	}
-	return drain(s.unzip)
-}
-
-// drain reads what follows the tar's end, so that a truncated gzip is noticed by
-// its missing checksum.
-func drain(r io.Reader) error {
-	n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20))
-	if err == nil && n == 1<<20 {
-		return gzip.ErrHeader
-	}
-	return err
+	return tree.Drain(s.unzip)
 }
 
 // stream gives the dump out of the archive's pieces. after is the first entry that

@@ -158,49 +158,19 @@ func (w *writer) write(p Plane, withKey bool) error {
 }
 
 func (w *writer) database(dsn string) error {
-	pieces := &pieces{writer: w, tally: newTally(), buffer: make([]byte, 0, pieceBytes)}
+	t := newTally()
+	pieces := tree.NewPieces(pieceBytes, func(piece []byte) error { return w.entry(t, fmt.Sprintf(piecePattern, t.entries), piece) })
 	c, err := store.Dump(w.ctx, dsn, pieces)
 	if err == nil {
-		err = pieces.flush()
+		err = pieces.Flush()
 	}
 	if err != nil {
 		return fmt.Errorf("back up database: %w", err)
 	}
 	w.manifest.Schema, w.manifest.Engine, w.manifest.Tables, w.manifest.Rows = c.Schema, c.Engine, c.Tables, c.Rows
-	w.manifest.Parts[PartDatabase] = pieces.tally.part()
-	w.log.Printf(models.LevelInfo, "Database (%s, schema %d): %d tables with %d rows, %s.", c.Engine, c.Schema, len(c.Tables), c.Rows, tree.Size(pieces.tally.bytes))
+	w.manifest.Parts[PartDatabase] = t.part()
+	w.log.Printf(models.LevelInfo, "Database (%s, schema %d): %d tables with %d rows, %s.", c.Engine, c.Schema, len(c.Tables), c.Rows, tree.Size(t.bytes))
 	return nil
-}
-
-// pieces cuts a stream of unknown length into entries.
-type pieces struct {
-	writer *writer
-	tally  *tally
-	buffer []byte
-}
-
-func (p *pieces) Write(data []byte) (int, error) {
-	written := 0
-	for len(data) > 0 {
-		n := min(len(data), cap(p.buffer)-len(p.buffer))
-		p.buffer = append(p.buffer, data[:n]...)
-		data, written = data[n:], written+n
-		if len(p.buffer) == cap(p.buffer) {
-			if err := p.flush(); err != nil {
-				return written, err
-			}
-		}
-	}
-	return written, nil
-}
-
-func (p *pieces) flush() error {
-	if len(p.buffer) == 0 {
-		return nil
-	}
-	err := p.writer.entry(p.tally, fmt.Sprintf(piecePattern, p.tally.entries), p.buffer)
-	p.buffer = p.buffer[:0]
-	return err
 }
 
 // entry writes one file that is in memory.

@@ -103,7 +103,7 @@ func (e *examination) holders(port string) []string {
 // them are written. Its columns are in proc(5): number, local and other address,
 // state, and the inode as the tenth.
 func (e *examination) listening(table, port string, sockets map[string]bool) {
-	file, err := os.Open(table)
+	file, err := os.Open(table) //nolint:gosec // one of the kernel's
 	if err != nil {
 		return
 	}

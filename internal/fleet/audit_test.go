@@ -296,4 +296,9 @@ func (w *walker) siteCare() {
 	w.sources.at(address).builder(func(context.Context, string) error { return errors.New("no") })
 	bad = w.moves(w.reload(models.Distribution{ID: target.DistributionID}), "e5")
 	w.asked("DeletePlatform", func() (models.Task, error) { return w.DeletePlatform(w.ctx, bad.ID) })
+
+	spare, err := w.CreateDistribution(w.ctx, fleet.NewDistribution{Name: "Spare", UpdateType: "scripted", Settings: models.Settings{"url": "https://example.org/spare.git", "auth": "1", "password": w.secret("planted-credential-3")}})
+	ok(w.T, err)
+	w.work()
+	w.did("DeleteDistribution", func() error { return w.DeleteDistribution(w.ctx, spare.ID) })
 }

@@ -36,7 +36,12 @@ func (f *Fleet) RunCheck(ctx context.Context, t models.Task, log Log) (string, m
 	}
 	for i := range round.looks {
 		one := &round.looks[i]
-		if err := f.checkOne(ctx, round, one); err != nil {
+		err := f.checkOne(ctx, round, one)
+		if err != nil {
+			if _, gone := f.store.Distribution(ctx, one.distribution.ID); models.CodeOf(gone) == models.NotFound {
+				one.message, one.err = models.Explain(gone), nil
+				continue
+			}
 			return "", "", err
 		}
 		f.observer().Checked(one.distribution.UpdateType, one.check)
@@ -533,6 +538,9 @@ func (f *Fleet) replaceQueued(ctx context.Context, tx Tx, d models.Distribution)
 
 // queueBuild names a platform, stores it and hands it to the builders.
 func (f *Fleet) queueBuild(ctx context.Context, tx Tx, by string, d models.Distribution, p *models.Platform) error {
+	if _, err := tx.LockDistribution(ctx, d.ID); err != nil {
+		return err // it was deleted meanwhile
+	}
 	siblings, err := tx.PlatformsOf(ctx, d.ID)
 	if err != nil {
 		return err

@@ -29,10 +29,10 @@ func (f *Fleet) spare(ctx context.Context, tx Tx, p models.Platform) error {
 		return models.Errorf(models.Conflict, "%s is %s.", p.Name, p.State)
 	}
 	d, err := tx.Distribution(ctx, p.DistributionID)
-	if err != nil {
+	if err != nil && models.CodeOf(err) != models.NotFound { // of a distribution that was deleted nothing is the target
 		return err
 	}
-	if isTarget(d, p) {
+	if err == nil && isTarget(d, p) {
 		return models.Errorf(models.Conflict, "%s is the upgrade target of %s. Make another platform the target first.", p.Name, d.Name)
 	}
 	sites, err := tx.SitesOn(ctx, p.ID)
@@ -42,6 +42,12 @@ func (f *Fleet) spare(ctx context.Context, tx Tx, p models.Platform) error {
 	if len(sites) > 0 {
 		return models.Errorf(models.Conflict, "%s live on %s. Upgrade or delete them first.", nameSome(sites), p.Name)
 	}
+	return f.noMoves(ctx, tx, p)
+}
+
+// noMoves answers Conflict when a site is being moved from or to the platform, or
+// could still be rolled back to it.
+func (f *Fleet) noMoves(ctx context.Context, tx Tx, p models.Platform) error {
 	moves, err := tx.UpgradesNeeding(ctx, p.ID)
 	if err != nil || len(moves) == 0 {
 		return err

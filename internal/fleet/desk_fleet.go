@@ -24,6 +24,14 @@ func (d *Desk) UpdateDistribution(ctx context.Context, id int64, in NewDistribut
 	return d.fleet.UpdateDistribution(ctx, d.by.Name, id, in)
 }
 
+// DeleteDistribution is Fleet.DeleteDistribution for those who may.
+func (d *Desk) DeleteDistribution(ctx context.Context, id int64) error {
+	if err := d.may(models.MayManageDistributions); err != nil {
+		return err
+	}
+	return d.fleet.DeleteDistribution(ctx, d.by.Name, id)
+}
+
 // CheckNow is Fleet.CheckNow for those who may.
 func (d *Desk) CheckNow(ctx context.Context, distributionID int64) (models.Task, error) {
 	if err := d.may(models.MayCheck); err != nil {

@@ -40,7 +40,7 @@ var needs = map[string]models.Permission{
 	"KeepBackup": models.MayConfigureSites, "DeleteBackup": models.MayConfigureSites, "DeleteSite": models.MayDeleteSites,
 	"CreateSite": models.MayCreateSites, "CloneSite": models.MayCreateSites, "FindSites": models.MayCreateSites, "FoundSites": models.MayCreateSites,
 
-	"CreateDistribution": models.MayManageDistributions, "UpdateDistribution": models.MayManageDistributions,
+	"CreateDistribution": models.MayManageDistributions, "UpdateDistribution": models.MayManageDistributions, "DeleteDistribution": models.MayManageDistributions,
 	"RegisterPlatform": models.MayManageDistributions, "Webhooks": models.MayManageDistributions, "Webhook": models.MayManageDistributions,
 	"CreateWebhook": models.MayManageDistributions, "RotateWebhook": models.MayManageDistributions,
 	"RetireWebhookSecret": models.MayManageDistributions, "DeleteWebhook": models.MayManageDistributions,

@@ -23,7 +23,7 @@ func (f *Fleet) LoginToSite(ctx context.Context, by string, siteID int64) (strin
 	if site.State != models.SiteEnabled {
 		return "", models.Errorf(models.Conflict, "%s is %s. Only an enabled site lets people in.", site.URI, site.State)
 	}
-	link := ""
+	var link string
 	if f.here(site) {
 		link, err = f.makeLogin(ctx, site)
 	} else {

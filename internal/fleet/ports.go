@@ -44,9 +44,10 @@ type Tx interface {
 	// Sites is the list of Pages, for decisions about a distribution's sites.
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
 
-	CreateDistribution(ctx context.Context, d *models.Distribution) error // Conflict: slug or name taken
-	SaveDistribution(ctx context.Context, d *models.Distribution) error   // name, settings, source, intervals
-	Distribution(ctx context.Context, id int64) (models.Distribution, error)
+	CreateDistribution(ctx context.Context, d *models.Distribution) error    // Conflict: slug or name taken
+	SaveDistribution(ctx context.Context, d *models.Distribution) error      // name, settings, source, intervals
+	Distribution(ctx context.Context, id int64) (models.Distribution, error) // NotFound: also when it was deleted
+	DeleteDistribution(ctx context.Context, id int64, at time.Time) error    // its row stays for the record
 	// LockDistribution makes others that change a distribution wait for this
 	// transaction, and gives it as it is then.
 	LockDistribution(ctx context.Context, id int64) (models.Distribution, error)

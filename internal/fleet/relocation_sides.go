@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"hefring/internal/sites/upgrade"
@@ -65,10 +66,8 @@ func (s side) until(ctx context.Context, limit time.Duration, states ...models.R
 		if err != nil {
 			return r, err
 		}
-		for _, state := range states {
-			if r.State == state {
-				return r, nil
-			}
+		if slices.Contains(states, r.State) {
+			return r, nil
 		}
 		switch {
 		case r.State == models.RelocationFailed:

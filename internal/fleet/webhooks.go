@@ -87,6 +87,9 @@ func (f *Fleet) CreateWebhook(ctx context.Context, by string, distributionID int
 		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
 			return err
 		}
+		if _, err := tx.LockDistribution(ctx, d.ID); err != nil {
+			return err // it was deleted meanwhile
+		}
 		others, err := tx.WebhooksOf(ctx, d.ID)
 		if err != nil {
 			return err
@@ -202,12 +205,16 @@ func (f *Fleet) DeleteWebhook(ctx context.Context, by string, id int64) (models.
 		return models.Webhook{}, err
 	}
 	return h, f.store.InTx(ctx, func(tx Tx) error {
-		if err := tx.DeleteWebhook(ctx, id); err != nil {
-			return err
-		}
-		return tx.RecordEvent(ctx, f.event(by, "webhook delete", distributionSubject(h.DistributionID),
-			fmt.Sprintf("Deleted webhook %d for %s.", id, h.Provider)).With(h, nil))
+		return f.dropWebhook(ctx, tx, by, h)
 	})
+}
+
+func (f *Fleet) dropWebhook(ctx context.Context, tx Tx, by string, h models.Webhook) error {
+	if err := tx.DeleteWebhook(ctx, h.ID); err != nil {
+		return err
+	}
+	return tx.RecordEvent(ctx, f.event(by, "webhook delete", distributionSubject(h.DistributionID),
+		fmt.Sprintf("Deleted webhook %d for %s.", h.ID, h.Provider)).With(h, nil))
 }
 
 // Webhooks lists a distribution's webhooks, oldest first, without deliveries.

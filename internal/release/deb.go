@@ -18,7 +18,7 @@ func (r Release) deb(path, arch string, list []content) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(stage)
+	defer func() { _ = os.RemoveAll(stage) }()
 	info := r.debInfo(arch)
 	if info.Contents, err = r.staged(stage, list); err != nil {
 		return err

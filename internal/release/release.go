@@ -198,7 +198,7 @@ func (r Release) pages() ([]content, error) {
 	for name, packaged := range map[string]string{
 		"README.md": doc + "README.md", "docs/install.md": doc + "install.md", "CHANGELOG.md": "", "LICENSE": "",
 	} {
-		data, err := os.ReadFile(filepath.Join(r.Source, name))
+		data, err := os.ReadFile(filepath.Join(r.Source, name)) //nolint:gosec // one of the names above
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -276,7 +276,7 @@ func sum(dir string) ([]File, error) {
 	var list []File
 	var text strings.Builder
 	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		data, err := os.ReadFile(filepath.Join(dir, entry.Name())) //nolint:gosec // what was just listed
 		if err != nil {
 			return nil, fmt.Errorf("read release: %w", err)
 		}

@@ -129,7 +129,7 @@ func TestRelay_SendAndReceive(t *testing.T) {
 	if err := relay.Receive(t.Context(), 3, "backup-7", to); err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.Open(to) //nolint:gosec // a test's
+	file, err := os.Open(to)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func inContainer(marker string) int {
 	if err == nil {
 		_, err = r.Run(context.Background(), run.Cmd{Name: "sh", Args: []string{"-c", treeScript(marker)}, Timeout: time.Second})
 	}
-	_, _ = fmt.Println(err, sleepers(marker))
+	_, _ = fmt.Fprintln(os.Stdout, err, sleepers(marker))
 	return 0
 }
 

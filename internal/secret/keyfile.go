@@ -118,7 +118,7 @@ func create(path string) error {
 	}
 	text := "# Hefring's keys for stored credentials, the newest last. Keep a copy in a safe place:\n" +
 		"# without this file the credentials in the database cannot be read.\n" + key.String() + "\n"
-	err = place(path, []byte(text), func(temporary string) error {
+	err = tree.Place(path, []byte(text), func(temporary string) error {
 		err := os.Link(temporary, path) // fails when it is there
 		if errors.Is(err, fs.ErrExist) {
 			return nil
@@ -154,27 +154,8 @@ func Rotate(path string) error {
 		return fmt.Errorf("make key: %w", err)
 	}
 	text = append(bytes.TrimRight(text, "\n"), ("\n" + key.String() + "\n")...)
-	if err := place(path, text, func(temporary string) error { return os.Rename(temporary, path) }); err != nil {
+	if err := tree.Replace(path, text, 0o600); err != nil {
 		return fmt.Errorf("write key file: %w", err)
 	}
 	return nil
-}
-
-// place writes text durably to a new file beside path, has it published, and
-// removes it under its temporary name.
-func place(path string, text []byte, publish func(temporary string) error) error {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, ".secret-key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := publish(file.Name()); err != nil {
-		return err
-	}
-	return tree.SyncDir(dir)
 }

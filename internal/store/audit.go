@@ -16,7 +16,9 @@ import (
 )
 
 // Through gives the same store, whose changes are recorded as coming from there.
-func (s *Store) Through(from models.Entrance) fleet.Store {
+func (s *Store) Through(from models.Entrance) fleet.Store { return s.throughDoor(from) }
+
+func (s *Store) throughDoor(from models.Entrance) *Store {
 	through := *s
 	through.entrance = from
 	return &through

@@ -228,7 +228,7 @@ func (s *Store) failedBuilds(ctx context.Context, f fleet.Filter) *gorm.DB {
 // stalledSources asks for distributions that are held or failing. One that fails
 // because its newest platform did not build is told as that.
 func (s *Store) stalledSources(ctx context.Context, f fleet.Filter) *gorm.DB {
-	return s.with(ctx).Model(&models.Distribution{}).Where("condition IN ('held', 'failing')").
+	return standing(s.with(ctx)).Where("condition IN ('held', 'failing')").
 		Where("(condition = 'held' OR NOT " + fmt.Sprintf(failedBuild, "distributions.id") + ")").
 		Select(rankSource.columns("id", "name", "reason", "condition", "''", newestTask(models.SubjectUpstream, "distributions.upstream_id"), "0", "''", "0", "COALESCE(last_check_at, updated_at)")).
 		Order("condition DESC, updated_at DESC, id").Limit(f.Limit)

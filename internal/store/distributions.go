@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -24,7 +25,7 @@ func (s *Store) CreateDistribution(ctx context.Context, d *models.Distribution) 
 // SaveDistribution stores the name, settings, source and intervals of d.
 func (s *Store) SaveDistribution(ctx context.Context, d *models.Distribution) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		done := tx.with(ctx).Model(&models.Distribution{}).Where("id = ?", d.ID).
+		done := tx.with(ctx).Model(&models.Distribution{}).Where("id = ? AND deleted_at IS NULL", d.ID).
 			Select("name", "settings", "secrets", "upstream_id", "check_every", "rebuild_days", "keep_platforms").Updates(d)
 		switch {
 		case errors.Is(done.Error, gorm.ErrDuplicatedKey):
@@ -38,9 +39,39 @@ func (s *Store) SaveDistribution(ctx context.Context, d *models.Distribution) er
 	})
 }
 
-// Distribution loads one.
+// Distribution loads one. NotFound: there is none, or it was deleted.
 func (s *Store) Distribution(ctx context.Context, id int64) (models.Distribution, error) {
-	return get[models.Distribution](ctx, s, "distribution", id)
+	d, err := get[models.Distribution](ctx, s, "distribution", id)
+	if err == nil && d.DeletedAt != nil {
+		err = models.Errorf(models.NotFound, "%s was deleted on %s.", d.Name, d.DeletedAt.Format("2 January 2006"))
+	}
+	return d, err
+}
+
+// standing are the distributions that were not deleted.
+func standing(db *gorm.DB) *gorm.DB {
+	return db.Model(&models.Distribution{}).Where("distributions.deleted_at IS NULL")
+}
+
+// DeleteDistribution marks a distribution as deleted, and forgets its source, its
+// secrets, its target, what waits for approval, and how often anything was to
+// happen to it.
+func (s *Store) DeleteDistribution(ctx context.Context, id int64, at time.Time) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		done := standing(tx.with(ctx)).Where("id = ?", id).Updates(map[string]any{
+			"deleted_at": rounded(&at), "secrets": nil, "upstream_id": nil, "target_id": nil, "rebuild_days": 0, "keep_platforms": 0,
+		})
+		if done.Error != nil {
+			return fmt.Errorf("delete distribution %d: %w", id, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			return missing("distribution", id)
+		}
+		if err := tx.with(ctx).Where("distribution_id = ?", id).Delete(&models.SourceState{}).Error; err != nil {
+			return fmt.Errorf("forget source of distribution %d: %w", id, err)
+		}
+		return nil
+	})
 }
 
 // LockDistribution makes others that change a distribution wait for this

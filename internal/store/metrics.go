@@ -27,7 +27,7 @@ func (s *Store) Figures(ctx context.Context, at time.Time) (fleet.Figures, error
 	}
 	err = s.with(ctx).Raw(`SELECT 'site' AS thing, state, COUNT(*) AS count FROM sites WHERE state <> ? GROUP BY state
 		UNION ALL SELECT 'platform', state, COUNT(*) FROM platforms WHERE state <> ? GROUP BY state
-		UNION ALL SELECT 'distribution', condition, COUNT(*) FROM distributions GROUP BY condition`,
+		UNION ALL SELECT 'distribution', condition, COUNT(*) FROM distributions WHERE deleted_at IS NULL GROUP BY condition`,
 		models.SiteDeleted, models.PlatformDeleted).Scan(&states).Error
 	if err != nil {
 		return figures, fmt.Errorf("count states: %w", err)

@@ -232,7 +232,7 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 	if err != nil {
 		return nil, 0, err
 	}
-	query := s.anew(ctx).Model(&models.Distribution{}).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
+	query := standing(s.anew(ctx)).Joins("LEFT JOIN platforms t ON t.id = distributions.target_id")
 	total := unknown
 	switch {
 	case f.Query != "":
@@ -258,7 +258,7 @@ func (s *Store) Distributions(ctx context.Context, f fleet.Filter) ([]fleet.Dist
 // numbers and names.
 func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Distribution, error) {
 	var list []models.Distribution
-	err := s.with(ctx).Select("id", "name").Order("LOWER(distributions.name)").Limit(limit).Find(&list).Error
+	err := standing(s.with(ctx)).Select("id", "name").Order("LOWER(distributions.name)").Limit(limit).Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("list names of distributions: %w", err)
 	}
@@ -267,7 +267,7 @@ func (s *Store) DistributionNames(ctx context.Context, limit int) ([]models.Dist
 
 // DistributionNamed finds a distribution by its short name.
 func (s *Store) DistributionNamed(ctx context.Context, slug string) (models.Distribution, error) {
-	return first[models.Distribution](s.with(ctx).Where("slug = ?", slug), "distribution", slug)
+	return first[models.Distribution](standing(s.with(ctx)).Where("slug = ?", slug), "distribution", slug)
 }
 
 // completeDistributions adds figures and upstreams.

@@ -140,7 +140,7 @@ func (s *Store) countSites(ctx context.Context) (tally, error) {
 		sum("state = 'broken'") + " AS broken, " + sum("state = 'disabled'") + " AS disabled, " +
 		sum("state IN ('installing', 'upgrading', 'deleting')") + " AS busy")
 	var rows []platformTally
-	err := s.with(ctx).Table("(SELECT COUNT(*) AS distributions FROM distributions) AS n").
+	err := s.with(ctx).Table("(?) AS n", standing(s.with(ctx)).Select("COUNT(*) AS distributions")).
 		Joins("LEFT JOIN (platforms p JOIN distributions d ON d.id = p.distribution_id) ON TRUE").
 		Joins("LEFT JOIN (?) s ON s.platform_id = p.id", sites).
 		Select("n.distributions, p.id, p.distribution_id, p.state, p.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").

@@ -147,7 +147,8 @@ func (s *Store) FinishTask(ctx context.Context, t models.Task, to models.TaskSta
 		if done.RowsAffected == 0 {
 			return tx.notHeld(ctx, t)
 		}
-		if err := tx.taskEvent(ctx, t.Actor, string(t.Kind)+" "+string(to), t, message); err != nil {
+		by := tx.throughDoor(models.Entrance{Door: models.DoorTask})
+		if err := by.taskEvent(ctx, t.Actor, string(t.Kind)+" "+string(to), t, message); err != nil {
 			return err
 		}
 		if t.ParentID != nil { // its page shows the children

@@ -69,7 +69,7 @@ func (s *Store) Subscribers(ctx context.Context, upstreamID int64) ([]models.Dis
 // Orphans lists distributions that have no upstream.
 func (s *Store) Orphans(ctx context.Context) ([]models.Distribution, error) {
 	var all []models.Distribution
-	if err := s.with(ctx).Where("upstream_id IS NULL").Order("id").Find(&all).Error; err != nil {
+	if err := standing(s.with(ctx)).Where("upstream_id IS NULL").Order("id").Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("list distributions without upstream: %w", err)
 	}
 	return all, nil

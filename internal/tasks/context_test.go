@@ -152,7 +152,11 @@ func TestRunner_Trace_FollowsEachAttempt(t *testing.T) {
 	t.Parallel()
 	f := setup(t, databases()["sqlite"](t))
 	seen := &endings{}
-	f.r.cfg.Trace = func(ctx context.Context, task models.Task) (context.Context, Span) {
+	f.r.cfg.Origin = func(context.Context) string { return "a request" }
+	f.r.cfg.Trace = func(ctx context.Context, task models.Task, origin string) (context.Context, Span) {
+		if origin != "a request" { // also when it is called again
+			t.Errorf("what asked for the task is said to be %q", origin)
+		}
 		seen.note(string(task.Kind))
 		return context.WithValue(ctx, followedKey{}, true), follower{seen}
 	}

@@ -114,8 +114,11 @@ type Config struct {
 	// nobody is. It must not block.
 	Ended func(kind models.TaskKind, end models.TaskState)
 	// Trace follows each attempt at a task here; what is logged meanwhile has the
-	// context that it gives. nil: nobody does.
-	Trace func(ctx context.Context, t models.Task) (context.Context, Span)
+	// context that it gives. origin is what Origin said of the context in which the
+	// task was made, here or elsewhere. nil: nobody does.
+	Trace func(ctx context.Context, t models.Task, origin string) (context.Context, Span)
+	// Origin names the trace of what asks for a task; nil: there is none.
+	Origin func(ctx context.Context) string
 }
 
 // Span is what follows one attempt at a task. It must not block.
@@ -178,7 +181,10 @@ func New(ctx context.Context, store Store, access Access, cfg Config) (*Runner, 
 		cfg.Ended = func(models.TaskKind, models.TaskState) {}
 	}
 	if cfg.Trace == nil {
-		cfg.Trace = func(ctx context.Context, _ models.Task) (context.Context, Span) { return ctx, untraced{} }
+		cfg.Trace = func(ctx context.Context, _ models.Task, _ string) (context.Context, Span) { return ctx, untraced{} }
+	}
+	if cfg.Origin == nil {
+		cfg.Origin = func(context.Context) string { return "" }
 	}
 	cfg.Logger = cfg.Logger.With(slog.String("worker", cfg.ID))
 	r := &Runner{
@@ -244,7 +250,7 @@ func (r *Runner) Enqueue(ctx context.Context, tx any, t models.Task) error {
 	default:
 		queue = ServerQueue(*t.ServerID)
 	}
-	return r.queue.insert(ctx, tx, job{TaskID: t.ID}, queue, priority)
+	return r.queue.insert(ctx, tx, job{TaskID: t.ID, Origin: r.cfg.Origin(ctx)}, queue, priority)
 }
 
 // Start begins to work. It goes on until Stop, also when ctx ends.

@@ -346,6 +346,12 @@ func TestRunner_Kill9_AnotherTakesOver(t *testing.T) {
 			t.Parallel()
 			dsn := database(t)
 			f := setup(t, dsn)
+			f.r.cfg.Origin = func(context.Context) string { return "a request" }
+			var origin atomic.Value
+			f.r.cfg.Trace = func(ctx context.Context, _ models.Task, from string) (context.Context, Span) {
+				origin.Store(from)
+				return ctx, untraced{}
+			}
 			worker := startWorker(t, dsn, filepath.Join(t.TempDir(), "never"))
 			task := f.create(t, models.TaskVerify, 1)
 			worker.await(t, fmt.Sprint("begun ", task.ID))
@@ -359,6 +365,7 @@ func TestRunner_Kill9_AnotherTakesOver(t *testing.T) {
 			ended := f.ended(t, task.ID)
 			want(t, "message", ended.Message, "by the other")
 			want(t, "attempt", ended.Attempt, 2)
+			want(t, "what asked for it", origin.Load(), any("a request"))
 			if took := time.Since(killed); took > 15*time.Second {
 				t.Errorf("the take-over took %s", took)
 			}

@@ -16,8 +16,9 @@ import (
 
 // job is what River keeps of a task.
 type job struct {
-	TaskID    int64 `json:"task_id"`
-	Takeovers int   `json:"takeovers,omitempty"` // workers that died over it
+	TaskID    int64  `json:"task_id"`
+	Takeovers int    `json:"takeovers,omitempty"` // workers that died over it
+	Origin    string `json:"origin,omitempty"`    // the trace of what asked for it
 }
 
 // Kind is River's name for it. There is one kind for all tasks, because River
@@ -57,7 +58,7 @@ func (r *Runner) work(ctx context.Context, j job) error {
 		return again(0)
 	}
 	defer release()
-	ctx, span := r.cfg.Trace(ctx, t)
+	ctx, span := r.cfg.Trace(ctx, t, j.Origin)
 	log := newLog(ctx, r.store, t.ID, r.cfg.Logger)
 	log.span = span
 	if j.Takeovers > 0 {

@@ -22,8 +22,9 @@ type Task struct {
 }
 
 // Task begins to follow an attempt at a task, which is a trace of its own: what asked
-// for it has long ended.
-func (t *Traces) Task(ctx context.Context, task models.Task) (context.Context, *Task) {
+// for it has mostly ended. origin is what asked for it, by Origin, and becomes a link;
+// what is none is left out.
+func (t *Traces) Task(ctx context.Context, task models.Task, origin string) (context.Context, *Task) {
 	about := []attribute.KeyValue{
 		attribute.Int64("hefring.task", task.ID), attribute.String("hefring.task.kind", string(task.Kind)),
 		attribute.String("hefring.task.subject", fmt.Sprintf("%s/%d", task.Subject.Kind, task.Subject.ID)),
@@ -32,7 +33,8 @@ func (t *Traces) Task(ctx context.Context, task models.Task) (context.Context, *
 	if task.StartedAt != nil {
 		about = append(about, attribute.Float64("hefring.task.waited_seconds", task.StartedAt.Sub(task.CreatedAt).Seconds()))
 	}
-	ctx, span := t.tracer.Start(ctx, string(task.Kind), trace.WithNewRoot(), trace.WithAttributes(about...))
+	options := append(linkTo(origin), trace.WithNewRoot(), trace.WithAttributes(about...))
+	ctx, span := t.tracer.Start(ctx, string(task.Kind), options...)
 	return ctx, &Task{tracer: t.tracer, ctx: ctx, span: span}
 }
 

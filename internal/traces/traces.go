@@ -69,14 +69,40 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
+// Origin is what a context's trace and span are called in a traceparent header, for
+// what is done later because of it; "" for none.
+func Origin(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier.Get(traceparent)
+}
+
+// traceparent is the header that names a trace and a span.
+const traceparent = "traceparent"
+
+// linkTo is the option to begin a span with a link to what a traceparent header
+// names; nothing for one that is none.
+func linkTo(origin string) []trace.SpanStartOption {
+	if len(origin) > maxOrigin {
+		return nil
+	}
+	at := callerOf(http.Header{http.CanonicalHeaderKey(traceparent): {origin}})
+	if !at.IsValid() {
+		return nil
+	}
+	return []trace.SpanStartOption{trace.WithLinks(trace.Link{SpanContext: at})}
+}
+
+// maxOrigin is the length of a traceparent that is read, in bytes; those of version
+// 00 have 55.
+const maxOrigin = 128
+
 // Request begins to follow a request until end is called. It is a trace of its own:
 // whoever asks may say in the header (traceparent) that it belongs to another one, and
 // that is kept as a link, because strangers are not to choose our ids nor what is kept.
 func (t *Traces) Request(ctx context.Context, id string, header http.Header) (_ context.Context, end func(route, method string, status int)) {
 	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("hefring.request", id))}
-	if caller := callerOf(header); caller.IsValid() {
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: caller}))
-	}
+	options = append(options, linkTo(header.Get(traceparent))...)
 	ctx, span := t.tracer.Start(ctx, "request", options...)
 	return ctx, func(route, method string, status int) {
 		span.SetName(method + " " + route)

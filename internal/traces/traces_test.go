@@ -172,7 +172,7 @@ func TestTraces_Task_HasItsSteps(t *testing.T) {
 	started := created.Add(2 * time.Second)
 	ctx, task := traces.Task(t.Context(), models.Task{
 		ID: 812, Kind: models.TaskUpgrade, Subject: models.Subject{Kind: models.SubjectSite, ID: 31}, Attempt: 2, CreatedAt: created, StartedAt: &started,
-	})
+	}, "")
 	for _, step := range []string{"preflight", "preflight", "", "updatedb"} {
 		task.Step(step)
 	}
@@ -203,6 +203,37 @@ func TestTraces_Task_HasItsSteps(t *testing.T) {
 		if failed.GetStatus().GetMessage() != "It did not work." || failed.GetStatus().GetCode() != tracepb.Status_STATUS_CODE_ERROR {
 			t.Errorf("%s: %v", failed.GetName(), failed.GetStatus())
 		}
+	}
+}
+
+func TestTraces_Task_IsLinkedToWhatAskedForIt(t *testing.T) {
+	c := newCollector(t)
+	traces := c.traces(io.Discard)
+	asking, end := traces.Request(t.Context(), "abc", http.Header{})
+	origin := Origin(asking)
+	end("/sites/:id/upgrade", "POST", 303)
+	for _, from := range []string{
+		origin, "", Origin(t.Context()), "00-zz", strings.ToUpper(origin), "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+		origin + strings.Repeat("x", 1<<20), "01" + origin[2:] + "-" + strings.Repeat("x", maxOrigin),
+	} {
+		_, task := traces.Task(t.Context(), models.Task{ID: 1, Kind: models.TaskKind("from " + from[:min(len(from), 20)])}, from)
+		task.End(string(models.TaskSucceeded), "")
+	}
+	c.close(traces)
+	request := c.span("POST /sites/:id/upgrade")
+	linked := 0
+	for _, span := range c.spans {
+		if len(span.GetLinks()) == 0 {
+			continue
+		}
+		linked++
+		link := span.GetLinks()[0]
+		if !bytes.Equal(link.GetTraceId(), request.GetTraceId()) || !bytes.Equal(link.GetSpanId(), request.GetSpanId()) || bytes.Equal(span.GetTraceId(), request.GetTraceId()) || len(span.GetParentSpanId()) != 0 {
+			t.Errorf("%s is linked to %v", span.GetName(), link)
+		}
+	}
+	if linked != 1 || len(origin) != 55 {
+		t.Errorf("%d tasks are linked to what asked, by %q", linked, origin)
 	}
 }
 

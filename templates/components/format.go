@@ -126,6 +126,14 @@ func Count(n int64, one, many string) string {
 	return Figure(n) + " " + many
 }
 
+// Noun is the word for a number of things that is written beside it.
+func Noun(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
 // Short cuts a hash or a long revision for people.
 func Short(revision string) string {
 	if match := gitRevision.FindStringSubmatch(revision); match != nil {

@@ -192,7 +192,7 @@ func messageStatus(m models.NoticeMessage) components.Status {
 	case models.MessageFailed:
 		return components.Status{Key: "failed", Word: "Given up"}
 	case models.MessageReplaced:
-		return components.Status{Key: "skipped", Word: "In a later one"}
+		return components.Status{Key: "skipped", Word: "In a later message"}
 	case models.MessageSending:
 		return components.Status{Key: "running", Word: "Sending"}
 	case models.MessageQueued:

@@ -85,7 +85,7 @@ func WebServersPage(v WebServers) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = components.Empty("All sites are on this host. Several servers need a control plane on PostgreSQL.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = components.Empty("All sites are on this host. Other hosts can serve sites too once the control plane keeps its data in PostgreSQL; docs/servers-many.md leads there.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -23,6 +23,10 @@ import (
 // Prefix begins every path of the API.
 const Prefix = "/api/v1"
 
+// LoginLinkPath is where one-time links lead to on the dashboard; what follows signs
+// the user in.
+const LoginLinkPath = "/login/link/"
+
 // Limits of requests.
 const maxBody = 1 << 20
 

@@ -181,6 +181,10 @@ func (s *server) distributions() {
 			changed, err := f.UpdateDistribution(ctx, d.ID, in.Body.distribution())
 			return looked(ctx, f, changed, err)
 		})
+	about(s, operation{del, "/distributions/{distribution}", "delete-distribution", "Delete a distribution that no site comes from, with its platforms"}, named,
+		func(ctx context.Context, f Fleet, d models.Distribution, _ DistributionIn) (done, error) {
+			return done{true}, f.DeleteDistribution(ctx, d.ID)
+		})
 	s.checks()
 }
 

@@ -84,6 +84,7 @@ type Fleet interface {
 	UpdateTypes() []plugins.Plugin
 	CreateDistribution(ctx context.Context, in fleet.NewDistribution) (models.Distribution, error)
 	UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error)
+	DeleteDistribution(ctx context.Context, id int64) error // Conflict: sites live on its platforms
 	CheckNow(ctx context.Context, distributionID int64) (models.Task, error)
 	TryAgain(ctx context.Context, distributionID int64) (models.Task, error)
 	Pending(ctx context.Context, distributionID int64) (plugins.Version, bool, error)

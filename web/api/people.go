@@ -134,7 +134,7 @@ func (s *server) oneUser() {
 	about(s, operation{post, "/users/{user}/login-link", "make-login-link", "Make a one-time link that signs a user in"}, userNamed,
 		func(ctx context.Context, f Fleet, u models.User, _ UserIn) (loginLink, error) {
 			token, err := f.LoginLink(ctx, u.Name)
-			return loginLink{"/login/link/" + token}, err
+			return loginLink{LoginLinkPath + token}, err
 		})
 	about(s, operation{del, "/users/{user}/second-factor", "drop-second-factor", "Take a user's second factor away, for one who lost it"}, userNamed,
 		func(ctx context.Context, f Fleet, u models.User, _ UserIn) (done, error) {

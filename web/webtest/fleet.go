@@ -437,6 +437,11 @@ func (f *Fleet) remember(token string, id int64) {
 	f.onces[token] = id
 }
 
+// DeleteDistribution notes that it was called.
+func (f *Fleet) DeleteDistribution(context.Context, int64) error {
+	return f.called("DeleteDistribution")
+}
+
 // UpdateDistribution changes one.
 func (f *Fleet) UpdateDistribution(ctx context.Context, id int64, in fleet.NewDistribution) (models.Distribution, error) {
 	if err := f.called("UpdateDistribution"); err != nil {

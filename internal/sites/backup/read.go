@@ -190,7 +190,7 @@ func (a *Archive) each(ctx context.Context, visit func(*tar.Header, io.Reader) e
 	for {
 		h, err := entries.Next()
 		if errors.Is(err, io.EOF) {
-			return a.explain(ctx, drain(unzip))
+			return a.explain(ctx, tree.Drain(unzip))
 		}
 		if err != nil {
 			return a.explain(ctx, err)
@@ -199,16 +199,6 @@ func (a *Archive) each(ctx context.Context, visit func(*tar.Header, io.Reader) e
 			return a.explain(ctx, err)
 		}
 	}
-}
-
-// drain reads what follows the tar's end, so that a truncated gzip is noticed by
-// its missing checksum.
-func drain(r io.Reader) error {
-	n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20))
-	if err == nil && n == 1<<20 {
-		return errors.New("more than an archive")
-	}
-	return err
 }
 
 func missing(name string, cause error) error {

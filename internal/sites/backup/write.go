@@ -220,50 +220,25 @@ func (w *writer) database() error {
 		w.manifest.Engine = ""
 		return nil
 	}
-	p := &pieces{writer: w, tally: newTally(), buffer: make([]byte, 0, pieceBytes)}
-	tables, err := w.source.Dump(w.ctx, p)
+	t := newTally()
+	keep := func(piece []byte) error {
+		return w.bytesEntry(t, fmt.Sprintf("%s/%06d", PartDatabase, t.entries), piece)
+	}
+	pieces := tree.NewPieces(pieceBytes, keep)
+	tables, err := w.source.Dump(w.ctx, pieces)
 	if err == nil {
-		err = p.flush()
+		err = pieces.Flush()
+	}
+	if err == nil && t.entries == 0 {
+		err = keep(nil) // an empty dump is one
 	}
 	if err != nil {
 		return fmt.Errorf("dump database: %w", err)
 	}
 	w.manifest.Tables = tables
-	w.manifest.Parts[PartDatabase] = p.tally.part()
-	w.log.Printf(models.LevelInfo, "Database: %d tables, %s", tables, tree.Size(p.tally.bytes))
+	w.manifest.Parts[PartDatabase] = t.part()
+	w.log.Printf(models.LevelInfo, "Database: %d tables, %s", tables, tree.Size(t.bytes))
 	return nil
-}
-
-// pieces cuts a stream of unknown length into entries.
-type pieces struct {
-	writer *writer
-	tally  *tally
-	buffer []byte
-}
-
-func (p *pieces) Write(data []byte) (int, error) {
-	written := 0
-	for len(data) > 0 {
-		n := min(len(data), cap(p.buffer)-len(p.buffer))
-		p.buffer = append(p.buffer, data[:n]...)
-		data, written = data[n:], written+n
-		if len(p.buffer) == cap(p.buffer) {
-			if err := p.flush(); err != nil {
-				return written, err
-			}
-		}
-	}
-	return written, nil
-}
-
-func (p *pieces) flush() error {
-	if len(p.buffer) == 0 && p.tally.entries > 0 {
-		return nil
-	}
-	name := fmt.Sprintf("%s/%06d", PartDatabase, p.tally.entries)
-	err := p.writer.bytesEntry(p.tally, name, p.buffer)
-	p.buffer = p.buffer[:0]
-	return err
 }
 
 // bytesEntry writes a file that is in memory.

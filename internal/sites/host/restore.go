@@ -221,19 +221,10 @@ func (c *asideFolders) write() error {
 	if err != nil {
 		return fmt.Errorf("note restored files: %w", err)
 	}
-	temp := filepath.Join(c.dir, recordFile+halfMade)
-	file, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // our own folder
-	if err != nil {
+	if err := tree.Replace(filepath.Join(c.dir, recordFile), text, 0o600); err != nil {
 		return fmt.Errorf("note restored files: %w", err)
 	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("note restored files: %w", err)
-	}
-	if err := os.Rename(temp, filepath.Join(c.dir, recordFile)); err != nil {
-		return fmt.Errorf("note restored files: %w", err)
-	}
-	return tree.SyncDir(c.dir)
+	return nil
 }
 
 // openContent reads what lies in a folder of kept content; nil when it is not

@@ -212,6 +212,7 @@ func DiskFull(t *testing.T, test string, megabytes int, inside func(t *testing.T
 // FillsUp loads and copies until the disk is full, which must be said, and the
 // source stays whole.
 func FillsUp(t *testing.T, s Subject, rows int) {
+	t.Helper()
 	from := s.Create(t, 7, "site")
 	s.Fill(t, from, rows)
 	for i := range 50 {
