@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -119,7 +120,9 @@ type Config struct {
 	// Recipient gives the public half of this process's own key, for answers of
 	// servers that nobody else may read.
 	Recipient func() string
-	Now       func() time.Time
+	// Poll is how often those who move a site look what the others did; 0: 200 ms.
+	Poll time.Duration
+	Now  func() time.Time
 }
 
 // Fleet is the set of use cases.
@@ -137,6 +140,7 @@ func New(cfg Config) *Fleet {
 	if cfg.Now == nil {
 		cfg.Now = func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 	}
+	cfg.Poll = cmp.Or(cfg.Poll, relocationPoll)
 	return &Fleet{Pages: cfg.Store, cfg: cfg, store: cfg.Store, logger: cfg.Logger, hashes: make(chan struct{}, 2)}
 }
 

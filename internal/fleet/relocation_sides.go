@@ -78,7 +78,7 @@ func (s side) until(ctx context.Context, limit time.Duration, states ...models.R
 		select {
 		case <-ctx.Done():
 			return r, context.Cause(ctx)
-		case <-time.After(relocationPoll):
+		case <-time.After(s.cfg.Poll):
 		}
 	}
 }

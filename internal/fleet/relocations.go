@@ -145,7 +145,7 @@ func (f *Fleet) runRelocate(ctx context.Context, t models.Task, log Log) (string
 		wait, err := f.advance(lasting, t, r, log)
 		switch {
 		case models.CodeOf(err) == models.Conflict && !errors.Is(err, errRelocated): // somebody was quicker: look again
-			wait = relocationPoll
+			wait = f.cfg.Poll
 		case errors.Is(err, errRelocated):
 			return f.notRelocated(lasting, r)
 		case err != nil:
@@ -209,7 +209,7 @@ func (f *Fleet) advance(ctx context.Context, t models.Task, r models.Relocation,
 		if r.ClosedAt != nil && f.cfg.Now().Sub(*r.ClosedAt) > windowTime {
 			return 0, f.failRelocation(ctx, r, "Writes were refused for too long.")
 		}
-		return relocationPoll, f.watchSides(ctx, t, r, models.TaskHandOver, models.TaskReceive)
+		return f.cfg.Poll, f.watchSides(ctx, t, r, models.TaskHandOver, models.TaskReceive)
 	case models.RelocationSealed:
 		if err := r.Sound(); err != nil {
 			return 0, f.failRelocation(ctx, r, models.Explain(err))
@@ -368,7 +368,7 @@ func (f *Fleet) opening(ctx context.Context, t models.Task, r models.Relocation)
 	last := lastOf(children, models.TaskReceive)
 	if last.ID != 0 && !last.State.Over() {
 		if f.cfg.Now().Sub(*r.ClosedAt) < windowTime {
-			return relocationPoll, nil
+			return f.cfg.Poll, nil
 		}
 		return relocationWait, nil
 	}

@@ -104,7 +104,7 @@ func (j *journey) start(list ...*party) {
 		cfg := fleet.Config{
 			Store: doomed{p.store, l}, Secrets: p.box, Recipient: p.box.Recipient, SealFor: secret.SealFor, Server: p.id,
 			Hosting: fleet.Placed(&hosting{Relocating: at{j.road, l}, upgrade: j.upgrade}, j.platforms), Platforms: j.platforms, Carrier: at{j.road, l},
-			Logger: slog.New(slog.DiscardHandler), Now: j.clock.time,
+			Logger: slog.New(slog.DiscardHandler), Now: j.clock.time, Poll: 5 * time.Millisecond,
 		}
 		if p == j.control {
 			cfg.Hosting, cfg.Carried = &hosting{Relocating: at{j.road, l}}, j.road
