@@ -73,7 +73,23 @@ type queueSource struct {
 	NextRunAt    *time.Time
 }
 
+// queueSources counts what queues look at, or tells what was counted lately if that is
+// much.
 func (s *Store) queueSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {
+	count := func(ctx context.Context) (map[string]queueSource, error) { return s.countSources(ctx, at) }
+	if s.memory == nil {
+		return count(ctx)
+	}
+	return s.memory.sources.get(ctx, count, func(byType map[string]queueSource) bool {
+		n := 0
+		for _, one := range byType {
+			n += one.Sources
+		}
+		return n > largeFleet
+	})
+}
+
+func (s *Store) countSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {
 	var found []queueSource
 	err := s.subscribed(ctx).Model(&models.Upstream{}).Where("next_check_at IS NOT NULL AND NOT stalled").
 		Select("update_type, COUNT(*) AS sources, SUM(CASE WHEN next_check_at <= ? THEN 1 ELSE 0 END) AS due, MIN(next_check_at) AS next_run_at", at).

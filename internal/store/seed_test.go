@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"testing"
+	"time"
 
 	"hefring/internal/fleet"
 	"hefring/internal/store"
@@ -121,6 +122,41 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 				ok(t, err)
 				want(t, "sites of "+p.Name, [2]int{p.Sites, p.Upgradable}, [2]int{row.Sites, row.Upgradable})
 				want(t, "target of "+p.Name, p.TargetName, row.TargetName)
+			}
+		})
+	}
+}
+
+// What the Queues page counts of many sources is remembered for a moment, and is the
+// same to who asks first and who asks next.
+func TestStore_QueueRows_ManySources(t *testing.T) {
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, database(t))
+			ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 2400, Platforms: 10, Sites: 10, Random: 3}))
+			var sources int
+			ok(t, s.Access().SQL.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM upstreams u WHERE EXISTS (SELECT 1 FROM distributions d WHERE d.upstream_id = u.id)").Scan(&sources))
+			if sources < 2001 {
+				t.Fatalf("%d sources are not many", sources)
+			}
+			for range 2 {
+				hosts, err := s.HostRows(t.Context(), time.Now())
+				ok(t, err)
+				n := 0
+				for _, row := range hosts {
+					n += row.Upstreams
+				}
+				want(t, "sources by host", n, sources)
+				queues, err := s.QueueRows(t.Context(), time.Now())
+				ok(t, err)
+				n = 0
+				for _, row := range queues {
+					n += row.Sources
+				}
+				var looked int
+				ok(t, s.Access().SQL.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM upstreams u WHERE next_check_at IS NOT NULL AND NOT stalled AND EXISTS (SELECT 1 FROM distributions d WHERE d.upstream_id = u.id)").Scan(&looked))
+				want(t, "sources by queue", n, looked)
 			}
 		})
 	}

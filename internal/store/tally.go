@@ -175,6 +175,8 @@ func (s *Store) countSites(ctx context.Context) (tally, error) {
 type memory struct {
 	tally     remembered[tally]
 	decisions remembered[[]fleet.Decision]
+	sources   remembered[map[string]queueSource]
+	hosts     remembered[[]fleet.HostRow]
 }
 
 // remembered is an answer that is dear to find.

@@ -299,8 +299,23 @@ func (s *Store) SetStanding(ctx context.Context, platformID int64, findings []mo
 	})
 }
 
-// HostRows gives the lines of the Queues page about hosts, the busiest first.
+// HostRows gives the lines of hosts on the Queues page, the busiest first. Those of
+// many upstreams may have been counted a moment ago.
 func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, error) {
+	count := func(ctx context.Context) ([]fleet.HostRow, error) { return s.countHosts(ctx, at) }
+	if s.memory == nil {
+		return count(ctx)
+	}
+	return s.memory.hosts.get(ctx, count, func(rows []fleet.HostRow) bool {
+		n := 0
+		for _, row := range rows {
+			n += row.Upstreams
+		}
+		return n > largeFleet
+	})
+}
+
+func (s *Store) countHosts(ctx context.Context, at time.Time) ([]fleet.HostRow, error) {
 	var rows []fleet.HostRow
 	count := s.subscribed(ctx).Model(&models.Upstream{}).Group("host").
 		Select("host, COUNT(*) AS upstreams, COUNT(*) FILTER (WHERE stalled) AS stalled, COUNT(*) FILTER (WHERE failures > 0) AS failing")
