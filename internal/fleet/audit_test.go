@@ -91,7 +91,7 @@ func (w *walker) secret(text string) string {
 // Whatever changes something leaves a line that says who and from where, and nothing
 // that is secret. Whoever adds a use case to the desk calls it here.
 func TestDesk_EveryChange_IsInTheRecord(t *testing.T) {
-	db := "sqlite:" + t.TempDir() + "/hefring.db"
+	db := onSQLite(t)
 	plain := newWorld(t, db)
 	by := models.Actor{Name: "walker", Role: models.RoleAdministrator, Entrance: walkerEntrance}
 	w := &walker{world: plain, Desk: plain.fleet.For(by), called: map[string]bool{}}

@@ -106,7 +106,7 @@ func call(t *testing.T, w *world, d *fleet.Desk, name string, id int64) error {
 // Whoever adds a use case to the desk says here what it takes; every role gets
 // exactly that.
 func TestDesk_EveryUseCase_TakesItsPermission(t *testing.T) {
-	w := newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db")
+	w := newWorld(t, onSQLite(t))
 	desk := reflect.TypeFor[*fleet.Desk]()
 	asked := 0
 	for method := range desk.Methods() {

@@ -25,24 +25,36 @@ import (
 	"hefring/internal/sites/upgrade"
 	"hefring/internal/store"
 	"hefring/internal/testpg"
+	"hefring/internal/testsqlite"
 	"hefring/models"
 	"hefring/plugins"
 )
 
-// postgres is a database with our schema that each test copies.
-var postgres = testpg.NewTemplate(func(ctx context.Context, dsn string) error {
+// postgres and sqlite are databases with our schema that each test copies.
+var (
+	postgres = testpg.NewTemplate(migrated)
+	sqlite   = testsqlite.NewTemplate(migrated)
+)
+
+func migrated(ctx context.Context, dsn string) error {
 	s, err := store.Open(ctx, dsn, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	return s.Close()
-})
+}
+
+// onSQLite gives the DSN of a new SQLite database.
+func onSQLite(t *testing.T) string {
+	t.Helper()
+	return sqlite.Open(t, filepath.Join(t.TempDir(), "hefring.db"))
+}
 
 // each runs a test on both databases.
 func each(t *testing.T, test func(w *world)) {
 	t.Helper()
 	for name, dsn := range map[string]func() string{
-		"sqlite":   func() string { return "sqlite:" + filepath.Join(t.TempDir(), "hefring.db") },
+		"sqlite":   func() string { return onSQLite(t) },
 		"postgres": func() string { return postgres.Open(t) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -505,7 +505,7 @@ func TestFleet_SaveChannel_SecretsAreSealedAndShownOnce(t *testing.T) {
 }
 
 func TestFleet_SaveChannel_SaysWhatIsWrong(t *testing.T) {
-	w := newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db")
+	w := newWorld(t, onSQLite(t))
 	_, _, err := w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Kind: "pigeon", Every: time.Minute, Hour: 24}, "")
 	wantFields(t, err, "name", "kind", "causes", "every", "hour", "url")
 	for _, target := range []string{"", "nobody", "a@b\r\nBcc: x@y", `"a b"@example.org`, strings.Repeat("a", 300) + "@example.org"} {
@@ -580,7 +580,7 @@ func TestFleet_DispatchNotices_Killed(t *testing.T) {
 		ok(t, w.fleet.DispatchNotices(w.ctx, realSender(t)))
 		return
 	}
-	dsn := "sqlite:" + t.TempDir() + "/hefring.db"
+	dsn := onSQLite(t)
 	w := newWorld(t, dsn)
 	d, _ := w.thunder()
 	w.ailing(d, "It does not answer.")
@@ -619,7 +619,7 @@ func TestFleet_DispatchNotices_Killed(t *testing.T) {
 
 // Two processes on one SQLite file, as a command beside the running server.
 func TestFleet_DispatchNotices_TwoProcesses(t *testing.T) {
-	dsn := "sqlite:" + t.TempDir() + "/hefring.db"
+	dsn := onSQLite(t)
 	w := newWorld(t, dsn)
 	d, _ := w.thunder()
 	w.ailing(d, "It does not answer.")

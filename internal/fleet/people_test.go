@@ -103,7 +103,7 @@ func TestFleet_UseLoginLink_OnceAndInTime(t *testing.T) {
 // Many who log in at once must not take the machine's memory: each hash needs
 // 19 MiB.
 func TestFleet_Login_ManyAtOnce_TakeTurns(t *testing.T) {
-	w := newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db")
+	w := newWorld(t, onSQLite(t))
 	_, err := w.fleet.CreateUser(w.ctx, "ada", password)
 	ok(t, err)
 	var before, after runtime.MemStats

@@ -30,7 +30,7 @@ func (w *world) ada() models.User {
 func once(t *testing.T, test func(w *world)) {
 	t.Helper()
 	t.Parallel()
-	test(newWorld(t, "sqlite:"+t.TempDir()+"/hefring.db"))
+	test(newWorld(t, onSQLite(t)))
 }
 
 // guess tries wrong passwords until it has to wait, and gives how many were heard

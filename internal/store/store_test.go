@@ -20,22 +20,28 @@ import (
 	"hefring/internal/fleet"
 	"hefring/internal/store"
 	"hefring/internal/testpg"
+	"hefring/internal/testsqlite"
 	"hefring/models"
 )
 
-// postgres is a database with our schema that each test copies.
-var postgres = testpg.NewTemplate(func(ctx context.Context, dsn string) error {
+// postgres and sqlite are databases with our schema that each test copies.
+var (
+	postgres = testpg.NewTemplate(migrated)
+	sqlite   = testsqlite.NewTemplate(migrated)
+)
+
+func migrated(ctx context.Context, dsn string) error {
 	s, err := store.Open(ctx, dsn, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	return s.Close()
-})
+}
 
 // databases gives one new database of each kind.
 func databases() map[string]func(t *testing.T) string {
 	return map[string]func(t *testing.T) string{
-		"sqlite":   func(t *testing.T) string { t.Helper(); return "sqlite:" + filepath.Join(t.TempDir(), "a b?#%.db") },
+		"sqlite":   func(t *testing.T) string { t.Helper(); return sqlite.Open(t, filepath.Join(t.TempDir(), "a b?#%.db")) },
 		"postgres": func(t *testing.T) string { t.Helper(); return postgres.Open(t) },
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"hefring/internal/fleet"
 	"hefring/internal/store"
 	"hefring/internal/testpg"
+	"hefring/internal/testsqlite"
 	"hefring/models"
 )
 
@@ -136,19 +137,25 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	ok(t, p.cmd.Process.Signal(s))
 }
 
-var postgres = testpg.NewTemplate(func(ctx context.Context, dsn string) error {
+// postgres and sqlite are databases with the tables of our own and of the queue.
+var (
+	postgres = testpg.NewTemplate(migrated)
+	sqlite   = testsqlite.NewTemplate(migrated)
+)
+
+func migrated(ctx context.Context, dsn string) error {
 	s, err := store.Open(ctx, dsn, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	_, err = New(ctx, s, Access(s.Access()), Config{Logger: slog.New(slog.DiscardHandler)})
 	return errors.Join(err, s.Close())
-})
+}
 
 // databases gives one new database of each kind.
 func databases() map[string]func(t *testing.T) string {
 	return map[string]func(t *testing.T) string{
-		"sqlite":   func(t *testing.T) string { t.Helper(); return "sqlite:" + filepath.Join(t.TempDir(), "tasks.db") },
+		"sqlite":   func(t *testing.T) string { t.Helper(); return sqlite.Open(t, filepath.Join(t.TempDir(), "tasks.db")) },
 		"postgres": func(t *testing.T) string { t.Helper(); return postgres.Open(t) },
 	}
 }
