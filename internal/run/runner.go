@@ -290,6 +290,9 @@ func (r *Runner) environ(c Cmd) ([]string, error) {
 			env = append(env, key+"="+value)
 		}
 	}
+	if proxied(c) {
+		env = append(env, instrumented()...)
+	}
 	return env, nil
 }
 

@@ -12,6 +12,7 @@ import (
 // TestPlugin_SuiteWithCredentials holds the type to the contract where a secret
 // is at stake, where the source refuses, and where a tag moves.
 func TestPlugin_SuiteWithCredentials(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"web/index.php": "<?php\n"})
 	u.git("tag", "v1")

@@ -26,6 +26,7 @@ import (
 const canary = "canary-token-5f0c1d7e"
 
 func TestSource_Token_ChecksAndBuilds(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1", "sub/b": "2"})
 	for name, c := range map[string]struct{ user, given, inURL string }{
@@ -49,6 +50,7 @@ func TestSource_Token_ChecksAndBuilds(t *testing.T) {
 
 // A server that refuses the credentials may repeat them in its answer.
 func TestSource_Token_Refused(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	url := u.guarded("robot", "another") + "/site.git"
@@ -114,7 +116,7 @@ func wantNoCanary(t *testing.T, env plugins.Env, v plugins.Version, errs ...erro
 }
 
 // While git works, nobody who lists processes sees the token.
-func TestSource_Token_NotInArguments(t *testing.T) {
+func TestSource_Token_NotInArguments(t *testing.T) { // alone, for it looks at all programs' arguments
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	inside, leave := make(chan struct{}, 1), make(chan struct{})
@@ -167,6 +169,7 @@ func TestSource_Token_NotInArguments(t *testing.T) {
 
 // A redirect brings the token to no other host, in a check as in a build.
 func TestSource_Token_StaysWithItsHost(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int64
 	internal := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) { asked.Add(1) }))
 	t.Cleanup(internal.Close)
@@ -188,6 +191,7 @@ func TestSource_Token_StaysWithItsHost(t *testing.T) {
 
 // What one's credentials may read is no business of others, nor in the cache.
 func TestSource_Upstream_KeepsCredentialsApart(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1"})
 	url := u.guarded("git", canary) + "/site.git"
@@ -207,6 +211,7 @@ func TestSource_Upstream_KeepsCredentialsApart(t *testing.T) {
 }
 
 func TestSource_Upstream_Canonical(t *testing.T) {
+	t.Parallel()
 	for a, b := range map[string]string{
 		"https://Git.Example.ORG/Team/site.git": "https://git.example.org/Team/site.git",
 		"https://git.example.org:443/site":      "https://git.example.org/site",

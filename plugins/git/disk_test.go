@@ -27,6 +27,7 @@ const (
 )
 
 func TestSource_DiskFull(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	noise := make([]byte, 600_000)
 	if _, err := rand.Read(noise); err != nil {

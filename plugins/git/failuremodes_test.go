@@ -25,6 +25,7 @@ import (
 
 // https://github.com/concourse/concourse/issues/3799
 func TestFailureMode01_ForcePushOfFirstCommit(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -51,6 +52,7 @@ func TestFailureMode01_ForcePushOfFirstCommit(t *testing.T) {
 
 // https://github.com/fluxcd/flux2/issues/4875
 func TestFailureMode02_ForcePushLosesObjects(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("root", map[string]string{"a": "0"})
 	gone := u.publish("gone", map[string]string{"a": "1"})
@@ -76,6 +78,7 @@ func TestFailureMode02_ForcePushLosesObjects(t *testing.T) {
 
 // https://github.com/fluxcd/flux/issues/2288
 func TestFailureMode03_BranchDeletedAndMadeAgain(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("main", map[string]string{"a": "0"})
 	u.git("checkout", "-q", "-b", "live")
@@ -100,6 +103,7 @@ func TestFailureMode03_BranchDeletedAndMadeAgain(t *testing.T) {
 
 // https://github.com/fluxcd/flux/issues/1845
 func TestFailureMode04_BranchAndTagOfOneName(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	tagged := u.publish("tagged", map[string]string{"a": "tag"})
 	u.git("tag", "release")
@@ -125,6 +129,7 @@ func TestFailureMode04_BranchAndTagOfOneName(t *testing.T) {
 
 // https://github.com/fluxcd/flux2/issues/4841
 func TestFailureMode05_ChangedKindOfReference(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	tagged := u.tag("v1.0.0")
 	head := u.publish("head", map[string]string{"a": "1"})
@@ -144,6 +149,7 @@ func TestFailureMode05_ChangedKindOfReference(t *testing.T) {
 
 // https://github.com/SwiftPackageIndex/SwiftPackageIndex-Server/issues/693
 func TestFailureMode06_MovedTagIsSeen(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.tag("v1.0.0")
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "ref_kind": "tag", "tag": "v1.0.0"})
@@ -173,6 +179,7 @@ func TestFailureMode06_MovedTagIsSeen(t *testing.T) {
 
 // https://github.com/tj-actions/changed-files/issues/2463
 func TestFailureMode07_TagsPointedAtMalware(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	for _, name := range []string{"v1.0.0", "v1.1.0", "v2.0.0"} {
 		u.tag(name)
@@ -205,6 +212,7 @@ func TestFailureMode07_TagsPointedAtMalware(t *testing.T) {
 
 // https://github.com/argoproj/argo-cd/issues/20083
 func TestFailureMode08_PinnedTagIsNoRange(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	want := u.tag("1.2")
 	u.tag("v1.2")
@@ -226,6 +234,7 @@ func TestFailureMode08_PinnedTagIsNoRange(t *testing.T) {
 
 // https://github.com/argoproj/argo-cd/issues/7377
 func TestFailureMode09_AnnotatedTag(t *testing.T) {
+	t.Parallel()
 	key := newSSHKey(t)
 	u := newUpstream(t, nil)
 	commit := u.signCommit("signed", map[string]string{"a": "1"}, key.sign(t, "git"), nil)
@@ -252,6 +261,7 @@ func TestFailureMode09_AnnotatedTag(t *testing.T) {
 
 // https://github.com/argoproj/argo-cd/issues/20949
 func TestFailureMode10_PrefixedTagsInRange(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.tag("v9.0.0")
 	u.tag("api/v2.0.0")
@@ -287,6 +297,7 @@ func (u *upstream) manyRefs(n int) {
 
 // https://github.com/argoproj/argo-cd/pull/28667
 func TestFailureMode11_HundredThousandRefs(t *testing.T) {
+	t.Parallel()
 	var received atomic.Int64
 	u := newUpstream(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&countingWriter{w, &received}, r) })
@@ -312,6 +323,7 @@ func TestFailureMode11_HundredThousandRefs(t *testing.T) {
 
 // https://github.com/redpanda-data/console/pull/2521
 func TestFailureMode12_MemoryOfLargeListing(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
 	u.manyRefs(50_000)
@@ -330,6 +342,7 @@ func TestFailureMode12_MemoryOfLargeListing(t *testing.T) {
 
 // https://github.com/fluxcd/source-controller/issues/303
 func TestFailureMode13_EndlessAnswer(t *testing.T) {
+	t.Parallel()
 	line := "003d0123456789012345678901234567890123456789 refs/tags/v%07d\n"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
@@ -363,6 +376,7 @@ func TestFailureMode14_OneQuestionForAll(t *testing.T) { TestSource_Check_OneQue
 
 // https://github.com/argoproj/argo-cd/issues/17623
 func TestFailureMode16_StaleLocks(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -392,6 +406,7 @@ func TestFailureMode16_StaleLocks(t *testing.T) {
 // https://github.com/argoproj/argo-cd/issues/20785: a server that accepts
 // connections and says nothing holds up nobody else.
 func TestFailureMode17_HungSSHChild(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -445,6 +460,7 @@ func TestFailureMode17_HungSSHChild(t *testing.T) {
 
 // https://github.com/fluxcd/source-controller/issues/490
 func TestFailureMode18_HostKeyRotated(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
 	old, fresh := newSSHKey(t), newSSHKey(t)
@@ -458,6 +474,7 @@ func TestFailureMode18_HostKeyRotated(t *testing.T) {
 
 // https://github.com/fluxcd/flux2/issues/2568
 func TestFailureMode19_PrivateAuthorityEverywhere(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"file": "2"})
@@ -479,6 +496,7 @@ func TestFailureMode19_PrivateAuthorityEverywhere(t *testing.T) {
 
 // https://github.com/fluxcd/source-controller/issues/364
 func TestFailureMode20_SubmoduleRefusedIsNotParent(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"file": "2"})

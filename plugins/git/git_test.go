@@ -21,6 +21,7 @@ import (
 )
 
 func TestPlugin_Suite(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"drupal/web/index.php": "<?php\n", "README": "x"})
 	plugintest.Exercise(t, plugintest.Harness{
@@ -50,6 +51,7 @@ func TestPlugin_Suite(t *testing.T) {
 }
 
 func TestPlugin_Open_CredentialsFitAddress(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		settings models.Settings
 		field    string
@@ -73,6 +75,7 @@ func TestPlugin_Open_CredentialsFitAddress(t *testing.T) {
 const sshPublic = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJC2cVYkhKyLyJ5PzEGkGPq3nmYH5EeFS7kpXTkNTp8r somebody"
 
 func TestSource_Check_DefaultBranch(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	first := u.publish("Add the \x1b[31mfirst\x1b[0m page\n\nbody", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -95,6 +98,7 @@ func TestSource_Check_DefaultBranch(t *testing.T) {
 }
 
 func TestSource_Check_BranchAndTagOfOneName(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("tagged", map[string]string{"a": "1"})
 	u.git("tag", "release")
@@ -115,6 +119,7 @@ func TestSource_Check_BranchAndTagOfOneName(t *testing.T) {
 }
 
 func TestSource_Check_Subdirectory(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"sites/main/web/index.php": "1", "docs/x": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "subdirectory": "sites/main/"})
@@ -142,6 +147,7 @@ func TestSource_Check_Subdirectory(t *testing.T) {
 }
 
 func TestSource_Check_MissingBranchOffersNearOnes(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1"})
 	for _, name := range []string{"develop", "production", "release/10", "release/11", "zzz", "quite-another", "stage"} {
@@ -156,6 +162,7 @@ func TestSource_Check_MissingBranchOffersNearOnes(t *testing.T) {
 }
 
 func TestSource_Check_MissingSubdirectory(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"web/a": "1", "docs/a": "1", "file": "1"})
 	for _, folder := range []string{"wep", "file", "web/none"} {
@@ -165,6 +172,7 @@ func TestSource_Check_MissingSubdirectory(t *testing.T) {
 }
 
 func TestSource_Check_EmptyRepository(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	for _, branch := range []string{"", "main"} {
 		_, err := open(t, models.Settings{"url": u.url, "branch": branch}).Check(t.Context(), newEnv(t), plugins.Version{})
@@ -173,6 +181,7 @@ func TestSource_Check_EmptyRepository(t *testing.T) {
 }
 
 func TestSource_Check_DefaultBranchMissing(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1"})
 	if err := u.server.SetDefault("site", "gone"); err != nil {
@@ -183,6 +192,7 @@ func TestSource_Check_DefaultBranchMissing(t *testing.T) {
 }
 
 func TestSource_Check_BadServers(t *testing.T) {
+	t.Parallel()
 	answer := func(handler http.HandlerFunc) string {
 		server := httptest.NewServer(handler)
 		t.Cleanup(server.Close)
@@ -229,6 +239,7 @@ func TestSource_Check_BadServers(t *testing.T) {
 }
 
 func TestSource_Check_SilentServer(t *testing.T) {
+	t.Parallel()
 	silence := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silence }))
 	t.Cleanup(server.Close)
@@ -243,6 +254,7 @@ func TestSource_Check_SilentServer(t *testing.T) {
 
 // A server may call its default branch what no person could type.
 func TestSource_Check_HostileDefaultBranch(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1"})
 	const name = "--upload-pack=touch pwned"
@@ -266,6 +278,7 @@ func TestSource_Check_HostileDefaultBranch(t *testing.T) {
 }
 
 func TestSource_Check_BlockedAddress(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1"})
 	env := newEnv(t)
@@ -284,6 +297,7 @@ func TestSource_Check_BlockedAddress(t *testing.T) {
 }
 
 func TestSource_Build_RecordedCommit(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -304,6 +318,7 @@ func TestSource_Build_RecordedCommit(t *testing.T) {
 // A server that speaks only the first protocol hands out nothing but the tips of
 // its branches.
 func TestSource_Build_RecordedCommitFromStrictServer(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Header.Del("Git-Protocol")
@@ -327,6 +342,7 @@ func TestSource_Build_RecordedCommitFromStrictServer(t *testing.T) {
 }
 
 func TestSource_Build_PlainFileServer(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	first := u.publish("first", map[string]string{"a": "1"})
 	gitIn(t, u.server.Dir("site"), nil, "update-server-info")
@@ -343,6 +359,7 @@ func TestSource_Build_PlainFileServer(t *testing.T) {
 }
 
 func TestSource_Build_RefusesHostileRepositories(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(u *upstream)
 		want  string
@@ -394,6 +411,7 @@ func link(u *upstream, target, name string) {
 // tree bomb: ten levels of ten times the same folder are ten thousand million
 // files in a repository of a few kilobytes.
 func TestSource_Build_TreeBomb(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	blob := gitIn(t, u.work, []byte("x"), "hash-object", "-w", "--stdin")
 	kind, id := "100644 blob", blob
@@ -413,6 +431,7 @@ func TestSource_Build_TreeBomb(t *testing.T) {
 }
 
 func TestSource_Build_HostileGitmodules(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.commit("x", map[string]string{"a": "1", ".gitmodules": "[submodule \"x\"]\n\tpath = x\n\turl = --upload-pack=touch${IFS}pwned\n"})
 	u.push("HEAD")
@@ -421,6 +440,7 @@ func TestSource_Build_HostileGitmodules(t *testing.T) {
 }
 
 func TestSource_Build_LeavesSubmodulesOut(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	first := u.commit("x", map[string]string{"a": "1", ".gitmodules": "[submodule \"part\"]\n\tpath = part\n\turl = https://example.org/part.git\n"})
 	u.git("update-index", "--add", "--cacheinfo", "160000,"+first+",part")
@@ -434,6 +454,7 @@ func TestSource_Build_LeavesSubmodulesOut(t *testing.T) {
 }
 
 func TestSource_Build_HooksAndFiltersDoNotRun(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1", ".gitattributes": "* filter=evil\n*.txt text eol=crlf\n", "b.txt": "x\n"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -466,6 +487,7 @@ func onlyMirror(t *testing.T, env plugins.Env) string {
 }
 
 func TestSource_Build_RepairsDamagedMirror(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(mirror string) error{
 		"pack cut short": func(mirror string) error {
 			packs, err := filepath.Glob(filepath.Join(mirror, "objects/pack/*.pack"))
@@ -510,6 +532,7 @@ func TestSource_Build_RepairsDamagedMirror(t *testing.T) {
 }
 
 func TestSource_Check_ManyAtOnce(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url})
@@ -532,6 +555,7 @@ func TestSource_Check_ManyAtOnce(t *testing.T) {
 }
 
 func TestSource_Build_RefusesOtherSubdirectory(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a/x": "1", "b/y": "1"})
 	env := newEnv(t)
@@ -541,6 +565,7 @@ func TestSource_Build_RefusesOtherSubdirectory(t *testing.T) {
 }
 
 func TestSource_Build_ComposerMissing(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "composer": "1"})

@@ -18,6 +18,7 @@ import (
 
 // The key is a file for the programs' own user alone.
 func TestCredentials_Keep(t *testing.T) {
+	t.Parallel()
 	runner := run.New(run.Config{})
 	owner := os.Geteuid()
 	if owner == 0 {
@@ -62,6 +63,7 @@ func TestCredentials_Keep(t *testing.T) {
 }
 
 func TestEnvironment_Hardening(t *testing.T) {
+	t.Parallel()
 	env := plugins.GitEnvironment("https")
 	for _, want := range []string{
 		"GIT_ALLOW_PROTOCOL=https", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
@@ -92,6 +94,7 @@ func TestEnvironment_Hardening(t *testing.T) {
 }
 
 func TestRemote_Resolve(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ parent, address, want string }{
 		{"https://h.example/team/site.git", "../part.git", "https://h.example/team/part.git"},
 		{"https://h.example/team/site.git/", "../part.git", "https://h.example/team/part.git"},
@@ -133,6 +136,7 @@ func TestRemote_Resolve(t *testing.T) {
 }
 
 func TestCredentials_Redact(t *testing.T) {
+	t.Parallel()
 	c := credentials{user: "robot", token: "to/ken+1", key: "-----BEGIN X-----\nlongenoughsecret\n-----END X-----\n"}
 	text := "to/ken+1 " + url.QueryEscape("to/ken+1") + " " + c.authorization() + " longenoughsecret robot"
 	got := c.redact(text)
@@ -147,6 +151,7 @@ func TestCredentials_Redact(t *testing.T) {
 }
 
 func TestFieldError_KeepsReason(t *testing.T) {
+	t.Parallel()
 	err := fieldError("url", models.Errorf(models.Unavailable, "slow down").Because(models.ReasonRateLimited).After(5))
 	e, ok := errors.AsType[*models.Error](err)
 	if !ok || e.Reason != models.ReasonRateLimited || e.RetryAfter != 5 || e.Fields["url"] != "slow down" {

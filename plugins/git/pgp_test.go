@@ -56,6 +56,7 @@ func pgpSign(t *testing.T, entity *openpgp.Entity, age time.Duration) signer {
 }
 
 func TestSource_Verify_OpenPGP(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	trusted, stranger, expired := pgpKey(t, day, 0), pgpKey(t, day, 0), pgpKey(t, 10*day, 5*day)
 	ssh := newSSHKey(t)

@@ -24,6 +24,7 @@ func (u *upstream) tag(name string) string {
 }
 
 func TestSource_Check_Kinds(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commits := map[string]string{}
 	for _, name := range []string{
@@ -83,6 +84,7 @@ func TestSource_Check_Kinds(t *testing.T) {
 }
 
 func TestSource_Check_AnnotatedTagNamesBoth(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.tag("v1.0")
 	object := u.git("rev-parse", "v1.0^{tag}")
@@ -93,6 +95,7 @@ func TestSource_Check_AnnotatedTagNamesBoth(t *testing.T) {
 }
 
 func TestSource_Check_MissingRefs(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.tag("v2.0.0-rc1")
 	u.tag("v1.0.0")
@@ -121,6 +124,7 @@ func TestSource_Check_MissingRefs(t *testing.T) {
 }
 
 func TestSource_Check_TagOfTree(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("x", map[string]string{"a": "1"})
 	u.git("tag", "-a", "-m", "x", "odd", "HEAD^{tree}")
@@ -131,6 +135,7 @@ func TestSource_Check_TagOfTree(t *testing.T) {
 }
 
 func TestSource_Check_HoldsFallingVersion(t *testing.T) {
+	t.Parallel()
 	for name, settings := range map[string]models.Settings{
 		"range":   {"ref_kind": "range", "version_range": "^1"},
 		"pattern": {"ref_kind": "pattern", "tag_pattern": "v*"},
@@ -159,6 +164,7 @@ func TestSource_Check_HoldsFallingVersion(t *testing.T) {
 
 // A person who chooses a lower range means it.
 func TestSource_Check_LowerRangeChosen(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.tag("v1.0.0")
 	u.tag("v2.0.0")
@@ -171,6 +177,7 @@ func TestSource_Check_LowerRangeChosen(t *testing.T) {
 }
 
 func TestSource_Check_HoldsRewrittenHistory(t *testing.T) {
+	t.Parallel()
 	for _, filtered := range []bool{false, true} {
 		t.Run(fmt.Sprintf("filter %v", filtered), func(t *testing.T) {
 			u := newUpstream(t, nil)
@@ -203,6 +210,7 @@ func TestSource_Check_HoldsRewrittenHistory(t *testing.T) {
 
 // Many commits may have come between two checks.
 func TestSource_Check_FollowsOverLongHistory(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.allowFilter()
 	u.publish("first", map[string]string{"a": "0"})
@@ -221,6 +229,7 @@ func TestSource_Check_FollowsOverLongHistory(t *testing.T) {
 
 // peersOf opens sources of one upstream and counts what they ask.
 func TestSource_Check_OneQuestionForPeers(t *testing.T) {
+	t.Parallel()
 	var questions atomic.Int64
 	u := newUpstream(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -258,6 +267,7 @@ func TestSource_Check_OneQuestionForPeers(t *testing.T) {
 
 // With nothing new a check asks once, starts no program and touches no cache.
 func TestSource_Check_UnchangedIsCheap(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"web/a": "1"})
 	env, source := newEnv(t), open(t, models.Settings{"url": u.url, "subdirectory": "web"})
@@ -270,6 +280,7 @@ func TestSource_Check_UnchangedIsCheap(t *testing.T) {
 
 // A check of a sub-directory does not download the files.
 func TestSource_Check_SubdirectoryWithoutFiles(t *testing.T) {
+	t.Parallel()
 	var received atomic.Int64
 	u := newUpstream(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -297,6 +308,7 @@ func TestSource_Check_SubdirectoryWithoutFiles(t *testing.T) {
 
 // Sources that look into different folders share a mirror that lacks some.
 func TestSource_Check_FoldersOfOneMirror(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.allowFilter()
 	u.publish("first", map[string]string{"sites/main/web/index.php": "1", "docs/x": "1", "top": "1"})
@@ -314,6 +326,7 @@ func TestSource_Check_FoldersOfOneMirror(t *testing.T) {
 }
 
 func TestSource_Check_SHA256(t *testing.T) {
+	t.Parallel()
 	for _, filtered := range []bool{false, true} {
 		u := newUpstream(t, nil)
 		bare := u.server.Dir("site")

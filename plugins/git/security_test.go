@@ -17,6 +17,7 @@ import (
 
 // No address leads git to another transport, an option or a file.
 func TestPlugin_Open_HostileAddresses(t *testing.T) {
+	t.Parallel()
 	for _, address := range []string{
 		"--upload-pack=touch /tmp/x", "-oProxyCommand=touch", "ext::sh -c touch", "ext::sh", "fd::17", "file:///etc", "/etc", "./x", "~/x",
 		"git://example.org/x", "ftp://example.org/x", "ftps://example.org/x", "rsync://example.org/x", "git+ssh://example.org/x",
@@ -59,6 +60,7 @@ func TestSource_Check_IgnoresAmbientConfiguration(t *testing.T) {
 
 // A repository inside of a repository is only files.
 func TestSource_Build_NestedBareRepository(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	pwned := filepath.Join(t.TempDir(), "pwned")
 	evil := "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tfsmonitor = touch " + pwned + "\n\thooksPath = hooks\n[filter \"evil\"]\n\tsmudge = touch " + pwned + "\n"
@@ -79,6 +81,7 @@ func TestSource_Build_NestedBareRepository(t *testing.T) {
 // CVE-2025-48384: git submodule wrote a path that ends in a carriage return to
 // its configuration and read another.
 func TestSource_Submodules_CarriageReturn(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"post-checkout": "#!/bin/sh\n"})
@@ -106,6 +109,7 @@ func TestSource_Submodules_CarriageReturn(t *testing.T) {
 
 // The files of a .git folder come into no build, however they are spelt.
 func TestSource_Build_DotGitInTree(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{".git", ".GIT", "git~1", ".gi\u200ct"} {
 		u := newUpstream(t, nil)
 		u.publish("root", map[string]string{"a": "1"})
@@ -134,6 +138,7 @@ func TestSource_Build_DotGitInTree(t *testing.T) {
 
 // A server of plain files may name others that have more objects.
 func TestSource_Check_ForeignAlternates(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.publish("first", map[string]string{"a": "1"})
 	var asked atomic.Int64
@@ -163,6 +168,7 @@ func TestSource_Check_ForeignAlternates(t *testing.T) {
 
 // A server may speak version 2 to us and hand out plain files to git.
 func TestSource_Check_TwoFacedServer(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.allowFilter()
 	u.publish("first", map[string]string{"web/a": "1"})

@@ -72,6 +72,7 @@ func (s *shelf) wantWhole(list ...models.Platform) {
 }
 
 func TestSource_Build_SharesWithOlder(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	files := map[string]string{"odd \"näme\".txt": "odd", "empty": ""}
 	for i := range 30 {
@@ -124,6 +125,7 @@ func TestSource_Build_SharesWithOlder(t *testing.T) {
 
 // Attributes change what git writes without changing what it keeps.
 func TestSource_Build_SharesNothingWithConversions(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("first", map[string]string{"a.txt": strings.Repeat("line\n", 100)})
 	source, env := open(t, models.Settings{"url": u.url, "ref_kind": "branch", "branch": "main"}), newEnv(t)
@@ -141,6 +143,7 @@ func TestSource_Build_SharesNothingWithConversions(t *testing.T) {
 // Composer's scripts write in place to whatever they find; the older platform
 // must not notice, and Composer must be able to write.
 func TestSource_Build_ComposerWritesInPlace(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	tool := "<?php $f = fopen('core/a.php', 'r+'); ftruncate($f, 0); fwrite($f, 'in place'.getmypid()); fclose($f);\n"
 	u.publish("first", map[string]string{

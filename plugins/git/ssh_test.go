@@ -181,6 +181,7 @@ func (s sshServer) settings(u *upstream) models.Settings {
 }
 
 func TestSource_SSH_ChecksAndBuilds(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.tag("v1.2.0")
 	u.publish("head", map[string]string{"a": "1"})
@@ -214,6 +215,7 @@ func TestSource_SSH_ChecksAndBuilds(t *testing.T) {
 
 // Servers behind ssh leave out files, too.
 func TestSource_SSH_SubdirectoryWithoutFiles(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.allowFilter()
 	u.publish("first", map[string]string{"sites/main/a": "1", "docs/large": noise(t, 2_000_000)})
@@ -285,6 +287,7 @@ func wantNoKey(t *testing.T, env plugins.Env, key sshKey) {
 }
 
 func TestSource_SSH_HostKeys(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
 	first, second, stranger := newSSHKey(t), newRSAKey(t), newSSHKey(t)
@@ -323,6 +326,7 @@ func TestSource_SSH_HostKeys(t *testing.T) {
 }
 
 func TestSource_SSH_Refused(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	u.publish("head", map[string]string{"a": "1"})
 	s := serveSSH(t, newSSHKey(t))
@@ -350,6 +354,7 @@ func TestSource_SSH_Refused(t *testing.T) {
 }
 
 func TestPlugin_Open_SSHKeys(t *testing.T) {
+	t.Parallel()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

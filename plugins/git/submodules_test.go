@@ -16,6 +16,7 @@ import (
 )
 
 func TestSource_Submodules_Recursive(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	inner, part := u.beside("inner"), u.beside("part")
 	deepest := inner.publish("inner", map[string]string{"deep": "3"})
@@ -55,6 +56,7 @@ func TestSource_Submodules_Recursive(t *testing.T) {
 }
 
 func TestSource_Submodules_Hostile(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int64
 	internal := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	t.Cleanup(internal.Close)
@@ -95,6 +97,7 @@ func TestSource_Submodules_Hostile(t *testing.T) {
 
 // Links of the tree lead no submodule out of it.
 func TestSource_Submodules_BehindLink(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"file": "2"})
@@ -120,6 +123,7 @@ func TestSource_Submodules_BehindLink(t *testing.T) {
 }
 
 func TestSource_Submodules_WithoutAddress(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	first := u.commit("top", map[string]string{"a": "1"})
 	u.git("update-index", "--add", "--cacheinfo", "160000,"+first+",part")
@@ -132,6 +136,7 @@ func TestSource_Submodules_WithoutAddress(t *testing.T) {
 
 // A repository that is its own submodule, and parts that are small alone.
 func TestSource_Submodules_Limits(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	commit := u.commit("top", map[string]string{"a": strings.Repeat("x", 400)})
 	for range 12 {
@@ -153,6 +158,7 @@ func TestSource_Submodules_Limits(t *testing.T) {
 
 // Credentials go along to submodules on the same server, and to no other.
 func TestSource_Submodules_Credentials(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"file": "2"})
@@ -186,6 +192,7 @@ func TestSource_Submodules_Credentials(t *testing.T) {
 
 // Where submodules come from stands above the sub-directory, and counts.
 func TestSource_Submodules_AddressChanges(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, nil)
 	part := u.beside("part")
 	commit := part.publish("part", map[string]string{"file": "2"})

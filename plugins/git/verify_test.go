@@ -61,6 +61,7 @@ func (u *upstream) signTag(name, target string, sign signer, spoil func([]byte) 
 func spoilMessage(raw []byte) []byte { return append(bytes.TrimSpace(raw), []byte(" tampered\n")...) }
 
 func TestSource_Verify_SSHCommits(t *testing.T) {
+	t.Parallel()
 	trusted, stranger, rsa := newSSHKey(t), newSSHKey(t), newRSAKey(t)
 	day := 24 * time.Hour
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format("20060102") + "Z" }
@@ -134,6 +135,7 @@ func (u *upstream) verifies(t *testing.T, settings models.Settings, says string)
 }
 
 func TestSource_Verify_SSHTags(t *testing.T) {
+	t.Parallel()
 	trusted, stranger := newSSHKey(t), newSSHKey(t)
 	for name, c := range map[string]struct {
 		make func(u *upstream)
@@ -184,6 +186,7 @@ func TestSource_Verify_SSHTags(t *testing.T) {
 
 // What git itself signs is accepted, so that nobody needs another tool.
 func TestSource_Verify_SignedByGit(t *testing.T) {
+	t.Parallel()
 	key := newSSHKey(t)
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(key.private), 0o600); err != nil {

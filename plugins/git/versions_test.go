@@ -9,6 +9,7 @@ import (
 )
 
 func TestParseVersion_Order(t *testing.T) {
+	t.Parallel()
 	// Each row is in rising order.
 	for _, row := range []string{
 		"1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0", // semver.org
@@ -47,6 +48,7 @@ func TestParseVersion_Order(t *testing.T) {
 func sign(n int) int { return min(1, max(-1, n)) }
 
 func TestParseVersion_Strict(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{
 		"", "x", "11.x", "7.x-2.x-dev", "8.x-1.x", "2024-09-22", "2024-09-22-test", "1.2.3.4.5", "1..2", "1.", ".1", "-1",
 		"1.0 ", " 1.0", "1.0-foo", "v1.0", "1.0.0-", "1.0.0-a..b", "1,0", "1.0.0-ä", "99999999999999", "7.x-", "7.x", "1.0/2",
@@ -59,6 +61,7 @@ func TestParseVersion_Strict(t *testing.T) {
 }
 
 func TestParseConstraint_Allows(t *testing.T) {
+	t.Parallel()
 	for text, c := range map[string]struct{ in, out string }{
 		"^1.2":               {"1.2 1.2.0 1.9.9 1.99", "1.1.9 2.0.0 2.0.0-beta1 0.9"},
 		"^0.3":               {"0.3.0 0.3.9", "0.4.0 0.2.9 1.0"},
@@ -113,6 +116,7 @@ func TestParseConstraint_Allows(t *testing.T) {
 }
 
 func TestCompareNatural(t *testing.T) {
+	t.Parallel()
 	names := []string{"release-10", "release-9", "a", "release-2024-10-01", "release-2024-09-22", "release-010"}
 	slices.SortFunc(names, compareNatural)
 	want := []string{"a", "release-9", "release-010", "release-10", "release-2024-09-22", "release-2024-10-01"}
