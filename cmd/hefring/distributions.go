@@ -59,6 +59,15 @@ type distributionArg struct {
 	Slug string `arg:"" name:"distribution" help:"The distribution's short name."`
 }
 
+// managed is the distribution, for those who may manage it: who may not does not even
+// learn whether it is there.
+func (a distributionArg) managed(ctx context.Context, f door) (models.Distribution, error) {
+	if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
+		return models.Distribution{}, err
+	}
+	return f.DistributionNamed(ctx, a.Slug)
+}
+
 type distributionShowCmd struct {
 	act
 	distributionArg
@@ -246,10 +255,7 @@ type distributionChangeCmd struct {
 // Run changes it; --wait follows the look at its source.
 func (c *distributionChangeCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
-			return err
-		}
-		row, err := f.DistributionNamed(ctx, c.Slug)
+		row, err := c.managed(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -397,10 +403,7 @@ type distributionRegisterCmd struct {
 // Run queues the copying.
 func (c *distributionRegisterCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
-			return err
-		}
-		d, err := f.DistributionNamed(ctx, c.Slug)
+		d, err := c.managed(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -439,10 +442,7 @@ func (e distributionEnd) String() string {
 // Run says what would go, or deletes the distribution.
 func (c *distributionDeleteCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
-			return err
-		}
-		d, err := f.DistributionNamed(ctx, c.Slug)
+		d, err := c.managed(ctx, f)
 		if err != nil {
 			return err
 		}

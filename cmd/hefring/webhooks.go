@@ -42,10 +42,7 @@ type webhookListCmd struct {
 // Run prints the list.
 func (c *webhookListCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
-			return err
-		}
-		d, err := f.DistributionNamed(ctx, c.Slug)
+		d, err := c.managed(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -109,10 +106,7 @@ type webhookAddCmd struct {
 // Run makes it.
 func (c *webhookAddCmd) Run(ctx context.Context) error {
 	return c.reach(ctx, func(f door) error {
-		if err := f.Actor().Needs(models.MayManageDistributions); err != nil {
-			return err
-		}
-		d, err := f.DistributionNamed(ctx, c.Slug)
+		d, err := c.managed(ctx, f)
 		if err != nil {
 			return err
 		}
