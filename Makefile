@@ -49,6 +49,10 @@ e2e-drupal: build ## the whole life of sites on real Drupal: HEFRING_DRUPAL_REPO
 e2e-hosts: build ## several hosts, as network namespaces (needs root): a control plane, two web hosts and a database, each of which fails in the middle of an upgrade
 	$(GO) test -count=1 -timeout 30m -tags hosts -run '^TestHosts' -v ./e2e
 
+.PHONY: e2e-systemd
+e2e-systemd: build ## the Debian package under a live systemd, booted in namespaces (needs root and systemd): its units, upgrade, removal
+	$(GO) test -count=1 -timeout 30m -tags systemd -run '^TestSystemd$$' -v ./e2e
+
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...
 

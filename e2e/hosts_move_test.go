@@ -376,6 +376,9 @@ func (h *hosts) looks() {
 	id := h.number("SELECT id FROM sites WHERE uri = 'file.localhost'")
 	from := h.home("file.localhost")
 	to := map[string]string{"web1": "web2", "web2": "web1"}[from]
+	b.visit(fmt.Sprintf("/sites/clone?site=%d", id))
+	b.sees("as its origin")
+	b.examine("clone with servers")
 	b.visit(fmt.Sprintf("/sites/%d", id))
 	b.press("Move…")
 	b.sees("to another server?")

@@ -1,4 +1,4 @@
-//go:build hosts
+//go:build hosts || systemd
 
 package e2e_test
 

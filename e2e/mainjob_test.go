@@ -469,6 +469,10 @@ func (m *mainJob) codeOnly() {
 	b.visit("/queues")
 	m.setQueue("1", b.texts(`[...` + field("#git-unit") + `.options].map((o) => o.value)`)[2]) // an hour
 	b.sees("is looked at every 1 h")
+	eventually(m.t, 30*time.Second, "the last look of every 5 s is over", func() bool {
+		return time.Until(m.j.time(`SELECT next_check_at FROM upstreams ORDER BY next_check_at LIMIT 1`)) > 10*time.Minute
+	})
+	m.p.quiet()
 	m.repo.push(tidepool.V1063)
 	b.press("Run now Git repository")
 	b.sees("1 source is being looked at")

@@ -48,6 +48,15 @@ func (p *peopleTest) addsClient() {
 	b.until(10*time.Second, "the name is missed", `document.getElementById('name-e')`)
 	b.examine("refused")
 	b.fill("name", "Museums")
+	for name, theme := range map[string]string{"Light": "light", "Dark": "dark"} {
+		b.press(name)
+		b.until(10*time.Second, "the theme is "+theme, `document.documentElement.dataset.theme === "`+theme+`"`)
+	}
+	b.press("System")
+	b.until(10*time.Second, "the theme is the system's", `!("theme" in document.documentElement.dataset)`)
+	if typed := b.value("name"); typed != "Museums" {
+		p.t.Errorf("choosing a theme left %q of what was typed", typed)
+	}
 	b.press("Add the client")
 	b.lands(`^/clients`)
 	b.sees("Museums")

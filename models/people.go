@@ -202,7 +202,7 @@ func (t Task) Permission() Permission {
 		return MayBuild
 	case TaskDeliver:
 		return MayManageServers
-	case TaskRelocate, TaskSend, TaskReceive, TaskHandOver:
+	case TaskRelocate, TaskCloneTo, TaskSend, TaskReceive, TaskHandOver:
 		return MayRelocateSites
 	case TaskInstall, TaskClone, TaskImport:
 		return MayCreateSites

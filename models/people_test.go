@@ -77,7 +77,7 @@ func TestTask_Permission_IsInTheTable(t *testing.T) {
 	kinds := []models.TaskKind{
 		models.TaskCheck, models.TaskBuild, models.TaskVerify, models.TaskInstall, models.TaskCompare, models.TaskUpgrade, models.TaskUpgradePlatform,
 		models.TaskRollback, models.TaskRestore, models.TaskBackup, models.TaskClone, models.TaskEnable, models.TaskDisable, models.TaskConfigure,
-		models.TaskCron, models.TaskDelete, models.TaskImport, models.TaskDeliver, models.TaskLogin, models.TaskLoss, models.TaskDropBackup,
+		models.TaskCron, models.TaskDelete, models.TaskImport, models.TaskDeliver, models.TaskCloneTo, models.TaskLogin, models.TaskLoss, models.TaskDropBackup,
 	}
 	for _, kind := range kinds {
 		for _, subject := range []models.SubjectKind{models.SubjectSite, models.SubjectPlatform} {

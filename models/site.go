@@ -65,6 +65,14 @@ const (
 	HTTPSRequired HTTPS = "required" // HTTP is sent to HTTPS
 )
 
+// Home is the number of the web host that the site is on; 0 for the control plane's.
+func (s *Site) Home() int64 {
+	if s.ServerID == nil {
+		return 0
+	}
+	return *s.ServerID
+}
+
 // Names lists all host names of the site, its URI first.
 func (s *Site) Names() []string { return append([]string{s.URI}, s.Aliases...) }
 

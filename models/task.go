@@ -29,6 +29,7 @@ const (
 	TaskImport          TaskKind = "import"           // look for sites in a code base outside
 	TaskDeliver         TaskKind = "deliver"          // bring a platform to a server
 	TaskRelocate        TaskKind = "relocate"         // move a site to another server
+	TaskCloneTo         TaskKind = "clone-to"         // make a site from another one, and move it to another server
 	TaskSend            TaskKind = "send"             // send a first copy of a site that moves to another server
 	TaskReceive         TaskKind = "receive"          // take a site in from another server
 	TaskHandOver        TaskKind = "hand-over"        // refuse writes and send what changed since
@@ -60,6 +61,9 @@ const (
 	// A site's way to another server has two ends, which are worked on at the same time.
 	SubjectDeparture SubjectKind = "departure"
 	SubjectArrival   SubjectKind = "arrival"
+	// SubjectNewcomer is a site that is made on one server for another. It has its own
+	// kind so that the whole does not hinder its parts, which work on the site.
+	SubjectNewcomer SubjectKind = "newcomer"
 	// SubjectTarget is a distribution seen as the place where comparisons are
 	// made; it has its own kind so that comparing does not hinder checking.
 	SubjectTarget SubjectKind = "target"
@@ -70,6 +74,11 @@ const (
 	// so that asking does not hinder work on the site.
 	SubjectQuestion SubjectKind = "question"
 )
+
+// OfSite tells whether the number of a subject is that of a site.
+func (k SubjectKind) OfSite() bool {
+	return k == SubjectSite || k == SubjectQuestion || k == SubjectNewcomer
+}
 
 // Subject is what a task works on or an event speaks of.
 type Subject struct {

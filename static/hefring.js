@@ -246,6 +246,19 @@
   });
   document.addEventListener("htmx:beforeSend", (e) => { if (e.target.id !== "poll") trouble(""); });
 
+  // The theme is put on the page as it is, with what was typed into it.
+  document.addEventListener("submit", async (e) => {
+    const form = e.target, button = e.submitter;
+    if (form.getAttribute("action") !== "/theme" || !button) return;
+    e.preventDefault();
+    const body = new URLSearchParams(new FormData(form, button));
+    const answer = await fetch("/theme", { method: "POST", body, redirect: "manual" }).catch(() => null);
+    if (!answer || answer.type !== "opaqueredirect") return trouble("The theme was not kept. Reload the page and try again.");
+    document.documentElement.toggleAttribute("data-theme", button.value !== "");
+    if (button.value) document.documentElement.dataset.theme = button.value;
+    all("button[name=theme]", form).forEach((b) => b.setAttribute("aria-pressed", String(b === button)));
+  });
+
   // ---- start ----
 
   function start() {

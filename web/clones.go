@@ -23,7 +23,7 @@ func (s *server) newClone(c echo.Context) error {
 	if err := s.findOrigin(c.Request().Context(), &view); err != nil {
 		return err
 	}
-	view.SiteTitle, view.Database = view.Origin.Title, view.Origin.Server
+	view.SiteTitle, view.Database, view.Home = view.Origin.Title, view.Origin.Server, view.Origin.Home
 	if view.Database == 0 {
 		view.Database = s.defaultServer(c.Request().Context(), view.Origin.Engine)
 	}
@@ -57,7 +57,7 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 		if err != nil {
 			return err
 		}
-		o.Name, o.Title, o.Version, o.Engine, o.Server = row.URI, row.Title, row.Platform.DrupalVersion, row.Database.Engine, row.Database.Server
+		o.Name, o.Title, o.Version, o.Engine, o.Server, o.Home = row.URI, row.Title, row.Platform.DrupalVersion, row.Database.Engine, row.Database.Server, row.Home()
 		o.PlatformName, o.Back = openName(row.Platform), sitePath(row.ID)
 	case o.Backup != 0:
 		b, err := s.fleet.Backup(ctx, o.Backup)
@@ -67,7 +67,7 @@ func (s *server) findOrigin(ctx context.Context, view *pages.Clone) error {
 		o.Name, o.Version, o.Engine, o.Back = backupName(b), b.DrupalVersion, b.Engine, sitePath(b.SiteID)
 		o.URI = b.URI
 		if site, err := s.fleet.SiteRow(ctx, b.SiteID); err == nil {
-			o.Title = site.Title
+			o.Title, o.Home = site.Title, site.Home()
 		}
 		if p, err := s.fleet.Platform(ctx, b.PlatformID); err == nil {
 			o.PlatformName = openName(p)
@@ -111,7 +111,14 @@ func (s *server) cloneForm(c echo.Context, status int, view pages.Clone) (err er
 	if view.Servers, err = s.fleet.DatabaseServerChoices(ctx); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
-	view.First = firstOf(view.Errors, "uri", "title", "platform", "database")
+	if s.actor.May(models.MayRelocateSites) {
+		hosts, err := s.fleet.ServerChoices(ctx)
+		if err != nil {
+			return fmt.Errorf("list servers: %w", err)
+		}
+		view.Hosts = serverOptions(hosts, "")
+	}
+	view.First = firstOf(view.Errors, "uri", "title", "platform", "database", "server")
 	view.Page = s.page(c, "sites", view.Heading())
 	return render(c, status, pages.ClonePage(view))
 }
@@ -131,6 +138,11 @@ func (s *server) createClone(c echo.Context) error {
 		FromSite: view.Origin.Site, FromBackup: view.Origin.Backup, FromFound: view.Origin.Task, Folder: view.Origin.Folder,
 		URI: view.URI, Title: view.SiteTitle, PlatformID: view.Platform, DatabaseServerID: view.Database, Once: view.Once,
 	}
+	view.Home = view.Origin.Home
+	if typed := c.FormValue("server"); typed != "" {
+		view.Home = number(typed)
+		in.ServerID = &view.Home
+	}
 	site, err := s.fleet.CloneSite(c.Request().Context(), in)
 	if refused(err) {
 		view.Error, view.Errors = formErrors(err)
@@ -139,7 +151,11 @@ func (s *server) createClone(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say(c, "succeeded", "%s is being made from %s. Nothing is changed there.", site.URI, view.Origin.Name)
+	then := ""
+	if view.Home != view.Origin.Home {
+		then = " Once it answers, it is moved to its server."
+	}
+	s.say(c, "succeeded", "%s is being made from %s. Nothing is changed there.%s", site.URI, view.Origin.Name, then)
 	return redirect(c, sitePath(site.ID))
 }
 

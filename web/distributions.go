@@ -82,28 +82,47 @@ func (s *server) askDeleteDistribution(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
-	back := fmt.Sprintf("/distributions/%d", id)
-	view := pages.Ask{
+	view := deletionOf(d)
+	view.Notes = append(view.Notes, removedWith(platforms)...)
+	refuseForSites(&view, sites, total)
+	return s.ask(c, "distributions", view)
+}
+
+// deletionOf asks whether a distribution may go.
+func deletionOf(d models.Distribution) pages.Ask {
+	back := fmt.Sprintf("/distributions/%d", d.ID)
+	return pages.Ask{
 		Title: "Delete " + d.Name + "?", Crumbs: crumbs("Distributions", "/distributions", d.Name, back, "Delete"), Back: back,
 		URL: back + "/delete", Label: "Delete this distribution", Style: "stop",
 		Text:  "Its source is looked at no more. Nothing at the source is changed, and what happened stays in the record.",
 		Notes: []pages.Promise{{Icon: "unplug", Text: "Its webhooks, its credentials and the notices about it alone go with it."}},
 	}
-	if len(platforms) > 0 {
-		var size int64
-		for _, p := range platforms {
-			size += p.Bytes
-		}
-		view.Notes = append(view.Notes, pages.Promise{Icon: "package", Text: components.Count(int64(len(platforms)), "platform", "platforms") + " and their files are removed, " + components.Bytes(size) + "."})
+}
+
+// removedWith says which platforms go with a distribution; nothing when it has none.
+func removedWith(platforms []fleet.PlatformRow) []pages.Promise {
+	if len(platforms) == 0 {
+		return nil
 	}
-	if total > 0 {
-		view.Refused = "Sites live on its platforms, so it cannot be deleted. Delete them first, or clone them onto a platform of another distribution and delete them here."
-		for _, site := range sites {
-			view.Names = append(view.Names, site.URI)
-		}
-		view.More = max(total-len(sites), 0)
+	var size int64
+	for _, p := range platforms {
+		size += p.Bytes
 	}
-	return s.ask(c, "distributions", view)
+	count := components.Count(int64(len(platforms)), "platform", "platforms")
+	return []pages.Promise{{Icon: "package", Text: count + " and their files are removed, " + components.Bytes(size) + "."}}
+}
+
+// refuseForSites says that a distribution cannot be deleted, if it has sites; the
+// first of them are given.
+func refuseForSites(view *pages.Ask, sites []fleet.SiteRow, total int) {
+	if total == 0 {
+		return
+	}
+	view.Refused = "Sites live on its platforms, so it cannot be deleted. Delete them first, or clone them onto a platform of another distribution and delete them here."
+	for _, site := range sites {
+		view.Names = append(view.Names, site.URI)
+	}
+	view.More = max(total-len(sites), 0)
 }
 
 func (s *server) deleteDistribution(c echo.Context) error {

@@ -24,6 +24,7 @@ type people interface {
 	// LoginLink gives the secret part of a one-time link.
 	LoginLink(ctx context.Context, name string) (string, error)
 
+	AsksForCode(ctx context.Context, userID int64) (bool, error) // the user has a second factor
 	// DropSecondFactor is for one who lost it.
 	DropSecondFactor(ctx context.Context, userID int64) error
 
@@ -83,13 +84,17 @@ func readUser(c echo.Context) fleet.NewUser {
 }
 
 func (s *server) userForm(c echo.Context, status int, view pages.UserForm) error {
-	clients, err := s.fleet.ClientNames(c.Request().Context())
+	ctx := c.Request().Context()
+	clients, err := s.fleet.ClientNames(ctx)
 	if err != nil {
 		return fmt.Errorf("list clients: %w", err)
 	}
 	title := "Add a user"
 	if view.User.ID != 0 {
 		title = view.User.Name
+		if view.SecondFactor, err = s.fleet.AsksForCode(ctx, view.User.ID); err != nil {
+			return fmt.Errorf("look for second factor: %w", err)
+		}
 	}
 	view.Clients, view.First = clients, firstOf(view.Errors, "name", "role", "client")
 	view.Page = s.page(c, "users", title)
@@ -249,7 +254,7 @@ func (s *server) askDeleteClient(c echo.Context) error {
 	return s.ask(c, "clients", pages.Ask{
 		Back: back, Crumbs: crumbs("Clients", "/clients", client.Name, back, "Delete"),
 		Title: "Delete " + client.Name + "?", URL: back + "/delete", Label: "Delete this client", Style: "stop",
-		Text: "A client with sites or users cannot be deleted; give them to somebody else first.",
+		Text: "A client with sites or users cannot be deleted; give them to somebody else first. The notices about it alone go with it.",
 	})
 }
 

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,6 +59,61 @@ func TestSite_Viewer_SeesNoButtons(t *testing.T) {
 				t.Errorf("%s shows %s", path, gone)
 			}
 		}
+	}
+}
+
+// A page shows a person no link to a page that would be refused.
+func TestPages_EveryRole_LinksLeadSomewhere(t *testing.T) {
+	followed := 0
+	for _, role := range models.Roles() {
+		for _, client := range []int64{0, 3} {
+			if client != 0 && role == models.RoleAdministrator {
+				continue // there is none of a client
+			}
+			f := webtest.Sample()
+			f.Roles, f.OfClient = map[string]models.Role{"admin": role}, client
+			followed += refusedLinks(t, signedIn(t, f), models.Actor{Role: role, ClientID: client})
+		}
+	}
+	t.Logf("%d links", followed)
+}
+
+// refusedLinks follows every link once, from the first page on, and gives how many
+// there were.
+func refusedLinks(t *testing.T, b *browser, who models.Actor) int {
+	t.Helper()
+	seen, pages := map[string]bool{}, []string{"/"}
+	for len(pages) > 0 {
+		page := pages[0]
+		pages = pages[1:]
+		for _, found := range pageLink.FindAllStringSubmatch(b.get(page).body, -1) {
+			to := html.UnescapeString(found[1])
+			if seen[to] {
+				continue
+			}
+			seen[to] = true
+			if got := b.get(to); got.status == http.StatusForbidden {
+				t.Errorf("%s shows a %s of client %d a link to %s", page, who.Role, who.ClientID, to)
+			}
+			pages = append(pages, to)
+		}
+	}
+	return len(seen)
+}
+
+var pageLink = regexp.MustCompile(`<a [^>]*href="(/(?:[a-z][^"#]*)?)`)
+
+func TestUsers_SecondFactor_OfferedToThoseWhoHaveOne(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	const offer = "Remove the second factor"
+	if page := b.get("/users/1"); strings.Contains(page.body, offer) {
+		t.Error("it is offered for a user without one")
+	}
+	f.Factor.On = true
+	wantPage(t, "with one", b.get("/users/1"), http.StatusOK, offer)
+	if page := b.get("/users/new"); strings.Contains(page.body, offer) {
+		t.Error("it is offered for a user that there is not yet")
 	}
 }
 

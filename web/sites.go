@@ -27,11 +27,9 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}
-	var distributions []models.Distribution
-	if s.actor.May(models.MaySeeFleet) {
-		if distributions, err = s.fleet.DistributionNames(ctx, 200); err != nil {
-			return fmt.Errorf("list distributions: %w", err)
-		}
+	distributions, err := s.choices(ctx, filter.DistributionID)
+	if err != nil {
+		return err
 	}
 	view := pages.Sites{
 		Page: s.page(c, "sites", "Sites"), Rows: rows, Pages: pager(c, page, total), Segments: siteSegments(c, filter, counts),
@@ -40,6 +38,36 @@ func (s *server) sites(c echo.Context) error {
 	}
 	view.Page.Query = filter.Query
 	return render(c, http.StatusOK, pages.SitesPage(view))
+}
+
+// shownChoices is how many distributions a list can be narrowed to in its form. Where
+// there are more, a distribution's own page leads to its sites.
+const shownChoices = 100
+
+// choices are the distributions that the form over the list of sites offers, always
+// with the one that is chosen.
+func (s *server) choices(ctx context.Context, chosen int64) ([]models.Distribution, error) {
+	if !s.actor.May(models.MaySeeFleet) {
+		return nil, nil
+	}
+	list, err := s.fleet.DistributionNames(ctx, shownChoices+1)
+	if err != nil {
+		return nil, fmt.Errorf("list distributions: %w", err)
+	}
+	if len(list) <= shownChoices {
+		return list, nil
+	}
+	if chosen == 0 {
+		return nil, nil
+	}
+	one, err := s.fleet.Distribution(ctx, chosen)
+	if models.CodeOf(err) == models.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load distribution: %w", err)
+	}
+	return []models.Distribution{one}, nil
 }
 
 func anyBusy(rows []fleet.SiteRow) bool {
@@ -81,7 +109,7 @@ func (s *server) siteForm(c echo.Context, status int, view pages.SiteForm) error
 	if view.Servers, err = s.fleet.DatabaseServerChoices(c.Request().Context()); err != nil {
 		return fmt.Errorf("list database servers: %w", err)
 	}
-	hosts, err := s.fleet.Servers(c.Request().Context())
+	hosts, err := s.fleet.ServerChoices(c.Request().Context())
 	if err != nil {
 		return fmt.Errorf("list servers: %w", err)
 	}
@@ -145,7 +173,7 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 	if view.Upgrades, err = s.fleet.SiteUpgrades(ctx, id, shownTasks); err != nil {
 		return view, fmt.Errorf("list upgrades: %w", err)
 	}
-	subjects := []models.Subject{{Kind: models.SubjectSite, ID: id}}
+	subjects := []models.Subject{{Kind: models.SubjectSite, ID: id}, {Kind: models.SubjectNewcomer, ID: id}}
 	if view.Tasks, err = s.fleet.SubjectTasks(ctx, subjects, shownTasks); err != nil {
 		return view, fmt.Errorf("list tasks: %w", err)
 	}
@@ -159,6 +187,11 @@ func (s *server) siteView(ctx context.Context, id int64) (view pages.Site, err e
 	if s.actor.May(models.MaySeeFleet) {
 		if view.Clients, err = s.fleet.ClientNames(ctx); err != nil {
 			return view, fmt.Errorf("list clients: %w", err)
+		}
+	}
+	if view.Live == nil { // it is offered for nothing that is worked on
+		if view.Movable, err = s.movable(ctx, view.Row); err != nil {
+			return view, fmt.Errorf("list servers: %w", err)
 		}
 	}
 	view.Server = s.serverName(view.Row)

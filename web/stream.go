@@ -36,7 +36,7 @@ func (s *server) stream(c echo.Context) error {
 	if _, err := s.fleet.Task(c.Request().Context(), id); err != nil {
 		return err
 	}
-	out := &eventStream{server: s, response: c.Response(), page: s.frame(c, "tasks", ""), task: id, after: resumeAt(c)}
+	out := &eventStream{server: s, response: c.Response(), page: s.frame(c, "tasks", ""), session: s.ownSession(c), task: id, after: resumeAt(c)}
 	if err := out.open(); err != nil {
 		return err
 	}
@@ -61,6 +61,7 @@ type eventStream struct {
 	server   *server
 	response *echo.Response
 	page     layouts.Page
+	session  string
 	task     int64
 	after    int64  // last line that was sent
 	state    string // what state and steps were sent last
@@ -105,12 +106,32 @@ func (e *eventStream) run(ctx context.Context, wake <-chan struct{}) error {
 			expected = false
 			over, err = e.send(ctx)
 		case <-look.C:
-			over, err = e.send(ctx)
+			if err = e.allowed(ctx); err == nil {
+				over, err = e.send(ctx)
+			}
 		case <-beat.C:
 			err = e.write(": still here\n\n")
 		}
 	}
 	return err
+}
+
+// errOther ends a stream whose person may do something else by now.
+var errOther = errors.New("what the person may do has changed")
+
+// allowed fails when the session has ended or its user may do something else by now.
+// The browser asks anew then, and is answered as any other request.
+func (e *eventStream) allowed(ctx context.Context) error {
+	user, err := e.server.front.SessionUser(ctx, e.session, false)
+	if err != nil {
+		return err
+	}
+	actor := user.Actor()
+	actor.Entrance = e.server.actor.Entrance
+	if actor != e.server.actor {
+		return errOther
+	}
+	return nil
 }
 
 // send sends what is new. The task is read before its lines: when it was over by

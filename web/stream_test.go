@@ -40,6 +40,33 @@ func TestStream_Running_SendsEveryLineOnceInOrder(t *testing.T) {
 	}
 }
 
+// Who is signed out elsewhere, or may do something else by now, follows no more.
+func TestStream_SessionEnds_SendsNothingMore(t *testing.T) {
+	for name, end := range map[string]func(f *webtest.Fleet){
+		"signed out": func(f *webtest.Fleet) { f.SignOutAll() },
+		"demoted":    func(f *webtest.Fleet) { f.Demote("admin", models.RoleViewer) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := webtest.Sample()
+			b := signedIn(t, f)
+			events, _ := b.follow(fmt.Sprintf("/tasks/%d/stream?after=1008", webtest.BuildTask), "")
+			next(t, events, "state")
+			end(f)
+			deadline := time.After(10 * time.Second)
+			for {
+				select {
+				case _, open := <-events:
+					if !open {
+						return
+					}
+				case <-deadline:
+					t.Fatal("the stream goes on")
+				}
+			}
+		})
+	}
+}
+
 func TestStream_Reconnected_GoesOnAfterTheLastLine(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)

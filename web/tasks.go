@@ -121,11 +121,12 @@ func subjectOf(t models.Task) models.Subject {
 	return models.Subject{Kind: models.SubjectDistribution, ID: number(t.Args["distribution"])}
 }
 
-// subject names what a task works on. What is gone is not named.
+// subject names what a task works on, and leads there whoever may look at it. What is
+// gone is not named.
 func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact {
 	fact := pages.Fact{Value: components.SubjectURL(subject)}
 	switch subject.Kind {
-	case models.SubjectDistribution, models.SubjectTarget, models.SubjectPlatform, models.SubjectSite, models.SubjectQuestion, models.SubjectServer:
+	case models.SubjectDistribution, models.SubjectTarget, models.SubjectPlatform, models.SubjectSite, models.SubjectQuestion, models.SubjectNewcomer, models.SubjectServer:
 		name, err := s.fleet.SubjectName(ctx, subject)
 		if fact.Label = name; err != nil {
 			fact.Label, fact.Value = "it", ""
@@ -138,6 +139,9 @@ func (s *server) subject(ctx context.Context, subject models.Subject) pages.Fact
 		fact.Label = "a site's way to another server"
 	case models.SubjectQueue, models.SubjectWebServer, models.SubjectUser, models.SubjectUpstream, models.SubjectClient, models.SubjectChannel:
 		fact.Label = string(subject.Kind)
+	}
+	if !s.sees(fact.Value) {
+		fact.Value = ""
 	}
 	return fact
 }

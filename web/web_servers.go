@@ -20,8 +20,11 @@ import (
 // webServers is what the pages need of the use cases about web hosts.
 type webServers interface {
 	Servers(ctx context.Context) ([]fleet.ServerRow, error)
+	// ServerChoices lists those that sites can be put on.
+	ServerChoices(ctx context.Context) ([]models.Server, error)
+	// CanAddServers is Unavailable, and says what it takes, where there can be none.
+	CanAddServers(ctx context.Context) error
 	ServerNamed(ctx context.Context, name string) (models.Server, error)
-	SitesOnServer(ctx context.Context, serverID int64, limit int) ([]models.Site, error)
 	ServerPlatforms(ctx context.Context, serverID int64) ([]fleet.ServerPlatformRow, error)
 	PlatformServers(ctx context.Context, platformID int64) ([]fleet.ServerPlatformRow, error)
 	// AddServer and InviteServer give a token that is shown once.
@@ -40,7 +43,24 @@ func (s *server) webServers(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list servers: %w", err)
 	}
-	return render(c, http.StatusOK, pages.WebServersPage(pages.WebServers{Page: s.page(c, "servers", "Servers"), Rows: rows, Now: time.Now()}))
+	view := pages.WebServers{Page: s.page(c, "servers", "Servers"), Rows: rows, Now: time.Now()}
+	if view.Refused, err = s.refusesServers(c.Request().Context()); err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, pages.WebServersPage(view))
+}
+
+// refusesServers says what it takes to add servers where that can only fail; "" where
+// it can be done, or is nothing for who looks.
+func (s *server) refusesServers(ctx context.Context) (string, error) {
+	if !s.actor.May(models.MayManageServers) {
+		return "", nil
+	}
+	err := s.fleet.CanAddServers(ctx)
+	if models.CodeOf(err) == models.Unavailable {
+		return models.Explain(err), nil
+	}
+	return "", err
 }
 
 func (s *server) newWebServer(c echo.Context) error {
@@ -50,6 +70,11 @@ func (s *server) newWebServer(c echo.Context) error {
 func (s *server) webServerForm(c echo.Context, status int, view pages.WebServerForm) error {
 	view.First = firstOf(view.Errors, "name", "address")
 	view.Page = s.page(c, "servers", "Add a server")
+	refused, err := s.refusesServers(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	view.Refused = refused
 	return render(c, status, pages.WebServerFormPage(view))
 }
 
@@ -87,7 +112,7 @@ func (s *server) webServer(c echo.Context) error {
 		return err
 	}
 	view := pages.WebServer{Server: found, Now: time.Now(), Page: s.page(c, "servers", found.Name)}
-	if view.Sites, err = s.fleet.SitesOnServer(ctx, found.ID, shownSites+1); err != nil {
+	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{ServerID: found.ID, Limit: shownSites + 1, NoTotal: true}); err != nil {
 		return err
 	}
 	if len(view.Sites) > shownSites {
@@ -139,30 +164,38 @@ func (s *server) removeWebServer(c echo.Context) error {
 
 // serverOptions lists where a site may be: the control plane's host and every server
 // whose worker joined.
-func serverOptions(rows []fleet.ServerRow, without string) []plugins.Option {
+func serverOptions(list []models.Server, without string) []plugins.Option {
 	var options []plugins.Option
 	if without != models.LocalServer {
-		options = append(options, plugins.Option{Value: "0", Label: "this host"})
+		options = append(options, plugins.Option{Value: "0", Label: homeName(models.LocalServer)})
 	}
-	for _, row := range rows {
-		if row.State != models.ServerJoined || row.Name == without {
+	for _, one := range list {
+		if one.Name == without {
 			continue
 		}
-		label := row.Name
-		if !row.Alive(time.Now()) {
+		label := one.Name
+		if !one.Alive(time.Now()) {
 			label += " (not heard of lately)"
 		}
-		options = append(options, plugins.Option{Value: strconv.FormatInt(row.ID, 10), Label: label})
+		options = append(options, plugins.Option{Value: strconv.FormatInt(one.ID, 10), Label: label})
 	}
 	return options
 }
 
+// homeName is what people call the server that a site is on.
+func homeName(server string) string {
+	if server == models.LocalServer {
+		return "this host"
+	}
+	return server
+}
+
 // moveQuestion asks where a site should go.
-func moveQuestion(row fleet.SiteRow, servers []fleet.ServerRow) pages.Ask {
+func moveQuestion(row fleet.SiteRow, servers []models.Server) pages.Ask {
 	view := pages.Ask{
 		Title: "Move " + row.URI + " to another server?", Crumbs: siteCrumbs(row, "Move"), Back: sitePath(row.ID),
 		URL: sitePath(row.ID) + "/move", Label: "Move this site", Style: "go",
-		Text: "It is on " + row.Server + ", which serves it until the new server was found to answer with all of it. Whatever fails before, it stays there.",
+		Text: "It is on " + homeName(row.Server) + ", which serves it until the new server was found to answer with all of it. Whatever fails before, it stays there.",
 		Notes: []pages.Promise{
 			{Icon: "clock", Text: "Writes are refused for some seconds at the end; reads go on."},
 			{Icon: "globe", Text: "Its name in DNS is yours to point to the new server. For a week the old one sends visitors on."},
@@ -183,16 +216,28 @@ func moveQuestion(row fleet.SiteRow, servers []fleet.ServerRow) pages.Ask {
 	return view
 }
 
+// movable tells whether there is a server that a site could be moved to by who looks.
+func (s *server) movable(ctx context.Context, row fleet.SiteRow) (bool, error) {
+	if row.State != models.SiteEnabled || !s.actor.May(models.MayRelocateSites) {
+		return false, nil
+	}
+	if row.ServerID != nil {
+		return true, nil // the control plane's host is another one
+	}
+	list, err := s.fleet.ServerChoices(ctx)
+	return len(list) > 0, err
+}
+
 func (s *server) askMove(c echo.Context) error {
 	row, err := s.siteOf(c)
 	if err != nil {
 		return err
 	}
-	rows, err := s.fleet.Servers(c.Request().Context())
+	list, err := s.fleet.ServerChoices(c.Request().Context())
 	if err != nil {
 		return fmt.Errorf("list servers: %w", err)
 	}
-	return s.ask(c, "sites", moveQuestion(row, rows))
+	return s.ask(c, "sites", moveQuestion(row, list))
 }
 
 func (s *server) moveSite(c echo.Context) error {

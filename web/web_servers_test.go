@@ -17,14 +17,23 @@ func TestServers_List_SaysHowTheyAre(t *testing.T) {
 	b := signedIn(t, f)
 	b.get("/servers").has(t, "web1", "192.0.2.11", "Works", "Not heard of", "Has not joined", `href="/servers/new"`, `aria-current="page"`)
 	f.WebHosts = nil
-	b.get("/servers").has(t, "All sites are on this host.")
+	b.get("/servers").has(t, "All sites are on this host.", `href="/servers/new"`)
+	// Where it can only fail, adding one is not offered, and why is said.
+	f.Fail["CanAddServers"] = models.Errorf(models.Unavailable, "Several servers need PostgreSQL.")
+	for _, page := range []string{"/servers", "/servers/new"} {
+		got := b.get(page)
+		got.has(t, "Several servers need PostgreSQL.")
+		got.hasNot(t, `href="/servers/new"`)
+		got.hasNot(t, `name="address"`)
+	}
 	b.get("/settings").has(t, `href="/servers"`)
 }
 
 func TestServer_Page(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)
-	b.get("/servers/web1").has(t, "gallery.example.org", "Is there", "0123456789ab", "/servers/web1/remove", `action="/servers/web1/invite"`)
+	f.Sits[1].ServerID = new(int64(1))
+	b.get("/servers/web1").has(t, f.Sits[1].URI, "Is there", "0123456789ab", "/servers/web1/remove", `action="/servers/web1/invite"`)
 	b.get("/servers/web2").has(t, "Its worker is not heard of.", "certificate is not trusted", "No site is on it.")
 	b.get("/servers/web3").has(t, "Its worker has not joined yet.")
 	if got := b.get("/servers/nothing"); got.status != http.StatusNotFound {
@@ -68,7 +77,35 @@ func TestSite_Move(t *testing.T) {
 	}
 	f.WebHosts = nil
 	f.Sits[1].Server = models.LocalServer
+	b.get("/sites/32").hasNot(t, "/sites/32/move")
 	b.get("/sites/32/move").has(t, "There is no other server.")
+}
+
+// A site is cloned onto a server that one chooses, where there is a choice.
+func TestClone_Server(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/sites/clone?site=32").has(t, `name="server"`, "this host, as its origin", "web1", "web2 (not heard of lately)")
+	form := url.Values{"site": {"32"}, "uri": {"copy.example.org"}, "server": {"1"}}
+	if got := b.post("/sites/clone", form); !strings.HasPrefix(got.location(), "/sites/") {
+		t.Errorf("to %q", got.location())
+	}
+	if f.Clone1.ServerID == nil || *f.Clone1.ServerID != 1 {
+		t.Errorf("the fleet got %+v", f.Clone1)
+	}
+	b.get("/sites/32").has(t, "Once it answers, it is moved to its server.")
+	f.Fail["CloneSite"] = &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: map[string]string{"server": "Choose one of the servers."}}
+	b.post("/sites/clone", form).has(t, "Choose one of the servers.", `<option value="1" selected`)
+	f.Sits[1].ServerID = new(int64(1))
+	b.get("/sites/clone?site=32").has(t, "web1, as its origin", `<option value="1" selected`)
+	delete(f.Fail, "CloneSite")
+	f.WebHosts = nil
+	b.get("/sites/clone?site=32").hasNot(t, `name="server"`)
+	form.Del("server")
+	b.post("/sites/clone", form)
+	if f.Clone1.ServerID != nil {
+		t.Errorf("the fleet got %+v", f.Clone1)
+	}
 }
 
 func TestSiteForm_Server(t *testing.T) {

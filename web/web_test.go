@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -251,4 +252,23 @@ func eventually(t *testing.T, what string, holds func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// Where there are many distributions the list of sites offers only the chosen one, so
+// that it stays chosen.
+func TestSites_ManyDistributions_OfferTheChosenOne(t *testing.T) {
+	f := webtest.Sample()
+	for id := int64(1000); id < 1200; id++ {
+		f.Dists = append(f.Dists, models.Distribution{ID: id, Name: fmt.Sprintf("Flavour %d", id)})
+	}
+	b := signedIn(t, f)
+	if page := b.get("/sites"); strings.Contains(page.body, `name="distribution"`) {
+		t.Error("one of 200 distributions can be chosen")
+	}
+	page := b.get("/sites?distribution=1150")
+	wantPage(t, "narrowed", page, http.StatusOK, `<option value="1150" selected>Flavour 1150</option>`)
+	if strings.Contains(page.body, "Flavour 1149") {
+		t.Error("others are offered")
+	}
+	wantPage(t, "one that is gone", b.get("/sites?distribution=99999"), http.StatusOK)
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"hefring/internal/config"
-	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/web/api"
 )
@@ -87,7 +86,7 @@ func (c *act) reach(ctx context.Context, work func(f door) error) error {
 		return commandError(err)
 	}
 	if token == "" {
-		return c.do(ctx, func(f *fleet.Desk) error { return work(f) })
+		return c.here(ctx, work)
 	}
 	if c.As != "" {
 		return &exitError{exitSettings, "A token acts for its user; --as is for the data folder. Leave one of them out."}
@@ -100,11 +99,8 @@ func (c *act) reach(ctx context.Context, work func(f door) error) error {
 	return commandError(work(r))
 }
 
-// do is for what is done on the data folder alone.
-func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
-	if token, err := c.remoteToken(); err != nil || token != "" {
-		return notFromElsewhere()
-	}
+// here is for the data folder of this host.
+func (c *act) here(ctx context.Context, work func(f door) error) error {
 	open := withApp
 	if c.open != nil {
 		open = c.open
@@ -116,10 +112,6 @@ func (c *act) do(ctx context.Context, work func(f *fleet.Desk) error) error {
 		}
 		return commandError(work(a.fleet.For(by)))
 	})
-}
-
-func notFromElsewhere() error {
-	return &exitError{exitSettings, "This cannot be done from elsewhere. Run the command on the server, without --token-file and HEFRING_TOKEN."}
 }
 
 // actor is who acts. Whoever can read the data folder may do everything.

@@ -10,8 +10,7 @@ import (
 )
 
 // door is the fleet as most commands have it: the desk of the data folder here, or
-// a Hefring elsewhere by its JSON API. What both have stands here; a command that
-// needs more works on the data folder alone.
+// a Hefring elsewhere by its JSON API. What both have stands here.
 type door interface {
 	Actor() models.Actor
 
@@ -86,7 +85,14 @@ type door interface {
 	HostRows(ctx context.Context, now time.Time) ([]fleet.HostRow, error)
 	SaveHost(ctx context.Context, h models.Host) error
 
+	Servers(ctx context.Context) ([]fleet.ServerRow, error)
+	ServerRow(ctx context.Context, name string) (fleet.ServerRow, error)
 	ServerNamed(ctx context.Context, name string) (models.Server, error)
+	AddServer(ctx context.Context, name, address string) (models.Server, string, error)
+	InviteServer(ctx context.Context, id int64) (models.Server, string, error)
+	RemoveServer(ctx context.Context, id int64) error
+	ServerPlatforms(ctx context.Context, serverID int64) ([]fleet.ServerPlatformRow, error)
+	PlatformServers(ctx context.Context, platformID int64) ([]fleet.ServerPlatformRow, error)
 	DatabaseServers(ctx context.Context) ([]fleet.DatabaseServerRow, error)
 	DatabaseServerRow(ctx context.Context, name string) (fleet.DatabaseServerRow, error)
 	SaveDatabaseServer(ctx context.Context, s models.DatabaseServer) (models.DatabaseServer, error)

@@ -67,7 +67,7 @@ func main() {
 	if err != nil {
 		refuse(parser, loader.Explain(err))
 	}
-	if err := command.Run(); err != nil {
+	if err := command.Run(); err != nil && !toldToStop(ctx, command.Command(), err) {
 		fmt.Fprintln(os.Stderr, "hefring:", err)
 		stop()
 		code := 1
@@ -76,6 +76,12 @@ func main() {
 		}
 		os.Exit(code) //nolint:gocritic // stop was called
 	}
+}
+
+// toldToStop tells whether a service ended because it was told to. While it starts, too,
+// that is no failure.
+func toldToStop(ctx context.Context, command string, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, context.Canceled) && slices.Contains([]string{"serve", "web", "worker"}, command)
 }
 
 // only is the command line with nothing but the command that args begin with: each

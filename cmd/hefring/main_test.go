@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -56,6 +58,22 @@ func TestCLI_Parse_SiteCommands(t *testing.T) {
 		}
 		if _, err := parser.Parse(strings.Fields(line)); err != nil {
 			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestToldToStop(t *testing.T) {
+	told, stop := context.WithCancel(t.Context())
+	stop()
+	canceled := fmt.Errorf("open database: %w", context.Canceled)
+	for name, right := range map[string]bool{
+		"a service that starts":   toldToStop(told, "serve", canceled),
+		"a service that fails":    !toldToStop(told, "worker", io.ErrUnexpectedEOF),
+		"nobody told it":          !toldToStop(t.Context(), "serve", canceled),
+		"a command has not ended": !toldToStop(told, "site upgrade <site>", canceled),
+	} {
+		if !right {
+			t.Error(name)
 		}
 	}
 }

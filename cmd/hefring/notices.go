@@ -292,7 +292,7 @@ func (c *noticeRotateCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.secret(secret)
+		return c.single("secret", secret)
 	})
 }
 

@@ -436,7 +436,7 @@ type platformServersCmd struct {
 
 // Run prints the servers.
 func (c *platformServersCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		p, err := f.PlatformNamed(ctx, c.Name)
 		if err != nil {
 			return err
@@ -445,18 +445,9 @@ func (c *platformServersCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		type server struct {
-			Name   string               `json:"server"`
-			State  models.DeliveryState `json:"state"`
-			Reason string               `json:"reason"`
-		}
-		list := make([]server, 0, len(rows))
-		for _, r := range rows {
-			list = append(list, server{r.Server, r.State, r.Reason})
-		}
-		return c.table(list, []string{"SERVER", "STATE", "PROBLEM"}, func(line func(...any)) {
-			for _, s := range list {
-				line(s.Name, s.State, s.Reason)
+		return c.table(each(rows, api.PlatformThereView), []string{"SERVER", "STATE", "PROBLEM"}, func(line func(...any)) {
+			for _, r := range rows {
+				line(r.Server, r.State, r.Reason)
 			}
 		})
 	})

@@ -48,6 +48,15 @@ func days(n int) string {
 	return fmt.Sprintf("after %d days", n)
 }
 
+// single prints a word that is all there is to say, as JSON an object with it alone.
+func (c *act) single(name, text string) error {
+	if c.JSON {
+		return printJSON(os.Stdout, map[string]string{name: text})
+	}
+	printTo(os.Stdout, "%s", text)
+	return nil
+}
+
 // fact is one line about something.
 type fact struct {
 	name  string

@@ -16,6 +16,8 @@ import (
 var unreached = map[string]string{
 	"BackupRows":            "a part of a list for the API; Backups lists them all",
 	"CheckRows":             "a part of a list for the API; DistributionChecks lists them",
+	"CanAddServers":         "hides a button that could only fail; AddServer says the same",
+	"AsksForCode":           "whether a page offers what drop-second-factor does",
 	"ClientNames":           "the choices of a form; Clients lists them with more",
 	"ClientRows":            "a part of a list for the API; Clients lists them all",
 	"ComparePlatforms":      "DiffPlatforms says the same with verdicts",
@@ -31,6 +33,7 @@ var unreached = map[string]string{
 	"PlatformsByID":         "what the lines of a page name; Platform and PlatformNamed give one",
 	"Queues":                "a part of QueueRows, for a page that shows no more",
 	"SecretsSet":            "what is printed of a distribution asks for it",
+	"ServerChoices":         "the choices of a form; Servers lists them with more",
 	"SiteURL":               "what is printed of a site asks for it",
 	"SubjectName":           "what a task's page names; commands print what the task says",
 	"UpgradeRows":           "a part of a list for the API; SiteUpgrades lists them",

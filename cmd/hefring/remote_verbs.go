@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -35,7 +34,7 @@ func (r *farDoor) siteFrom(s api.Site) models.Site {
 	set := s.Settings
 	return models.Site{
 		ID: r.number(models.SubjectSite, s.URI), URI: s.URI, Title: s.Title, State: s.State, Reason: s.Reason, Profile: s.Profile, Language: s.Language,
-		PlatformID: r.number(models.SubjectPlatform, s.Platform), Database: models.Database{Engine: s.Database},
+		PlatformID: r.number(models.SubjectPlatform, s.Platform), Database: models.Database{Engine: s.Database}, Server: s.Server,
 		Held: s.Held, HeldReason: s.HeldReason, HeldUntil: s.HeldUntil,
 		Aliases: set.Aliases, Redirect: set.Redirect, HTTPS: set.HTTPS, Certificate: set.Certificate, CertificateKey: set.CertificateKey,
 		Probes: set.Probes, ProbeText: set.ProbeText, CronEvery: time.Duration(set.CronSeconds) * time.Second,
@@ -59,7 +58,11 @@ func filterQuery(f fleet.Filter) url.Values {
 
 // Sites lists sites.
 func (r *farDoor) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int, error) {
-	list, total, err := listed[api.Site](ctx, r, "/sites", filterQuery(f), f.Limit)
+	path := "/sites"
+	if f.ServerID != 0 {
+		path = r.path(f.ServerID, "sites")
+	}
+	list, total, err := listed[api.Site](ctx, r, path, filterQuery(f), f.Limit)
 	return each(list, r.rowFrom), total, err
 }
 
@@ -148,10 +151,14 @@ func (r *farDoor) CreateSite(ctx context.Context, in fleet.NewSite) (models.Site
 
 // CloneSite has a site made from another.
 func (r *farDoor) CloneSite(ctx context.Context, in fleet.NewClone) (models.Site, error) {
-	return r.newSite(ctx, "/clones", in.URI, map[string]any{
+	body := map[string]any{
 		"from_site": r.name(in.FromSite), "from_backup": in.FromBackup, "from_import": in.FromFound, "folder": in.Folder,
 		"uri": in.URI, "title": in.Title, "platform": r.name(in.PlatformID), "database": r.name(in.DatabaseServerID),
-	})
+	}
+	if in.ServerID != nil {
+		body["server"] = r.serverName(*in.ServerID)
+	}
+	return r.newSite(ctx, "/clones", in.URI, body)
 }
 
 // newSite remembers the task that makes the site, for SubjectTasks.
@@ -200,12 +207,7 @@ func (r *farDoor) RollbackSite(ctx context.Context, siteID, upgradeID int64) (mo
 
 // RelocateSite moves a site to another server.
 func (r *farDoor) RelocateSite(ctx context.Context, siteID, serverID int64) (models.Task, error) {
-	return r.on(ctx, siteID, "move", map[string]any{"server": cmp.Or(r.name(serverID), models.LocalServer)})
-}
-
-// ServerNamed gives a number to a web host; the other side says whether there is one.
-func (r *farDoor) ServerNamed(_ context.Context, name string) (models.Server, error) {
-	return models.Server{ID: r.number(models.SubjectWebServer, name), Name: name}, nil
+	return r.on(ctx, siteID, "move", map[string]any{"server": r.serverName(serverID)})
 }
 
 // VerifySite looks whether a site is sound.

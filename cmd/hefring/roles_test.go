@@ -60,7 +60,7 @@ func staffed(t *testing.T) (*app, []models.User) {
 var operations = map[models.Permission][]string{
 	models.MaySeeAudit:            {"list-audit"},
 	models.MaySeeSites:            {"list-sites", "get-site", "quote-rollback", "list-backups", "get-backup", "list-tasks", "get-task", "get-task-log", "list-task-children", "list-running-tasks", "list-recent-tasks", "quote-upgrade", "list-upgrades", "get-upgrade", "get-fleet", "list-decisions"},
-	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "get-database", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients", "list-servers"},
+	models.MaySeeFleet:            {"list-platforms", "get-platform", "diff-platforms", "list-databases", "get-database", "quote-platform-upgrade", "list-distributions", "get-distribution", "list-checks", "get-held-version", "list-update-types", "list-queues", "list-hosts", "list-clients", "list-servers", "get-server", "list-server-sites", "list-platform-servers"},
 	models.MayUpgrade:             {"upgrade-site", "rollback-site", "compare-site"},
 	models.MayOperateSites:        {"verify-site", "run-cron", "hold-site", "release-site", "retry-install"},
 	models.MaySignInToSites:       {"login-to-site"},
@@ -126,7 +126,7 @@ func TestAPI_EveryRole_GetsWhatTheTableSays(t *testing.T) {
 				asked++
 				names := strings.NewReplacer("{site}", site, "{platform}", "thunder-1", "{other}", "thunder-1", "{database}", "main", "{backup}", "99", "{task}", "99", "{distribution}", "thunder",
 					"{queue}", "git", "{host}", "example.org", "{webhook}", "99", "{secret}", "99", "{channel}", "all", "{message}", "99",
-					"{user}", "nobody", "{client}", "Museum", "{token}", "none", "{event}", "99")
+					"{user}", "nobody", "{client}", "Museum", "{token}", "none", "{event}", "99", "{name}", "web9")
 				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?confirm=x", strings.NewReader(bodies[o.ID]))
 				r.Header.Set("Authorization", "Bearer "+token)
 				r.Header.Set("Content-Type", "application/json")

@@ -7,6 +7,7 @@ import (
 
 	"hefring/internal/fleet"
 	"hefring/models"
+	"hefring/web/api"
 )
 
 type serverCmd struct {
@@ -23,9 +24,9 @@ type serverArg struct {
 	Name string `arg:"" help:"The server's name, such as web2."`
 }
 
-// onServer is do for a server by its name.
-func (c *act) onServer(ctx context.Context, name string, work func(f *fleet.Desk, s models.Server) error) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+// onServer is reach for a server by its name.
+func (c *act) onServer(ctx context.Context, name string, work func(f door, s models.Server) error) error {
+	return c.reach(ctx, func(f door) error {
 		s, err := f.ServerNamed(ctx, name)
 		if err != nil {
 			return err
@@ -51,7 +52,7 @@ type serverAddCmd struct {
 
 // Run registers the server.
 func (c *serverAddCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		s, token, err := f.AddServer(ctx, c.Name, c.Address)
 		if err != nil {
 			return err
@@ -76,7 +77,7 @@ type serverInviteCmd struct {
 
 // Run prints the token.
 func (c *serverInviteCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageServers); err != nil {
 			return err // before anything is looked up
 		}
@@ -92,35 +93,19 @@ func (c *serverInviteCmd) Run(ctx context.Context) error {
 	})
 }
 
-// serverJSON is a server as scripts read it.
-type serverJSON struct {
-	Name      string             `json:"name"`
-	Address   string             `json:"address"`
-	State     models.ServerState `json:"state"`
-	Alive     bool               `json:"alive"`
-	Seen      *time.Time         `json:"seen_at"`
-	Version   string             `json:"version"`
-	Sites     int                `json:"sites"`
-	Platforms int                `json:"platforms"`
-}
-
 type serverListCmd struct {
 	act
 }
 
 // Run prints the list.
 func (c *serverListCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		rows, err := f.Servers(ctx)
 		if err != nil {
 			return err
 		}
-		list := make([]serverJSON, 0, len(rows))
-		for _, r := range rows {
-			list = append(list, serverJSON{r.Name, r.Address, r.State, r.Alive(time.Now()), r.SeenAt, r.Version, r.Sites, r.Platforms})
-		}
-		return c.table(list, []string{"SERVER", "ADDRESS", "STATE", "LAST SEEN", "VERSION", "SITES", "PLATFORMS"}, func(line func(...any)) {
-			for _, s := range list {
+		return c.table(each(rows, api.WebServerView), []string{"SERVER", "ADDRESS", "STATE", "LAST SEEN", "VERSION", "SITES", "PLATFORMS"}, func(line func(...any)) {
+			for _, s := range rows {
 				line(s.Name, s.Address, s.State, lastSeen(s), s.Version, s.Sites, s.Platforms)
 			}
 		})
@@ -128,14 +113,14 @@ func (c *serverListCmd) Run(ctx context.Context) error {
 }
 
 // lastSeen says how a worker is, as far as is known.
-func lastSeen(s serverJSON) string {
+func lastSeen(s fleet.ServerRow) string {
 	switch {
-	case s.Seen == nil:
+	case s.SeenAt == nil:
 		return "never"
-	case s.Alive:
+	case s.Lives:
 		return "now"
 	}
-	return time.Since(*s.Seen).Round(time.Second).String() + " ago"
+	return time.Since(*s.SeenAt).Round(time.Second).String() + " ago"
 }
 
 type serverShowCmd struct {
@@ -143,26 +128,27 @@ type serverShowCmd struct {
 	serverArg
 }
 
-// Run prints what is on the server.
+// Run prints what is known of the server, and what is on it.
 func (c *serverShowCmd) Run(ctx context.Context) error {
-	return c.onServer(ctx, c.Name, func(f *fleet.Desk, s models.Server) error {
-		deliveries, err := f.ServerPlatforms(ctx, s.ID)
+	return c.reach(ctx, func(f door) error {
+		s, err := f.ServerRow(ctx, c.Name)
 		if err != nil {
 			return err
 		}
-		type platform struct {
-			Name   string               `json:"platform"`
-			State  models.DeliveryState `json:"state"`
-			Digest string               `json:"manifest_digest"`
-			Reason string               `json:"reason"`
+		there, err := f.ServerPlatforms(ctx, s.ID)
+		if err != nil {
+			return err
 		}
-		list := make([]platform, 0, len(deliveries))
-		for _, d := range deliveries {
-			list = append(list, platform{d.Platform, d.State, d.Digest, d.Reason})
+		view := api.WebServerDetails{WebServer: api.WebServerView(s), Delivered: each(there, api.PlatformThereView)}
+		err = c.facts(view, []fact{
+			{"server", s.Name}, {"address", s.Address}, {"state", s.State}, {"last seen", lastSeen(s)}, {"version", s.Version}, {"sites", s.Sites},
+		})
+		if err != nil || c.JSON || len(there) == 0 {
+			return err
 		}
-		return c.table(list, []string{"PLATFORM", "STATE", "MANIFEST", "PROBLEM"}, func(line func(...any)) {
-			for _, p := range list {
-				line(p.Name, p.State, p.Digest[:min(len(p.Digest), 12)], p.Reason)
+		return c.table(view, []string{"PLATFORM", "STATE", "MANIFEST", "PROBLEM"}, func(line func(...any)) {
+			for _, p := range there {
+				line(p.Platform, p.State, p.Digest[:min(len(p.Digest), 12)], p.Reason)
 			}
 		})
 	})
@@ -175,7 +161,7 @@ type serverRemoveCmd struct {
 
 // Run removes it.
 func (c *serverRemoveCmd) Run(ctx context.Context) error {
-	return c.do(ctx, func(f *fleet.Desk) error {
+	return c.reach(ctx, func(f door) error {
 		if err := f.Actor().Needs(models.MayManageServers); err != nil {
 			return err // before anything is looked up
 		}
@@ -195,21 +181,13 @@ type serverSitesCmd struct {
 
 // Run prints the sites.
 func (c *serverSitesCmd) Run(ctx context.Context) error {
-	return c.onServer(ctx, c.Name, func(f *fleet.Desk, s models.Server) error {
-		sites, err := f.SitesOnServer(ctx, s.ID, c.Limit)
+	return c.onServer(ctx, c.Name, func(f door, s models.Server) error {
+		sites, _, err := f.Sites(ctx, fleet.Filter{ServerID: s.ID, Limit: c.Limit, NoTotal: true})
 		if err != nil {
 			return err
 		}
-		type site struct {
-			URI   string           `json:"uri"`
-			State models.SiteState `json:"state"`
-		}
-		list := make([]site, 0, len(sites))
-		for _, one := range sites {
-			list = append(list, site{one.URI, one.State})
-		}
-		return c.table(list, []string{"SITE", "STATE"}, func(line func(...any)) {
-			for _, one := range list {
+		return c.table(each(sites, api.SiteView(f)), []string{"SITE", "STATE"}, func(line func(...any)) {
+			for _, one := range sites {
 				line(one.URI, one.State)
 			}
 		})

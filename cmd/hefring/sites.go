@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -104,7 +103,11 @@ func taskOf(ctx context.Context, f door, site models.Site, err error) (models.Ta
 	if err != nil {
 		return models.Task{}, err
 	}
-	return newestTask(ctx, f, models.Subject{Kind: models.SubjectSite, ID: site.ID})
+	task, err := newestTask(ctx, f, models.Subject{Kind: models.SubjectSite, ID: site.ID})
+	if err != nil || task.ParentID == nil {
+		return task, err
+	}
+	return f.Task(ctx, *task.ParentID) // of several, the one over them
 }
 
 // newestTask is the task that was just made for something.
@@ -275,16 +278,13 @@ type siteCloneCmd struct {
 	URI      string `arg:"" name:"site" help:"Address of the new site."`
 	Title    string `help:"Name of the new site (default: the origin's)."`
 	Platform string `help:"Name of the platform (default: the origin's)."`
-	Database string `name:"database-server" help:"Database server for its content; it must be of the origin's kind (default: an SQLite file)."`
-	Server   string `help:"Server that it goes to, as hefring server list has it; local is the control plane's host (default: the origin's). It is made on the origin's server, and once it answers there it is moved; the command waits until the move is queued."`
+	Database string `name:"database-server" help:"Database server for its content; it must be of the origin's kind (default: where the origin's is)."`
+	Server   string `help:"Server that it goes to, as hefring server list has it; local is the control plane's host (default: the origin's). It is made on the origin's server, and moved once it answers there; --wait waits for both."`
 }
 
 // Run queues the copying.
 func (c *siteCloneCmd) Run(ctx context.Context) error {
-	if c.Server == "" {
-		return c.queue(ctx, func(f door) (models.Task, error) { return c.clone(ctx, f) })
-	}
-	return c.queue(ctx, func(f door) (models.Task, error) { return c.cloneElsewhere(ctx, f) })
+	return c.queue(ctx, func(f door) (models.Task, error) { return c.clone(ctx, f) })
 }
 
 func (c *siteCloneCmd) clone(ctx context.Context, f door) (models.Task, error) {
@@ -298,38 +298,18 @@ func (c *siteCloneCmd) clone(ctx context.Context, f door) (models.Task, error) {
 		}
 		in.FromSite = from.ID
 	}
-	return clone(ctx, f, in, c.Platform, c.Database)
-}
-
-// cloneElsewhere makes the clone beside its origin, waits until it answers there, and
-// queues its move.
-func (c *siteCloneCmd) cloneElsewhere(ctx context.Context, f door) (models.Task, error) {
+	if c.Server == "" {
+		return clone(ctx, f, in, c.Platform, c.Database)
+	}
 	if err := f.Actor().Needs(models.MayRelocateSites); err != nil {
-		return models.Task{}, err // before anything is made
+		return models.Task{}, err // before anything is looked up
 	}
 	server, err := webServerNamed(ctx, f, c.Server)
 	if err != nil {
 		return models.Task{}, err
 	}
-	task, err := c.clone(ctx, f)
-	if err != nil {
-		return task, err
-	}
-	out := io.Writer(os.Stdout)
-	if c.JSON {
-		out = os.Stderr // the answer alone stands on standard output
-	}
-	if task, err = tail(ctx, f, task.ID, out); err == nil {
-		err = taskEnd(task)
-	}
-	if err != nil {
-		return task, err
-	}
-	site, err := f.SiteNamed(ctx, c.URI)
-	if err != nil || site.Server == c.Server {
-		return task, err
-	}
-	return f.RelocateSite(ctx, site.ID, server)
+	in.ServerID = &server
+	return clone(ctx, f, in, c.Platform, c.Database)
 }
 
 func clone(ctx context.Context, f door, in fleet.NewClone, platform, database string) (models.Task, error) {
@@ -433,8 +413,7 @@ func (c *siteLoginCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		printTo(os.Stdout, "%s", link)
-		return nil
+		return c.single("url", link)
 	})
 }
 

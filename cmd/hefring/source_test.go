@@ -64,7 +64,7 @@ func (p program) run(t *testing.T, args ...string) ended {
 	t.Helper()
 	argv := append(append(p.by, p.path), args...)
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-	cmd.Env = append([]string{asProgram + "=1", "PATH=" + run.DefaultPath, "HEFRING_DATA=" + filepath.Join(os.TempDir(), "no-such-hefring")}, p.env...)
+	cmd.Env = append([]string{asProgram + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + run.DefaultPath, "HEFRING_DATA=" + filepath.Join(os.TempDir(), "no-such-hefring")}, p.env...)
 	cmd.Dir = filepath.Dir(p.path)
 	cmd.Stdin = strings.NewReader(p.in)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.user}

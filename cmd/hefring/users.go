@@ -31,12 +31,7 @@ func (c *loginLinkCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		link := linkFor(c.URL, token)
-		if c.JSON {
-			return printJSON(os.Stdout, map[string]string{"url": link})
-		}
-		_, err = fmt.Fprintln(os.Stdout, link)
-		return err
+		return c.single("url", linkFor(c.URL, token))
 	})
 }
 
@@ -113,8 +108,7 @@ func (c *tokenAddCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		printTo(os.Stdout, "%s", token)
-		return nil
+		return c.single("token", token)
 	})
 }
 

@@ -132,17 +132,8 @@ func (c *webhookRotateCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.secret(secret)
+		return c.single("secret", secret)
 	})
-}
-
-// secret prints a secret, which is shown once.
-func (c *act) secret(text string) error {
-	if c.JSON {
-		return printJSON(os.Stdout, map[string]string{"secret": text})
-	}
-	printTo(os.Stdout, "%s", text)
-	return nil
 }
 
 type webhookRetireCmd struct {

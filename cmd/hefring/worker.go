@@ -37,7 +37,7 @@ type workerCmd struct {
 
 	Server    string `required:"" help:"The name of this host's server, as hefring server add has it."`
 	Join      string `placeholder:"TOKEN" help:"Join with this one-time token; later starts need none. --url is then the control plane's dashboard."`
-	PlainHTTP bool   `name:"plain-http" help:"Fetch platforms over plain HTTP: nobody listens on the network between the hosts."`
+	PlainHTTP bool   `name:"plain-http" help:"Fetch platforms over plain HTTP: nobody listens on the network between the hosts. Joining with it remembers it."`
 }
 
 // Run works on this server's queue until it is told to stop.
@@ -87,7 +87,8 @@ type workerHost struct {
 type identity struct {
 	fleet.Credentials
 
-	Control string `json:"control"` // address of the dashboard
+	Control   string `json:"control"`              // address of the dashboard
+	PlainHTTP bool   `json:"plain_http,omitempty"` // as it was said for that address
 }
 
 func (w *workerHost) file() string { return filepath.Join(layout(w.cmd.Data).control, "worker.json") }
@@ -109,7 +110,7 @@ func (w *workerHost) join(ctx context.Context, base string) error {
 	if err != nil {
 		return err
 	}
-	who := identity{Control: base}
+	who := identity{Control: base, PlainHTTP: w.cmd.PlainHTTP}
 	if err := json.Unmarshal(text, &who.Credentials); err != nil {
 		return fmt.Errorf("read credentials: %w", err)
 	}
@@ -138,8 +139,11 @@ func (w *workerHost) load(base string) error {
 	if w.who.Name != w.cmd.Server {
 		return models.Errorf(models.Conflict, "This host joined as %s, not as %s.", w.who.Name, w.cmd.Server)
 	}
-	if base != "" {
-		w.who.Control = base
+	if base != "" && base != w.who.Control {
+		w.who.Control, w.who.PlainHTTP = base, false
+	}
+	if err := w.checkAddress(w.who.Control); err != nil {
+		return err
 	}
 	if w.database == "" {
 		return nil
@@ -154,9 +158,13 @@ func (w *workerHost) load(base string) error {
 	return nil
 }
 
+func (w *workerHost) checkAddress(base string) error {
+	return remote.CheckAddress(base, w.cmd.PlainHTTP || w.who.PlainHTTP)
+}
+
 // client asks the control plane.
 func (w *workerHost) client(base string) (*remote.Client, error) {
-	if err := remote.CheckAddress(base, w.cmd.PlainHTTP); err != nil {
+	if err := w.checkAddress(base); err != nil {
 		return nil, err
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute}

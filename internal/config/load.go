@@ -31,6 +31,9 @@ func (p Problem) String() string {
 	return strings.Join(parts, ": ")
 }
 
+// unset is the place of a setting that nobody gave.
+const unset = "default"
+
 // Effective is one setting as it holds.
 type Effective struct {
 	Name  string `json:"name"`
@@ -65,7 +68,11 @@ func (l *Loader) Load(ctx *kong.Context) error {
 	}
 	r.decode()
 	for _, wrong := range r.sheet.config.wrong() {
-		r.problems = append(r.problems, Problem{r.placeOf(wrong.name), wrong.name, wrong.text})
+		place := r.placeOf(wrong.name)
+		if place == unset {
+			place = "--" + wrong.name // where it can be given
+		}
+		r.problems = append(r.problems, Problem{place, wrong.name, wrong.text})
 	}
 	if len(r.problems) > 0 {
 		return r.err()
@@ -375,7 +382,7 @@ func (r *reading) placeOf(name string) string {
 	if value, ok := r.chosen[name]; ok {
 		return value.place
 	}
-	return "default"
+	return unset
 }
 
 func (r *reading) err() error {

@@ -145,7 +145,7 @@ build-user: www-data
 xyzzy: 1
 `
 	environ := []string{"HEFRING_PROBE_PORT=99999", "HEFRING_LISTN=1", "HEFRING_SITE_USERS=few", "HEFRING_LOG_LEVEL=loud", "HEFRING_OTHER=x"}
-	_, _, err := load(t, file, environ, "serve", "--url=hefring.example.org")
+	_, _, err := load(t, file, environ, "serve", "--url=hefring.example.org", "--oidc-issuer=https://id.example.org")
 	if models.CodeOf(err) != models.Invalid {
 		t.Fatalf("got %v", err)
 	}
@@ -166,6 +166,7 @@ xyzzy: 1
 		`$HEFRING_SITE_USERS: site-users: It is "few"`,
 		`$HEFRING_LOG_LEVEL: log-level: It is "loud". Use debug or info or warn or error`,
 		"--url: Use the address that people type",
+		"  --oidc-client-id: Say what Hefring is called",
 	}
 	for _, text := range want {
 		if !strings.Contains(err.Error(), text) {

@@ -254,6 +254,9 @@ func oldestComposer() version { return version{2, 2, 0} }
 // found after them (its CHANGELOG).
 func soundComposer() version { return version{2, 10, 2} }
 
+// newerComposer is how to get one: Debian's package leaves self-update out.
+const newerComposer = "composer self-update; Debian's package has no such command: put a newer composer.phar at /usr/local/bin/composer"
+
 func (e *examination) composer() {
 	text, ok := e.ask(Fail, "Composer sources and Drupal's own template cannot be built without it.", "composer", "--version", "--no-ansi", "--no-plugins")
 	if !ok {
@@ -264,9 +267,9 @@ func (e *examination) composer() {
 	case !known:
 		e.say(Warn, "composer", fmt.Sprintf("it does not tell its version: %.60q", text), "")
 	case v.before(oldestComposer()):
-		e.say(Fail, "composer", fmt.Sprintf("Composer %s is too old; Hefring needs %s", v, oldestComposer()), "composer self-update")
+		e.say(Fail, "composer", fmt.Sprintf("Composer %s is too old; Hefring needs %s", v, oldestComposer()), newerComposer)
 	case v.before(soundComposer()):
-		e.say(Warn, "composer", fmt.Sprintf("Composer %s is from before %s, which mends flaws that hostile packages use; the sandbox holds them", v, soundComposer()), "composer self-update")
+		e.say(Warn, "composer", fmt.Sprintf("Composer %s is from before %s, which mends flaws that hostile packages use; the sandbox holds them", v, soundComposer()), newerComposer)
 	default:
 		e.say(OK, "composer", "Composer "+v.String(), "")
 	}

@@ -37,7 +37,7 @@ var questions = []string{
 	"RollbackPlan", "Task", "Children", "Lines", "UpgradeOfTask", "UpgradeSteps", "Platform", "SubjectTasks", "Distribution", "Distributions", "DistributionNames",
 	"DistributionNamed", "DistributionPlatforms", "DistributionChecks", "Pending", "PlatformNamed", "PlatformRow", "Platforms", "PlatformChoices", "PlatformsByID", "SubjectName", "Queues", "OpenPlatforms", "PlatformPlan",
 	"ComparePlatforms", "DiffPlatforms", "QueueRows", "HostRows", "DatabaseServers", "DatabaseServerChoices", "DatabaseServer", "DatabaseServerNamed", "DatabaseServerRow", "Clients", "ClientRows", "ClientNames",
-	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "SitesOnServer", "ServerPlatforms", "PlatformServers",
+	"Client", "ClientNamed", "FoundSites", "Webhooks", "Webhook", "Channels", "Channel", "ChannelNamed", "UserRows", "User", "AsksForCode", "UserNamed", "Tokens", "Events", "EachEvent", "Servers", "ServerNamed", "ServerRow", "ServerChoices", "CanAddServers", "ServerPlatforms", "PlatformServers",
 }
 
 // elsewhere are use cases whose lines other tests look for, and why.

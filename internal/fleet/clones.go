@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,10 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 	if err != nil {
 		return models.Site{}, err
 	}
+	destination, err := f.destinationOf(ctx, to, in.ServerID)
+	if err != nil {
+		return models.Site{}, err
+	}
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
@@ -36,9 +41,17 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 		if err := useForm(ctx, tx, in.Once, to.ID); err != nil {
 			return err
 		}
-		return tx.CreateTask(ctx, &models.Task{
+		task := models.Task{
 			Kind: models.TaskClone, Subject: siteSubject(to.ID), Actor: by, Args: args, Title: "Make " + to.URI + " from " + originName(origin),
-		})
+		}
+		if destination != nil {
+			whole := cloneTo(task, *destination)
+			if err := tx.CreateTask(ctx, &whole); err != nil {
+				return err
+			}
+			task.ParentID = &whole.ID
+		}
+		return tx.CreateTask(ctx, &task)
 	})
 	if errors.Is(err, errTwin) {
 		return f.store.Site(ctx, first)
@@ -138,12 +151,16 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		to.PlatformID = platform
 	}
 	wrong := to.Validate()
-	if why, err := f.placeBeside(ctx, &to, o); err != nil {
+	from, err := f.siteOf(ctx, o)
+	if err != nil {
 		return to, err
-	} else if why != "" {
-		wrong["origin"] = why
 	}
-	if why := f.placeDatabase(ctx, &to, in.DatabaseServerID, engine); why != "" {
+	if from.ServerID != nil { // its content lies there; a site from outside is found on the control plane's host
+		if why := f.placeOn(ctx, &to, *from.ServerID); why != "" {
+			wrong["origin"] = why
+		}
+	}
+	if why := f.placeDatabase(ctx, &to, cmp.Or(in.DatabaseServerID, from.Database.Server), engine); why != "" {
 		wrong["database"] = why
 	}
 	p, err := f.store.Platform(ctx, to.PlatformID)
@@ -161,16 +178,6 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		return to, invalid(wrong)
 	}
 	return to, nil
-}
-
-// placeBeside puts a new site onto the server that its origin is on, where the content
-// lies, or says why not. A site from outside is found on the control plane's host.
-func (f *Fleet) placeBeside(ctx context.Context, to *models.Site, o models.Origin) (string, error) {
-	from, err := f.siteOf(ctx, o)
-	if err != nil || from.ServerID == nil {
-		return "", err
-	}
-	return f.placeOn(ctx, to, *from.ServerID), nil
 }
 
 // siteOf gives the site that an origin is, or is a backup of; none for one outside.
@@ -199,7 +206,7 @@ func (f *Fleet) placeDatabase(ctx context.Context, s *models.Site, serverID int6
 		chosen, s.DatabaseServerID = server.Engine, &serverID
 	}
 	if engine != "" && chosen != engine {
-		return fmt.Sprintf("Its content comes from %s and cannot go to %s. Choose a place of the same kind.", engine, chosen)
+		return fmt.Sprintf("Its content comes from %s and cannot go to %s. Choose a database server of the same kind.", engine, chosen)
 	}
 	return ""
 }

@@ -46,9 +46,12 @@ type NewClone struct {
 	URI        string
 	Title      string // "" takes the origin's
 	PlatformID int64  // 0: the one that the origin ran on
-	// DatabaseServerID must be of the origin's engine; 0 with SQLite.
+	// DatabaseServerID must be of the origin's engine; 0 is where the origin's is.
 	DatabaseServerID int64
-	Once             string
+	// ServerID is where it goes: it is made on its origin's server, and then moved. 0 is
+	// the control plane's host, nil where its origin is.
+	ServerID *int64
+	Once     string
 }
 
 // SiteSettings is how a site is served and looked after.

@@ -211,5 +211,5 @@ func Retryable(t models.Task) bool {
 
 // unrepeatable lists what is repeated with the button of what it belongs to.
 func unrepeatable() []models.TaskKind {
-	return []models.TaskKind{models.TaskCheck, models.TaskUpgradePlatform, models.TaskSend, models.TaskReceive, models.TaskHandOver}
+	return []models.TaskKind{models.TaskCheck, models.TaskUpgradePlatform, models.TaskCloneTo, models.TaskSend, models.TaskReceive, models.TaskHandOver}
 }

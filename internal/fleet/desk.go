@@ -78,7 +78,7 @@ func (d *Desk) onTask(ctx context.Context, taskID int64, p models.Permission) er
 }
 
 func (d *Desk) onSubject(ctx context.Context, s models.Subject) error {
-	if s.Kind != models.SubjectSite && s.Kind != models.SubjectQuestion {
+	if !s.Kind.OfSite() {
 		return d.may(models.MaySeeFleet)
 	}
 	return d.onSite(ctx, s.ID, models.MaySeeSites)

@@ -221,14 +221,27 @@ func (d *Desk) Servers(ctx context.Context) ([]ServerRow, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]ServerRow, error) { return d.fleet.Servers(ctx) })
 }
 
+// ServerRow finds one by its name.
+func (d *Desk) ServerRow(ctx context.Context, name string) (ServerRow, error) {
+	return guarded(d, models.MaySeeFleet, func() (ServerRow, error) { return d.fleet.ServerRow(ctx, name) })
+}
+
+// ServerChoices lists the servers that sites can be put on.
+func (d *Desk) ServerChoices(ctx context.Context) ([]models.Server, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Server, error) { return d.fleet.ServerChoices(ctx) })
+}
+
+// CanAddServers is Fleet.CanAddServers for those who may add them.
+func (d *Desk) CanAddServers(ctx context.Context) error {
+	if err := d.may(models.MayManageServers); err != nil {
+		return err
+	}
+	return d.fleet.CanAddServers(ctx)
+}
+
 // ServerNamed finds one.
 func (d *Desk) ServerNamed(ctx context.Context, name string) (models.Server, error) {
 	return guarded(d, models.MaySeeFleet, func() (models.Server, error) { return d.fleet.ServerNamed(ctx, name) })
-}
-
-// SitesOnServer lists at most limit sites of a server.
-func (d *Desk) SitesOnServer(ctx context.Context, serverID int64, limit int) ([]models.Site, error) {
-	return guarded(d, models.MaySeeFleet, func() ([]models.Site, error) { return d.fleet.SitesOnServer(ctx, serverID, limit) })
 }
 
 // PlatformServers lists the servers that a platform was brought to.

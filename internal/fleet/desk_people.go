@@ -19,6 +19,11 @@ func (d *Desk) User(ctx context.Context, id int64) (models.User, error) {
 	return guarded(d, models.MayManageUsers, func() (models.User, error) { return d.fleet.User(ctx, id) })
 }
 
+// AsksForCode is Fleet.AsksForCode for those who look after users.
+func (d *Desk) AsksForCode(ctx context.Context, userID int64) (bool, error) {
+	return guarded(d, models.MayManageUsers, func() (bool, error) { return d.fleet.AsksForCode(ctx, userID) })
+}
+
 // UserNamed finds one by its name.
 func (d *Desk) UserNamed(ctx context.Context, name string) (models.User, error) {
 	return guarded(d, models.MayManageUsers, func() (models.User, error) { return d.fleet.UserNamed(ctx, name) })

@@ -22,6 +22,11 @@ func (d *Desk) CloneSite(ctx context.Context, in NewClone) (models.Site, error) 
 	if err := d.may(models.MayCreateSites); err != nil {
 		return models.Site{}, err
 	}
+	if in.ServerID != nil {
+		if err := d.may(models.MayRelocateSites); err != nil {
+			return models.Site{}, err
+		}
+	}
 	return d.fleet.CloneSite(ctx, d.by.Name, in)
 }
 

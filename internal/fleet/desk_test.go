@@ -25,7 +25,7 @@ var needs = map[string]models.Permission{
 	"DistributionChecks": models.MaySeeFleet, "CheckRows": models.MaySeeFleet, "Pending": models.MaySeeFleet, "PlatformNamed": models.MaySeeSites, "PlatformRow": models.MaySeeFleet,
 	"Platforms": models.MaySeeFleet, "OpenPlatforms": models.MaySeeFleet, "PlatformChoices": models.MaySeeFleet, "Queues": models.MaySeeFleet, "PlatformPlan": models.MaySeeFleet, "ComparePlatforms": models.MaySeeFleet,
 	"DiffPlatforms": models.MaySeeFleet, "QueueRows": models.MaySeeFleet, "HostRows": models.MaySeeFleet, "DatabaseServers": models.MaySeeFleet, "DatabaseServerChoices": models.MaySeeFleet,
-	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "SitesOnServer": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
+	"DatabaseServer": models.MaySeeFleet, "DatabaseServerNamed": models.MaySeeFleet, "DatabaseServerRow": models.MaySeeFleet, "Clients": models.MaySeeFleet, "Servers": models.MaySeeFleet, "ServerNamed": models.MaySeeFleet, "ServerRow": models.MaySeeFleet, "ServerChoices": models.MaySeeFleet, "ServerPlatforms": models.MaySeeFleet, "PlatformServers": models.MaySeeFleet, "ClientNames": models.MaySeeFleet, "ClientNamed": models.MaySeeFleet, "ClientRows": models.MaySeeFleet, "UserNamed": models.MayManageUsers, "Client": models.MaySeeFleet,
 
 	"CheckNow": models.MayCheck, "TryAgain": models.MayCheck, "Approve": models.MayBuild, "RetryBuild": models.MayBuild,
 	"VerifyPlatform": models.MayVerifyPlatforms, "UpgradePlatform": models.MayUpgradePlatforms, "UpgradePlatformToTarget": models.MayUpgradePlatforms,
@@ -48,14 +48,14 @@ var needs = map[string]models.Permission{
 	"DeletePlatform": models.MayManagePlatforms, "SaveClient": models.MayManageClients, "DeleteClient": models.MayManageClients,
 	"GiveSite": models.MayManageClients,
 
-	"AddServer": models.MayManageServers, "InviteServer": models.MayManageServers, "RemoveServer": models.MayManageServers,
+	"AddServer": models.MayManageServers, "CanAddServers": models.MayManageServers, "InviteServer": models.MayManageServers, "RemoveServer": models.MayManageServers,
 	"SaveDatabaseServer": models.MayManageServers, "TestDatabaseServer": models.MayManageServers, "DeleteDatabaseServer": models.MayManageServers,
 	"Channels": models.MayChangeSettings, "Channel": models.MayChangeSettings, "ChannelNamed": models.MayChangeSettings, "MessageRows": models.MayChangeSettings, "SaveChannel": models.MayChangeSettings,
 	"RotateChannelSecret": models.MayChangeSettings, "PauseChannel": models.MayChangeSettings, "DeleteChannel": models.MayChangeSettings,
 	"TestChannel": models.MayChangeSettings, "ResendMessage": models.MayChangeSettings,
 	"SaveQueue": models.MayChangeSettings, "SaveHost": models.MayChangeSettings,
 	"Events": models.MaySeeAudit, "EachEvent": models.MaySeeAudit,
-	"UserRows": models.MayManageUsers, "User": models.MayManageUsers, "AddUser": models.MayManageUsers, "ChangeUser": models.MayManageUsers,
+	"UserRows": models.MayManageUsers, "User": models.MayManageUsers, "AsksForCode": models.MayManageUsers, "AddUser": models.MayManageUsers, "ChangeUser": models.MayManageUsers,
 	"SetPassword": models.MayManageUsers, "DropSecondFactor": models.MayManageUsers, "LoginLink": models.MayManageUsers, "CreateToken": models.MayManageUsers,
 	"Tokens": models.MayManageUsers, "RevokeToken": models.MayManageUsers,
 }

@@ -104,17 +104,8 @@ func (f *Fleet) stopWatching(ctx context.Context, tx Tx, by string, d models.Dis
 			return err
 		}
 	}
-	channels, err := tx.ChannelRows(ctx)
-	if err != nil {
+	if err := tx.DeleteChannelsOf(ctx, by, d.ID); err != nil {
 		return err
-	}
-	for _, c := range channels {
-		if c.DistributionID == nil || *c.DistributionID != d.ID {
-			continue
-		}
-		if err := tx.DeleteChannel(ctx, by, c.ID); err != nil {
-			return err
-		}
 	}
 	return f.cancelLooks(ctx, tx, by, d)
 }

@@ -260,6 +260,25 @@ func TestFleet_DeleteSite_BacksUpFirst(t *testing.T) {
 	})
 }
 
+// Content of a database server's goes where it is, unless another one is named.
+func TestFleet_CloneSite_DatabaseOfItsOrigin(t *testing.T) {
+	each(t, func(w *world) {
+		p, site := w.lived()
+		var servers []models.DatabaseServer
+		for _, engine := range []string{models.EnginePostgres, models.EngineMySQL} {
+			server := models.DatabaseServer{Name: engine, Engine: engine, Host: "192.0.2.14", User: "sites", TLS: models.TLSOff, Prefix: "hefring"}
+			ok(w.T, w.SaveDatabaseServer(w.ctx, "ada", &server))
+			servers = append(servers, server)
+		}
+		ok(w.T, w.PlaceSite(w.ctx, site, p.ID, models.Database{Engine: servers[0].Engine, Name: "a", Server: servers[0].ID, User: "hefring_1"}))
+		clone, err := w.fleet.CloneSite(w.ctx, "ada", fleet.NewClone{FromSite: site.ID, URI: "copy.example.org"})
+		ok(w.T, err)
+		want(w.T, "server", *w.at(clone.ID).DatabaseServerID, servers[0].ID)
+		_, err = w.fleet.CloneSite(w.ctx, "ada", fleet.NewClone{FromSite: site.ID, URI: "other.example.org", DatabaseServerID: servers[1].ID})
+		wantFields(w.T, err, "database")
+	})
+}
+
 func TestFleet_CloneSite_FailsAndIsRetried(t *testing.T) {
 	each(t, func(w *world) {
 		p, site := w.lived()

@@ -23,11 +23,12 @@ type Notifier interface {
 
 // Notices is what happens to notices inside a transaction.
 type Notices interface {
-	SaveChannel(ctx context.Context, by string, c *models.Channel) error // Conflict: name taken
+	SaveChannel(ctx context.Context, by string, c *models.Channel) error // Conflict: name taken; NotFound: what it is about is gone
 	SealChannel(ctx context.Context, id int64, secret []byte) error
 	PauseChannel(ctx context.Context, by string, id int64, paused bool) error
 	MarkChannel(ctx context.Context, id int64, reason string, sent *time.Time) error // how the last delivery went
 	DeleteChannel(ctx context.Context, by string, id int64) error
+	DeleteChannelsOf(ctx context.Context, by string, distributionID int64) error
 	Channel(ctx context.Context, id int64) (models.Channel, error)
 	ChannelRow(ctx context.Context, id int64) (ChannelRow, error)
 	ChannelRows(ctx context.Context) ([]ChannelRow, error) // by name
@@ -87,6 +88,7 @@ const (
 	noticeBatch  = 100  // channels or messages of one round
 	maxWaiting   = 2000 // decisions that are looked at
 	maxOutletURL = 2048
+	scopeGone    = "It is gone. Choose another."
 )
 
 func channelContext(id int64) string { return fmt.Sprintf("notice channel %d", id) }
@@ -133,7 +135,7 @@ func (f *Fleet) SaveChannel(ctx context.Context, by string, in models.Channel, o
 func (f *Fleet) checkChannel(ctx context.Context, c *models.Channel, outlet *models.Outlet) error {
 	wrong := c.Validate()
 	if err := f.checkScope(ctx, c); models.CodeOf(err) == models.NotFound {
-		wrong["scope"] = "It is gone. Choose another."
+		wrong["scope"] = scopeGone
 	} else if err != nil {
 		return err
 	}
@@ -204,10 +206,7 @@ func (f *Fleet) createChannel(ctx context.Context, by string, c models.Channel, 
 		if len(all) >= models.MaxChannels {
 			return models.Errorf(models.Conflict, "There are %d channels already. Delete one that is not used any more.", len(all))
 		}
-		if err := tx.SaveChannel(ctx, by, &c); err != nil {
-			return err
-		}
-		if err := f.sealChannel(ctx, tx, &c, outlet); err != nil {
+		if err := f.keepChannel(ctx, tx, by, &c, outlet); err != nil {
 			return err
 		}
 		return useForm(ctx, tx, once, c.ID)
@@ -231,10 +230,7 @@ func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel,
 		if old.Every != c.Every || old.Hour != c.Hour {
 			c.DigestAt = c.NextDigest(c.LookAt)
 		}
-		if err := tx.SaveChannel(ctx, by, c); err != nil {
-			return err
-		}
-		if err := f.sealChannel(ctx, tx, c, outlet); err != nil {
+		if err := f.keepChannel(ctx, tx, by, c, outlet); err != nil {
 			return err
 		}
 		if same(old.DistributionID, c.DistributionID) && same(old.ClientID, c.ClientID) {
@@ -245,6 +241,19 @@ func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel,
 }
 
 func same(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// keepChannel stores a channel and what it keeps secret. Invalid: what it is about
+// was deleted since it was looked at.
+func (f *Fleet) keepChannel(ctx context.Context, tx Tx, by string, c *models.Channel, outlet models.Outlet) error {
+	err := tx.SaveChannel(ctx, by, c)
+	if models.CodeOf(err) == models.NotFound {
+		return invalid(map[string]string{"scope": scopeGone})
+	}
+	if err != nil {
+		return err
+	}
+	return f.sealChannel(ctx, tx, c, outlet)
+}
 
 // sealChannel stores what a channel keeps secret, if it keeps anything.
 func (f *Fleet) sealChannel(ctx context.Context, tx Tx, c *models.Channel, outlet models.Outlet) error {

@@ -281,6 +281,59 @@ func TestFleet_DispatchNotices_BatchIsNoGoodNews(t *testing.T) {
 	})
 }
 
+// onlyUpdate gives the one update that a letter tells of.
+func (w *world) onlyUpdate(via *post) string {
+	w.Helper()
+	want(w.T, "letters", len(via.letters), 1)
+	var told []string
+	for _, line := range via.letters[0].Lines {
+		if line.Cause == models.CauseUpgrade {
+			told = append(told, line.Why)
+		}
+	}
+	return strings.Join(told, " ")
+}
+
+// A digest tells of the target that there is when it goes out, also while the next
+// build runs.
+func TestFleet_DispatchNotices_DigestKnowsOneTarget(t *testing.T) {
+	each(t, func(w *world) {
+		w.clock.pass(time.Until(time.Now().UTC().Truncate(24 * time.Hour).Add(30 * time.Hour))) // six in the morning
+		w.channel(func(c *models.Channel) { c.Every, c.Hour = models.Daily, 7 })
+		via := &post{}
+		_, target, _ := w.behind(museum)
+		want(w.T, "before its hour", w.later(time.Minute, via), "")
+		d := models.Distribution{ID: target.DistributionID}
+		w.moves(d, "c3")
+		w.sources.at(address).says("d4")
+		w.check(d) // its build waits
+		w.clock.pass(time.Hour)
+		ok(w.T, w.fleet.DispatchNotices(w.ctx, via))
+		want(w.T, "told", w.onlyUpdate(via), "1 site is behind thunder-c3.")
+		w.work()
+		via.letters = nil
+		w.clock.pass(24 * time.Hour)
+		ok(w.T, w.fleet.DispatchNotices(w.ctx, via))
+		want(w.T, "next day", w.onlyUpdate(via), "1 site is behind thunder-d4.")
+		want(w.T, "of older ones that still wait", via.letters[0].Still, 0)
+	})
+}
+
+// What could not be delivered is not taken along when it is no longer true.
+func TestFleet_DispatchNotices_UndeliveredKnowsOneTarget(t *testing.T) {
+	each(t, func(w *world) {
+		via := &post{fail: models.Errorf(models.Unavailable, "No.")}
+		w.channel(nil)
+		_, target, _ := w.behind(museum)
+		w.later(time.Minute, via)
+		w.moves(models.Distribution{ID: target.DistributionID}, "c3")
+		via.fail = nil
+		w.clock.pass(20 * time.Second)
+		ok(w.T, w.fleet.DispatchNotices(w.ctx, via))
+		want(w.T, "told", w.onlyUpdate(via), "1 site is behind thunder-c3.")
+	})
+}
+
 func TestFleet_DispatchNotices_RetriesAndGivesUp(t *testing.T) {
 	each(t, func(w *world) {
 		d, _ := w.thunder()
@@ -524,6 +577,106 @@ func TestFleet_SaveChannel_SaysWhatIsWrong(t *testing.T) {
 	w.channel(nil)
 	_, _, err = w.fleet.SaveChannel(w.ctx, "ada", models.Channel{Name: "ops", Kind: models.ChannelEmail, Target: "a@example.org; b@example.org\nc@example.org", Causes: models.Causes()}, "")
 	wantCode(t, err, models.Conflict, "name ops already")
+}
+
+// slowReader lets something happen after it looked at what a channel is about.
+type slowReader struct {
+	*store.Store
+	then func()
+}
+
+func (s slowReader) Distribution(ctx context.Context, id int64) (models.Distribution, error) {
+	defer s.then()
+	return s.Store.Distribution(ctx, id)
+}
+
+func (s slowReader) Client(ctx context.Context, id int64) (models.Client, error) {
+	defer s.then()
+	return s.Store.Client(ctx, id)
+}
+
+// What a channel is about may go between the look at it and the write.
+func TestFleet_SaveChannel_ScopeGoesMeanwhile(t *testing.T) {
+	each(t, func(w *world) {
+		client := models.Client{Name: "Museums"}
+		ok(w.T, w.SaveClient(w.ctx, &client))
+		d, _ := w.thunder()
+		stays := w.channel(nil)
+		for _, one := range []struct {
+			about models.Channel
+			end   func() error
+		}{
+			{models.Channel{DistributionID: &d.ID}, func() error { return w.fleet.DeleteDistribution(w.ctx, "ada", d.ID) }},
+			{models.Channel{ClientID: &client.ID}, func() error { return w.fleet.DeleteClient(w.ctx, "ada", client.ID) }},
+		} {
+			var once sync.Once
+			slow := w.replica(slowReader{w.Store, func() { once.Do(func() { ok(w.T, one.end()) }) }})
+			c := one.about
+			c.Name, c.Kind, c.Target, c.Causes = "Team", models.ChannelEmail, "ada@example.org", models.Causes()
+			_, _, err := slow.SaveChannel(w.ctx, "ada", c, "")
+			wantFields(w.T, err, "scope")
+			c.ID, c.Name = stays.ID, stays.Name
+			err = w.SaveChannel(w.ctx, "ada", &c)
+			wantCode(w.T, err, models.NotFound)
+			rows, err := w.fleet.Channels(w.ctx)
+			ok(w.T, err)
+			if len(rows) != 1 || rows[0].DistributionID != nil || rows[0].ClientID != nil {
+				w.Errorf("channels about what is gone: %+v", rows)
+			}
+		}
+	})
+}
+
+// Saves and deletions at the same moment, many times: whichever is first, no channel
+// is left about what is gone, and every answer is one that a person understands.
+func TestFleet_SaveChannel_RacesDeletion(t *testing.T) {
+	each(t, func(w *world) {
+		for round := range 12 {
+			d := models.Distribution{Slug: fmt.Sprintf("race-%d", round), Name: fmt.Sprintf("Race %d", round), UpdateType: "scripted", Condition: models.ConditionCurrent}
+			ok(w.T, w.CreateDistribution(w.ctx, &d))
+			client := models.Client{Name: fmt.Sprintf("Client %d", round)}
+			ok(w.T, w.SaveClient(w.ctx, &client))
+			moving := w.channel(func(c *models.Channel) { c.Name, c.ClientID = fmt.Sprintf("Moving %d", round), &client.ID })
+			var all sync.WaitGroup
+			save := func(c models.Channel) {
+				all.Go(func() {
+					_, _, err := w.fleet.SaveChannel(w.ctx, "ada", c, "")
+					if code := models.CodeOf(err); err != nil && code != models.Invalid && code != models.NotFound {
+						w.Errorf("save %s: %v", c.Name, err)
+					}
+				})
+			}
+			for i := range 3 {
+				c := models.Channel{Name: fmt.Sprintf("New %d %d", round, i), Kind: models.ChannelEmail, Target: "ada@example.org", Causes: models.Causes(), DistributionID: &d.ID}
+				if i == 2 {
+					c.DistributionID, c.ClientID = nil, &client.ID
+				}
+				save(c)
+			}
+			moving.ClientID, moving.DistributionID = nil, &d.ID
+			save(moving)
+			all.Go(func() { ok(w.T, w.fleet.DeleteDistribution(w.ctx, "ada", d.ID)) })
+			all.Go(func() { ok(w.T, w.fleet.DeleteClient(w.ctx, "ada", client.ID)) })
+			all.Wait()
+			rows, err := w.fleet.Channels(w.ctx)
+			ok(w.T, err)
+			want(w.T, fmt.Sprintf("channels after round %d", round), len(rows), 0)
+		}
+	})
+}
+
+// The record says which channels went with a client.
+func TestFleet_DeleteClient_TakesChannelsAlong(t *testing.T) {
+	each(t, func(w *world) {
+		client := models.Client{Name: "Museums"}
+		ok(w.T, w.SaveClient(w.ctx, &client))
+		c := w.channel(func(c *models.Channel) { c.ClientID = &client.ID })
+		ok(w.T, w.fleet.DeleteClient(w.ctx, "ada", client.ID))
+		_, err := w.Channel(w.ctx, c.ID)
+		wantCode(w.T, err, models.NotFound)
+		w.recorded("ada", "channel delete")
+		w.recorded("ada", "delete client")
+	})
 }
 
 // receiver takes webhooks on this machine, and a sender that may reach it.

@@ -195,6 +195,9 @@ func gone(c models.Channel, v view, open []models.Notice, n *models.Notice, now 
 	case !c.Wants(n.Cause): // nobody asks any more
 		n.OverAt = &now
 		return true
+	case n.GoneAt == nil && replaced(open, n.Cause, n.Subject, n.Key):
+		n.GoneAt = &now
+		return true
 	case !v.complete, v.busy[name(n.Subject)] && (n.Cause == models.CauseUpgrade || n.Cause == models.CauseBuild):
 		return false // it may only be out of sight
 	case n.GoneAt == nil:
@@ -211,6 +214,14 @@ func gone(c models.Channel, v view, open []models.Notice, n *models.Notice, now 
 	return true
 }
 
+// replaced tells whether an update of the same distribution that is newer than the one
+// with this key waits.
+func replaced(all []models.Notice, cause models.Cause, subject models.Subject, key string) bool {
+	return cause == models.CauseUpgrade && slices.ContainsFunc(all, func(n models.Notice) bool {
+		return n.Cause == cause && n.Subject == subject && n.Key != key && n.OverAt == nil && n.GoneAt == nil
+	})
+}
+
 // tell makes one message of all that is to be told, if there is anything. What
 // a message says that could not be delivered yet goes into the new one.
 func (f *Fleet) tell(ctx context.Context, tx Tx, c models.Channel, all []models.Notice) error {
@@ -222,14 +233,14 @@ func (f *Fleet) tell(ctx context.Context, tx Tx, c models.Channel, all []models.
 		switch {
 		case n.Owed, n.OverAt == nil && n.GoneAt == nil && n.ToldAt == nil:
 			told = append(told, n)
-		case n.OverAt == nil && n.ToldAt != nil && m.Letter.Digest:
+		case n.OverAt == nil && n.GoneAt == nil && n.ToldAt != nil && m.Letter.Digest:
 			m.Letter.Still++
 		}
 	}
 	if len(told) == 0 {
 		return nil
 	}
-	if err := f.takeOver(ctx, tx, c.ID, &m.Letter); err != nil {
+	if err := f.takeOver(ctx, tx, c.ID, all, &m.Letter); err != nil {
 		return err
 	}
 	if err := addLines(ctx, tx, &m.Letter, told); err != nil {
@@ -280,9 +291,9 @@ func addLines(ctx context.Context, tx Tx, l *models.Letter, told []models.Notice
 	return nil
 }
 
-// takeOver takes over what a channel's undelivered messages say. One that is
-// being sent at this moment is left alone.
-func (f *Fleet) takeOver(ctx context.Context, tx Tx, channelID int64, l *models.Letter) error {
+// takeOver takes over what a channel's undelivered messages say, but not of updates
+// that a newer one replaced. One that is being sent at this moment is left alone.
+func (f *Fleet) takeOver(ctx context.Context, tx Tx, channelID int64, all []models.Notice, l *models.Letter) error {
 	queued, err := tx.QueuedMessages(ctx, channelID)
 	if err != nil {
 		return err
@@ -296,7 +307,9 @@ func (f *Fleet) takeOver(ctx context.Context, tx Tx, channelID int64, l *models.
 			return err
 		}
 		if moved {
-			l.Add(old.Letter.Lines...)
+			l.Add(slices.DeleteFunc(old.Letter.Lines, func(line models.LetterLine) bool {
+				return replaced(all, line.Cause, models.Subject(line.Subject), line.Key)
+			})...)
 			l.More += old.Letter.More
 		}
 	}

@@ -247,7 +247,7 @@ func wantWords(t *testing.T, series string) {
 	}
 	kinds := []string{
 		"check", "build", "verify", "install", "compare", "upgrade", "upgrade-platform", "rollback", "restore", "backup", "clone", "enable", "disable",
-		"configure", "cron", "delete", "import", "deliver", "relocate", "send", "receive", "hand-over", "login", "loss", "drop-backup",
+		"configure", "cron", "delete", "import", "deliver", "relocate", "clone-to", "send", "receive", "hand-over", "login", "loss", "drop-backup",
 	}
 	allowed := map[string][]string{
 		"update_type": {"scripted", "byhand"}, "outcome": states, "state": states, "condition": states, "kind": kinds,

@@ -62,6 +62,7 @@ type Filter struct {
 	State          string
 	DistributionID int64
 	PlatformID     int64
+	ServerID       int64 // sites only: those on a web host
 	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
 	Behind         bool  // sites only: those that an upgrade waits for
 	Limit, Offset  int   // Limit 0 means 50

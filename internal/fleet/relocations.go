@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,6 +37,11 @@ const (
 
 // RelocateSite moves a site to another server; 0 is the host of the control plane.
 func (f *Fleet) RelocateSite(ctx context.Context, by string, siteID, serverID int64) (models.Task, error) {
+	return f.relocate(ctx, models.Task{Actor: by}, siteID, serverID)
+}
+
+// relocate queues a move; the task says who asked for it and what it is a part of.
+func (f *Fleet) relocate(ctx context.Context, task models.Task, siteID, serverID int64) (models.Task, error) {
 	site, err := f.installed(ctx, siteID)
 	if err != nil {
 		return models.Task{}, err
@@ -47,7 +53,8 @@ func (f *Fleet) RelocateSite(ctx context.Context, by string, siteID, serverID in
 	if err := f.mayRelocate(ctx, site, to); err != nil {
 		return models.Task{}, err
 	}
-	task := models.Task{Kind: models.TaskRelocate, Subject: siteSubject(siteID), Title: "Move " + site.URI + " to " + to.Name, Actor: by}
+	task.Kind, task.Subject, task.Title = models.TaskRelocate, siteSubject(siteID), "Move "+site.URI+" to "+to.Name
+	task.Args = models.Settings{"server": to.Name}
 	r := models.Relocation{SiteID: siteID, FromID: site.ServerID, Site: site}
 	if to.ID != 0 {
 		r.ToID = &to.ID
@@ -79,7 +86,7 @@ func (f *Fleet) serverFor(ctx context.Context, id int64) (models.Server, error) 
 
 // mayRelocate refuses what cannot be done.
 func (f *Fleet) mayRelocate(ctx context.Context, site models.Site, to models.Server) error {
-	from, err := f.serverFor(ctx, serverOf(site))
+	from, err := f.serverFor(ctx, site.Home())
 	if err != nil {
 		return err
 	}
@@ -89,19 +96,18 @@ func (f *Fleet) mayRelocate(ctx context.Context, site models.Site, to models.Ser
 	case site.State != models.SiteEnabled:
 		return models.Errorf(models.Conflict, "%s is %s. Only an enabled site can be moved to another server.", site.URI, site.State)
 	}
+	return f.canTravel(ctx, site, from, to)
+}
+
+// canTravel refuses a way between servers that one of them, or the site's database, does
+// not have.
+func (f *Fleet) canTravel(ctx context.Context, site models.Site, from, to models.Server) error {
 	for _, s := range []models.Server{from, to} {
 		if s.ID != 0 && !s.Alive(f.cfg.Now()) {
 			return models.Errorf(models.Unavailable, "The worker of %s was not heard of lately. Start it there, then move the site.", s.Name)
 		}
 	}
 	return f.reachesDatabase(ctx, site)
-}
-
-func serverOf(site models.Site) int64 {
-	if site.ServerID == nil {
-		return 0
-	}
-	return *site.ServerID
 }
 
 // reachesDatabase refuses a site whose database is on a host of which every server has
@@ -234,7 +240,7 @@ func (f *Fleet) beginRelocation(ctx context.Context, t models.Task, r models.Rel
 		if err != nil {
 			return err
 		}
-		if site.State != models.SiteEnabled || site.PlatformID != r.Site.PlatformID || serverOf(site) != serverOf(r.Site) {
+		if site.State != models.SiteEnabled || site.PlatformID != r.Site.PlatformID || site.Home() != r.Site.Home() {
 			return models.Errorf(models.Invalid, "%s is not as it was when this was asked for.", site.URI)
 		}
 		if err := tx.MoveSite(ctx, t.Actor, site, models.SiteUpgrading, ""); err != nil {
@@ -266,15 +272,19 @@ func (f *Fleet) nextSide(ctx context.Context, t models.Task, r models.Relocation
 
 // startSide queues a server's part.
 func (f *Fleet) startSide(ctx context.Context, tx Tx, t models.Task, r models.Relocation, kind models.TaskKind) error {
-	subject, verb := models.Subject{Kind: models.SubjectDeparture, ID: r.ID}, "Send "
+	subject, verb, server := models.Subject{Kind: models.SubjectDeparture, ID: r.ID}, "Send ", r.Site.Server
 	switch kind {
 	case models.TaskReceive:
-		subject.Kind, verb = models.SubjectArrival, "Take in "
+		subject.Kind, verb, server = models.SubjectArrival, "Take in ", t.Args["server"]
 	case models.TaskHandOver:
 		verb = "Hand over "
 	default:
 	}
-	return tx.CreateTask(ctx, &models.Task{Kind: kind, Subject: subject, Title: verb + r.Site.URI, Actor: t.Actor, ParentID: &t.ID})
+	title := verb + r.Site.URI
+	if server != "" { // of a move that was asked for by an older version it is not known
+		title += ", on " + server
+	}
+	return tx.CreateTask(ctx, &models.Task{Kind: kind, Subject: subject, Title: title, Actor: t.Actor, ParentID: &t.ID})
 }
 
 // watchSides gives the relocation up when the part that it waits for has ended without
@@ -416,7 +426,16 @@ func (f *Fleet) relocated(ctx context.Context, r models.Relocation) (string, mod
 	if r.Reason != "" {
 		return fmt.Sprintf("A person must look at %s: it is on %s now, which does not let visitors in. %s", site.URI, site.Server, r.Reason), models.TaskFailed, nil
 	}
-	return fmt.Sprintf("%s is on %s. Writes were paused for %s.", site.URI, site.Server, seconds(r.ReadOnly())), "", nil
+	return fmt.Sprintf("%s is on %s. Writes were paused for %s.%s", site.URI, site.Server, seconds(r.ReadOnly()), pointing(r)), "", nil
+}
+
+// pointing says what is left to people after a relocation.
+func pointing(r models.Relocation) string {
+	to, err := url.Parse(r.Target)
+	if err != nil || to.Hostname() == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Point its name to %s within a week; until then %s passes visitors on.", to.Hostname(), r.Site.Server)
 }
 
 // settleRelocation ends a relocation that failed, once both servers are as before.

@@ -152,6 +152,7 @@ func (f *Fleet) Handlers() map[models.TaskKind]Handler {
 		models.TaskImport:          f.runImport,
 		models.TaskDeliver:         f.runDeliver,
 		models.TaskRelocate:        f.runRelocate,
+		models.TaskCloneTo:         f.runCloneTo,
 		models.TaskSend:            f.runSend,
 		models.TaskReceive:         f.runReceive,
 		models.TaskHandOver:        f.runHandOver,

@@ -20,7 +20,7 @@ type People interface {
 	Client(ctx context.Context, id int64) (models.Client, error)        //
 	ClientNamed(ctx context.Context, name string) (models.Client, error)
 	SaveClient(ctx context.Context, c *models.Client) error             // ID 0 makes a new one; Conflict: name taken
-	DeleteClient(ctx context.Context, id int64) error                   // Conflict: it has sites or users
+	DeleteClient(ctx context.Context, by string, id int64) error        // with its channels; Conflict: it has sites or users
 	SetClient(ctx context.Context, siteID int64, clientID *int64) error // whose a site is
 }
 
@@ -194,14 +194,15 @@ func (f *Fleet) SaveClient(ctx context.Context, by string, c models.Client) (mod
 	return c, err
 }
 
-// DeleteClient removes a client that has neither sites nor users.
+// DeleteClient removes a client that has neither sites nor users, with the channels
+// of notices about it.
 func (f *Fleet) DeleteClient(ctx context.Context, by string, id int64) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
 		c, err := tx.Client(ctx, id)
 		if err != nil {
 			return err
 		}
-		if err := tx.DeleteClient(ctx, id); err != nil {
+		if err := tx.DeleteClient(ctx, by, id); err != nil {
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "delete client", clientSubject(id), c.Name).With(c, nil))

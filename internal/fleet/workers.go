@@ -20,7 +20,41 @@ import (
 const joinLife = time.Hour
 
 // Servers lists the web hosts with workers of their own.
-func (f *Fleet) Servers(ctx context.Context) ([]ServerRow, error) { return f.store.ServerRows(ctx) }
+func (f *Fleet) Servers(ctx context.Context) ([]ServerRow, error) {
+	rows, err := f.store.ServerRows(ctx)
+	for i := range rows {
+		rows[i].Lives = rows[i].Alive(f.cfg.Now())
+	}
+	return rows, err
+}
+
+// ServerRow finds one by its name.
+func (f *Fleet) ServerRow(ctx context.Context, name string) (ServerRow, error) {
+	s, err := f.ServerNamed(ctx, name)
+	if err != nil {
+		return ServerRow{}, err
+	}
+	rows, err := f.Servers(ctx)
+	if err != nil {
+		return ServerRow{}, err
+	}
+	for _, row := range rows {
+		if row.ID == s.ID {
+			return row, nil
+		}
+	}
+	return ServerRow{}, models.Errorf(models.NotFound, "There is no server %s.", s.Name) // it was removed meanwhile
+}
+
+// ServerChoices lists the servers that sites can be put on, by name: their worker has
+// joined.
+func (f *Fleet) ServerChoices(ctx context.Context) ([]models.Server, error) {
+	return f.store.JoinedServers(ctx)
+}
+
+// CanAddServers fails with Unavailable, and says what it takes, where the control plane
+// can have no server beside its own host.
+func (f *Fleet) CanAddServers(context.Context) error { return f.store.TakesServers() }
 
 // AddServer registers a web host. It gives the token with which its worker joins,
 // once, within an hour. The token is a secret.
@@ -230,9 +264,4 @@ func (f *Fleet) placeOn(ctx context.Context, s *models.Site, serverID int64) str
 }
 
 // here tells whether a site is on this process's server.
-func (f *Fleet) here(s models.Site) bool {
-	if s.ServerID == nil {
-		return f.cfg.Server == 0
-	}
-	return *s.ServerID == f.cfg.Server
-}
+func (f *Fleet) here(s models.Site) bool { return s.Home() == f.cfg.Server }

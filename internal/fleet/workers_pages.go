@@ -14,11 +14,6 @@ type ServerPlatformRow struct {
 	Platform string
 }
 
-// SitesOnServer lists at most limit sites of a server, by their addresses.
-func (f *Fleet) SitesOnServer(ctx context.Context, serverID int64, limit int) ([]models.Site, error) {
-	return f.store.SitesOnServer(ctx, serverID, limit)
-}
-
 // PlatformServers lists the servers that a platform was brought to.
 func (f *Fleet) PlatformServers(ctx context.Context, platformID int64) ([]ServerPlatformRow, error) {
 	return f.store.DeliveryRows(ctx, 0, platformID)

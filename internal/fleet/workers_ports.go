@@ -10,7 +10,10 @@ import (
 
 // Servers is what the store knows of web hosts with workers of their own.
 type Servers interface {
-	ServerRows(ctx context.Context) ([]ServerRow, error) // by name, without removed ones
+	ServerRows(ctx context.Context) ([]ServerRow, error)        // by name, without removed ones
+	JoinedServers(ctx context.Context) ([]models.Server, error) // by name
+	// TakesServers is Unavailable unless the database is a PostgreSQL.
+	TakesServers() error
 	Server(ctx context.Context, id int64) (models.Server, error)
 	ServerNamed(ctx context.Context, name string) (models.Server, error)
 	// InviteServer stores a new server, or lets the worker of one that is there
@@ -25,7 +28,6 @@ type Servers interface {
 	ServerWithKey(ctx context.Context, keyHash string) (models.Server, error)
 	// BeatServer notes that a server's worker lives, by the database's clock.
 	BeatServer(ctx context.Context, id int64, version string) error
-	SitesOnServer(ctx context.Context, id int64, limit int) ([]models.Site, error) // by URI, without deleted
 	// ServerNeeds lists the database servers that sites of servers use, with what
 	// their workers have of them by now.
 	ServerNeeds(ctx context.Context) ([]ServerNeed, error)
@@ -49,7 +51,8 @@ type ServerRow struct {
 	models.Server
 
 	Sites     int
-	Platforms int // delivered
+	Platforms int  // delivered
+	Lives     bool // its worker was heard lately, when this was asked
 }
 
 // ServerNeed is a database server that sites on a server use.

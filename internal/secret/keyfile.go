@@ -87,7 +87,7 @@ func checkFile(file *os.File, path string) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(stat.Uid) != os.Geteuid() && stat.Uid != 0 {
-		return models.Errorf(models.Unavailable, "The key file %s belongs to another user (%d). Hand it over with: chown %d %s", path, stat.Uid, os.Geteuid(), path)
+		return models.Errorf(models.Unavailable, "The key file %s belongs to another user (%d). Run this as that user: sudo -u '#%d' hefring … Or, if the whole data folder is to be yours, hand it over with: chown %d %s", path, stat.Uid, stat.Uid, os.Geteuid(), path)
 	}
 	return nil
 }

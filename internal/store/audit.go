@@ -164,7 +164,7 @@ func lookedThrough(query *gorm.DB) (narrowed *gorm.DB, edge int64, err error) {
 // named is where what an event speaks of has its name: table and column.
 func named() map[models.SubjectKind][2]string {
 	return map[models.SubjectKind][2]string{
-		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
+		models.SubjectSite: {"sites", "uri"}, models.SubjectQuestion: {"sites", "uri"}, models.SubjectNewcomer: {"sites", "uri"}, models.SubjectDistribution: {"distributions", "name"}, models.SubjectTarget: {"distributions", "name"},
 		models.SubjectPlatform: {"platforms", "name"}, models.SubjectUser: {"users", "name"}, models.SubjectClient: {"clients", "name"},
 		models.SubjectServer: {"database_servers", "name"}, models.SubjectChannel: {"channels", "name"},
 	}

@@ -29,10 +29,10 @@ func (s *Store) Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision
 		return nil, err
 	}
 	find := func(ctx context.Context) ([]fleet.Decision, error) { return s.decide(ctx, f, t) }
-	if s.memory == nil || f.Limit != shownDecisions {
+	if f.Limit != shownDecisions {
 		return find(ctx)
 	}
-	all, err := s.memory.decisions.get(ctx, find, func([]fleet.Decision) bool { return t.sites > largeFleet })
+	all, err := recall(ctx, s, func(m *memory) *remembered[[]fleet.Decision] { return &m.decisions }, find, func([]fleet.Decision) bool { return t.sites > largeFleet })
 	return slices.Clone(all), err
 }
 

@@ -55,6 +55,7 @@ func passingTables() []string {
 	return []string{"sessions", "login_links", "form_tokens", "replies", "worker_beats"}
 }
 
+// Columns that are made of others are not among them: each database makes them itself.
 const tablesQuery = `SELECT m.name, c.name, c.type, c.pk FROM sqlite_master m, pragma_table_info(m.name) c
 	WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND m.name <> 'goose_db_version' ORDER BY m.name, c.cid`
 

@@ -17,10 +17,13 @@ func channelSubject(id int64) models.Subject {
 }
 
 // SaveChannel stores a new channel or changes one: what a person types, and the
-// secret. Conflict: the name is taken.
+// secret. Conflict: the name is taken. NotFound: what it is about is gone.
 func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) error {
 	taken := fmt.Sprintf("There is a channel with the name %s already. Choose another.", c.Name)
 	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.holdScope(ctx, c.DistributionID, c.ClientID); err != nil {
+			return err
+		}
 		if c.ID == 0 {
 			if err := beside("name", create(ctx, tx, "channel", c, taken)); err != nil {
 				return err
@@ -41,6 +44,21 @@ func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) e
 		e := models.Event{Actor: by, Verb: "channel edit", Subject: channelSubject(c.ID), Text: fmt.Sprintf("Changed channel %s.", c.Name)}
 		return tx.RecordEvent(ctx, e.With(old, *c))
 	})
+}
+
+// holdScope makes whoever deletes or tells of a distribution or a client wait for
+// this transaction. NotFound: it is gone.
+func (s *Store) holdScope(ctx context.Context, distributionID, clientID *int64) error {
+	if distributionID != nil {
+		if _, err := s.LockDistribution(ctx, *distributionID); err != nil {
+			return err
+		}
+	}
+	if clientID == nil {
+		return nil
+	}
+	held := s.with(ctx).Model(&models.Client{}).Where("id = ?", *clientID).UpdateColumn("id", *clientID)
+	return saved(held, "client", *clientID, "")
 }
 
 // SealChannel stores the secret of a channel.
@@ -73,6 +91,36 @@ func (s *Store) MarkChannel(ctx context.Context, id int64, reason string, sent *
 func (s *Store) setChannel(ctx context.Context, id int64, set map[string]any) error {
 	done := s.with(ctx).Model(&models.Channel{}).Where("id = ?", id).UpdateColumns(set)
 	return saved(done, "channel", id, "")
+}
+
+// DeleteChannelsOf removes the channels that are about one distribution alone, with
+// their messages.
+func (s *Store) DeleteChannelsOf(ctx context.Context, by string, distributionID int64) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.holdScope(ctx, &distributionID, nil); err != nil {
+			return err
+		}
+		return tx.deleteChannels(ctx, by, "distribution_id", distributionID)
+	})
+}
+
+// deleteChannels removes the channels about what the caller holds. One that is
+// being given to something else is waited for, and left alone.
+func (s *Store) deleteChannels(ctx context.Context, by, column string, about int64) error {
+	mine := func() *gorm.DB { return s.with(ctx).Model(&models.Channel{}).Where(column+" = ?", about) }
+	if err := mine().UpdateColumn(column, about).Error; err != nil {
+		return fmt.Errorf("lock channels with %s %d: %w", column, about, err)
+	}
+	var ids []int64
+	if err := mine().Order("id").Pluck("id", &ids).Error; err != nil {
+		return fmt.Errorf("list channels with %s %d: %w", column, about, err)
+	}
+	for _, id := range ids {
+		if err := s.DeleteChannel(ctx, by, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteChannel removes a channel with its messages.

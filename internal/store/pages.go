@@ -22,12 +22,10 @@ const free = "sites.state = 'enabled' AND NOT sites.held"
 // distribution.
 const behind = free + " AND d.target_id IS NOT NULL AND d.target_id <> sites.platform_id"
 
-// heavy are columns of platforms that lists do not show.
-func heavy() []string { return []string{"packages", "provenance"} }
-
-// unlisted are columns of platforms that lines of sites do not show.
-func unlisted() []string {
-	return append(heavy(), "profiles", "facts", "sources", "audit", "standing")
+// lineColumns are the columns of platforms that lines of other things show.
+func lineColumns() string {
+	return "platforms.id, platforms.distribution_id, platforms.name, platforms.label, platforms.drupal_version, " +
+		"platforms.security, platforms.at_risk, platforms.locked, platforms.state"
 }
 
 // defaultLimit is how many rows a page shows when it does not say.
@@ -346,13 +344,13 @@ type home struct {
 	TargetID         *int64
 }
 
-// homes loads platforms and the upgrade targets of their distributions, all of them
-// but some columns.
-func (s *Store) homes(ctx context.Context, ids []int64, without ...string) (map[int64]home, error) {
+// homes loads these columns of platforms and of the upgrade targets of their
+// distributions.
+func (s *Store) homes(ctx context.Context, ids []int64, columns string) (map[int64]home, error) {
 	var list []home
 	err := s.with(ctx).Model(&models.Platform{}).Joins("JOIN distributions d ON d.id = platforms.distribution_id").
 		Where("platforms.id IN (SELECT id FROM platforms WHERE id IN ? UNION SELECT f.target_id FROM platforms h JOIN distributions f ON f.id = h.distribution_id WHERE h.id IN ?)", ids, ids).
-		Select(s.platformColumns(without...) + ", d.name AS distribution_name, d.target_id").Find(&list).Error
+		Select(columns + ", d.name AS distribution_name, d.target_id").Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
@@ -373,15 +371,16 @@ func (s *Store) platformRows(ctx context.Context) *gorm.DB {
 const besides = "d.name AS distribution_name, d.update_type, d.target_id, " +
 	"COALESCE(t.name, '') AS target_name, COALESCE(t.drupal_version, '') AS target_version, COALESCE(t.label, '') AS target_label"
 
-// platformColumns names the columns of a platform but some.
-func (s *Store) platformColumns(without ...string) string {
+// platformColumns names the columns of a platform but the long ones, which lists do not
+// show.
+func (s *Store) platformColumns() string {
 	parsed := &gorm.Statement{DB: s.db}
 	if err := parsed.Parse(&models.Platform{}); err != nil {
 		return "platforms.*"
 	}
 	var names []string
 	for _, name := range parsed.Schema.DBNames {
-		if !slices.Contains(without, name) {
+		if name != "packages" && name != "provenance" {
 			names = append(names, "platforms."+name)
 		}
 	}
@@ -396,7 +395,7 @@ func (s *Store) DistributionPlatforms(ctx context.Context, distributionID int64)
 	}
 	var rows []fleet.PlatformRow
 	err = s.platformRows(ctx).Where("platforms.distribution_id = ? AND platforms.state <> 'deleted'", distributionID).
-		Select(s.platformColumns(heavy()...) + ", " + besides).Order("platforms.id DESC").Find(&rows).Error
+		Select(s.platformColumns() + ", " + besides).Order("platforms.id DESC").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("list platforms of distribution %d: %w", distributionID, err)
 	}
@@ -457,7 +456,7 @@ func (s *Store) Platforms(ctx context.Context, f fleet.Filter) ([]fleet.Platform
 	if f.Query == "" && f.State == "" && f.DistributionID == 0 && f.PlatformID == 0 {
 		total = t.count().Platforms
 	}
-	rows, total, err := listed[fleet.PlatformRow](query.Select(s.platformColumns(heavy()...)+", "+besides), f, "platforms", "platforms.id DESC", total)
+	rows, total, err := listed[fleet.PlatformRow](query.Select(s.platformColumns()+", "+besides), f, "platforms", "platforms.id DESC", total)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list platforms: %w", err)
 	}
@@ -492,7 +491,7 @@ func (s *Store) PlatformsByID(ctx context.Context, ids []int64) (map[int64]model
 		return byID, nil
 	}
 	var list []models.Platform
-	if err := s.with(ctx).Where("id IN ?", ids).Omit(unlisted()...).Find(&list).Error; err != nil {
+	if err := s.with(ctx).Where("id IN ?", ids).Select(lineColumns()).Find(&list).Error; err != nil {
 		return nil, fmt.Errorf("load platforms: %w", err)
 	}
 	for _, p := range list {
@@ -524,7 +523,7 @@ func (s *Store) Sites(ctx context.Context, f fleet.Filter) ([]fleet.SiteRow, int
 	if err != nil {
 		return nil, 0, fmt.Errorf("list sites: %w", err)
 	}
-	rows, err := s.siteRows(ctx, list, unlisted()...)
+	rows, err := s.siteRows(ctx, list, lineColumns())
 	return rows, total, err
 }
 
@@ -541,7 +540,10 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	if f.PlatformID != 0 {
 		query = query.Where("sites.platform_id = ?", f.PlatformID)
 	}
-	if f.DistributionID != 0 || f.PlatformID != 0 || f.ClientID != 0 {
+	if f.ServerID != 0 {
+		query = query.Where("sites.server_id = ?", f.ServerID)
+	}
+	if f.DistributionID != 0 || f.PlatformID != 0 || f.ServerID != 0 || f.ClientID != 0 {
 		// What is decided for these must be as it is at this moment.
 		if f.Behind {
 			query = query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
@@ -553,7 +555,7 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	if err != nil || f.Query == "" {
 		return query, total, err
 	}
-	return s.search(ctx, query, "sites", "LOWER(sites.uri || ' ' || sites.title)", f.Query)
+	return s.search(ctx, query, "sites", "sites.found_by", f.Query)
 }
 
 // anywhere narrows a list of all sites, and tells how many that leaves if it is
@@ -620,7 +622,7 @@ func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
-	rows, err := s.siteRows(ctx, []workedSite{site})
+	rows, err := s.siteRows(ctx, []workedSite{site}, "platforms.*")
 	if err != nil {
 		return fleet.SiteRow{}, err
 	}
@@ -628,13 +630,12 @@ func (s *Store) SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error) {
 	return rows[0], nil
 }
 
-// siteRows adds to sites what their lines show beside them, all of the platforms but
-// some columns.
-func (s *Store) siteRows(ctx context.Context, list []workedSite, without ...string) ([]fleet.SiteRow, error) {
+// siteRows adds to sites what is shown beside them, of platforms these columns.
+func (s *Store) siteRows(ctx context.Context, list []workedSite, columns string) ([]fleet.SiteRow, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	homes, err := s.homes(ctx, collect(list, func(site workedSite) *int64 { return &site.PlatformID }), without...)
+	homes, err := s.homes(ctx, collect(list, func(site workedSite) *int64 { return &site.PlatformID }), columns)
 	if err != nil {
 		return nil, err
 	}

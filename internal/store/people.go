@@ -163,9 +163,13 @@ func (s *Store) SaveClient(ctx context.Context, c *models.Client) error {
 	})
 }
 
-// DeleteClient removes a client without sites and users.
-func (s *Store) DeleteClient(ctx context.Context, id int64) error {
+// DeleteClient removes a client without sites and users, and the channels that are
+// about it alone.
+func (s *Store) DeleteClient(ctx context.Context, by string, id int64) error {
 	return s.atomic(ctx, func(tx *Store) error {
+		if err := tx.holdScope(ctx, nil, &id); err != nil {
+			return err
+		}
 		var n int64
 		err := tx.with(ctx).Raw("SELECT (SELECT COUNT(*) FROM sites WHERE client_id = ? AND state <> 'deleted') + (SELECT COUNT(*) FROM users WHERE client_id = ?)", id, id).Scan(&n).Error
 		if err != nil {
@@ -178,7 +182,14 @@ func (s *Store) DeleteClient(ctx context.Context, id int64) error {
 		if err := tx.with(ctx).Model(&models.Site{}).Where("client_id = ?", id).UpdateColumn("client_id", nil).Error; err != nil {
 			return fmt.Errorf("free deleted sites of client %d: %w", id, err)
 		}
-		if err := tx.with(ctx).Delete(&models.Client{}, id).Error; err != nil {
+		if err := tx.deleteChannels(ctx, by, "client_id", id); err != nil {
+			return err
+		}
+		err = tx.with(ctx).Delete(&models.Client{}, id).Error
+		if errors.Is(err, gorm.ErrForeignKeyViolated) {
+			return models.Wrapf(models.Conflict, err, "This client was given a site or a user just now. Reload the page and look again.")
+		}
+		if err != nil {
 			return fmt.Errorf("delete client %d: %w", id, err)
 		}
 		return nil

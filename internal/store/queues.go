@@ -77,10 +77,7 @@ type queueSource struct {
 // much.
 func (s *Store) queueSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {
 	count := func(ctx context.Context) (map[string]queueSource, error) { return s.countSources(ctx, at) }
-	if s.memory == nil {
-		return count(ctx)
-	}
-	return s.memory.sources.get(ctx, count, func(byType map[string]queueSource) bool {
+	return recall(ctx, s, func(m *memory) *remembered[map[string]queueSource] { return &m.sources }, count, func(byType map[string]queueSource) bool {
 		n := 0
 		for _, one := range byType {
 			n += one.Sources

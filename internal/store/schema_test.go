@@ -146,7 +146,7 @@ func portable(kind string) string {
 	return strings.ToLower(kind)
 }
 
-const sqliteColumns = `SELECT m.name || '.' || c.name, c.type, c."notnull" OR c.pk FROM sqlite_master m, pragma_table_info(m.name) c
+const sqliteColumns = `SELECT m.name || '.' || c.name, c.type, c."notnull" OR c.pk FROM sqlite_master m, pragma_table_xinfo(m.name) c
 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version'`
 
 const postgresColumns = `SELECT table_name || '.' || column_name, data_type, is_nullable = 'NO' FROM information_schema.columns

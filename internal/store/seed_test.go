@@ -161,3 +161,34 @@ func TestStore_QueueRows_ManySources(t *testing.T) {
 		})
 	}
 }
+
+// Lines of sites show little of their platforms; what they show must be there.
+func TestStore_Sites_LinesKnowTheirPlatforms(t *testing.T) {
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, database(t))
+			ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 10, Platforms: 20, Sites: 200, Random: 3}))
+			_, err := s.Access().SQL.ExecContext(t.Context(), "UPDATE platforms SET at_risk = TRUE")
+			ok(t, err)
+			rows, _, err := s.Sites(t.Context(), fleet.Filter{})
+			ok(t, err)
+			for _, row := range rows {
+				whole, err := s.SiteRow(t.Context(), row.ID)
+				ok(t, err)
+				want(t, "at risk", row.Platform.AtRisk, true)
+				want(t, "platform", brief(row.Platform), brief(whole.Platform))
+				want(t, "has a target", row.Target != nil, whole.Target != nil)
+				if row.Target != nil {
+					want(t, "target", brief(*row.Target), brief(*whole.Target))
+				}
+				want(t, "distribution", row.DistributionName, whole.DistributionName)
+			}
+		})
+	}
+}
+
+func brief(p models.Platform) string {
+	return fmt.Sprint(p.ID, p.DistributionID, p.Name, p.Label, p.DrupalVersion, p.Security, p.Locked, p.State)
+}

@@ -125,10 +125,7 @@ func (t tally) behind() (on []int64, sites int) {
 // tally counts the sites of every platform, or tells what was counted lately if the
 // fleet is large. Inside a transaction it is always counted.
 func (s *Store) tally(ctx context.Context) (tally, error) {
-	if s.memory == nil {
-		return s.countSites(ctx)
-	}
-	return s.memory.tally.get(ctx, s.countSites, func(t tally) bool { return t.sites > largeFleet })
+	return recall(ctx, s, func(m *memory) *remembered[tally] { return &m.tally }, s.countSites, func(t tally) bool { return t.sites > largeFleet })
 }
 
 func (s *Store) countSites(ctx context.Context) (tally, error) {
@@ -186,6 +183,15 @@ type remembered[T any] struct {
 	err    error
 	found  time.Time     // zero: there is none that is worth it
 	asking chan struct{} // closed when it was found anew; nil: nobody looks for it
+}
+
+// recall gives what a Store remembers of an answer, or finds it. Inside a transaction,
+// which has no memory, it is always found.
+func recall[T any](ctx context.Context, s *Store, which func(*memory) *remembered[T], find func(context.Context) (T, error), worth func(T) bool) (T, error) {
+	if s.memory == nil {
+		return find(ctx)
+	}
+	return which(s.memory).get(ctx, find, worth)
 }
 
 // get finds the answer, or takes the one that was found lately. What is not worth

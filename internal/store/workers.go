@@ -78,6 +78,23 @@ func (s *Store) ServerRows(ctx context.Context) ([]fleet.ServerRow, error) {
 	return rows, nil
 }
 
+// JoinedServers lists the servers whose worker has joined, by name.
+func (s *Store) JoinedServers(ctx context.Context) ([]models.Server, error) {
+	var list []models.Server
+	if err := s.with(ctx).Where("state = ?", models.ServerJoined).Order("name").Find(&list).Error; err != nil {
+		return nil, fmt.Errorf("list servers: %w", err)
+	}
+	return list, nil
+}
+
+// TakesServers is Unavailable unless workers can have roles of their own in the database.
+func (s *Store) TakesServers() error {
+	if s.engine.pool() != nil {
+		return nil
+	}
+	return models.Errorf(models.Unavailable, "Several servers need a control plane on PostgreSQL, and this one is on SQLite. The operator guide says how to move it there (docs/backup.md) and what comes then (docs/servers-many.md).")
+}
+
 // Server loads one, removed or not.
 func (s *Store) Server(ctx context.Context, id int64) (models.Server, error) {
 	return get[models.Server](ctx, s, "server", id)
@@ -91,8 +108,8 @@ func (s *Store) ServerNamed(ctx context.Context, name string) (models.Server, er
 // InviteServer stores a new server, or lets the worker of one that is there join
 // anew. Until that has joined, the one before goes on.
 func (s *Store) InviteServer(ctx context.Context, by string, server *models.Server, tokenHash string, until time.Time) error {
-	if s.engine.pool() == nil {
-		return models.Errorf(models.Unavailable, "Several servers need a control plane on PostgreSQL. Move it there first: docs/servers-many.md says how.")
+	if err := s.TakesServers(); err != nil {
+		return err
 	}
 	return s.atomic(ctx, func(tx *Store) error {
 		if server.ID == 0 {
@@ -318,16 +335,6 @@ func (s *Store) DeliveryRows(ctx context.Context, serverID, platformID int64) ([
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
 	return rows, nil
-}
-
-// SitesOnServer lists at most limit sites of a server, without deleted ones.
-func (s *Store) SitesOnServer(ctx context.Context, id int64, limit int) ([]models.Site, error) {
-	var list []models.Site
-	err := s.with(ctx).Where("server_id = ? AND state <> ?", id, models.SiteDeleted).Order("uri").Limit(limit).Find(&list).Error
-	if err != nil {
-		return nil, fmt.Errorf("list sites of server %d: %w", id, err)
-	}
-	return list, nil
 }
 
 // DropDelivery forgets a platform on a server.

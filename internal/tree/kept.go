@@ -277,10 +277,22 @@ var errNotSealed = errors.New("the file is not as it was sealed")
 // that the older tree went away. Nothing is lost; the file is to be written anew.
 var ErrShare = errors.New("file cannot be shared")
 
-// Place shares proven files with the tree at dst, under the same names and in
-// folders that are made as needed. Nothing may be at those names. It fails with
-// ErrShare when not all could be shared; dst then holds some of them.
+// Place is Fill for folders that are not there yet: it makes them first.
 func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
+	dirs := make([]string, len(proofs))
+	for i, p := range proofs {
+		dirs[i] = path.Dir(p.Name)
+	}
+	if err := MakeDirs(ctx, dst, dirs, Ours, Ours); err != nil {
+		return Explain(err, dst)
+	}
+	return k.Fill(ctx, dst, proofs)
+}
+
+// Fill shares proven files with the tree at dst, under the same names and in folders
+// that are there. Nothing may be at those names. It fails with ErrShare when not all
+// could be shared; dst then holds some of them.
+func (k *Kept) Fill(ctx context.Context, dst string, proofs []Proof) error {
 	from, err := os.Open(k.root)
 	if err != nil {
 		return errors.Join(ErrShare, err)
@@ -292,13 +304,6 @@ func (k *Kept) Place(ctx context.Context, dst string, proofs []Proof) error {
 	}
 	defer func() { _ = to.Close() }()
 	groups := byFolder(proofs, func(p Proof) string { return p.Name })
-	dirs := make([]string, len(groups))
-	for i, group := range groups {
-		dirs[i] = path.Dir(group[0].Name)
-	}
-	if err := MakeDirs(ctx, dst, dirs, Ours, Ours); err != nil {
-		return Explain(err, dst)
-	}
 	return Parallel(ctx, func(ctx context.Context, put func([]Proof)) error {
 		for _, group := range groups {
 			if ctx.Err() != nil {

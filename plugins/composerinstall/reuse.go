@@ -242,7 +242,7 @@ func (c *Composer) take(ctx context.Context, p project, dir string, files []stri
 	if len(proofs) < len(files) {
 		return errors.New("some of their files were changed")
 	}
-	return p.older.Place(ctx, dir, proofs)
+	return p.older.Fill(ctx, dir, proofs)
 }
 
 // makeDirs makes the folders, and gives them to whom Composer runs as.

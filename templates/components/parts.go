@@ -15,10 +15,15 @@ type Form struct {
 	Once string // token that makes a double post harmless; "" where none is needed
 	// Allows tells whether the person may ask for an address; nil: for all.
 	Allows func(url string) bool
+	// SeesURL tells whether the person may look at an address; nil: at each.
+	SeesURL func(url string) bool
 }
 
 // May tells whether a button or link to an address belongs on the page.
 func (f Form) May(url string) bool { return f.Allows == nil || f.Allows(url) }
+
+// Sees tells whether the person who asks may look at an address.
+func (f Form) Sees(url string) bool { return f.SeesURL == nil || f.SeesURL(url) }
 
 // Action is one button: a form that posts to one address.
 type Action struct {
@@ -225,7 +230,7 @@ func StreamURL(taskID int64, lines []models.TaskLine) string {
 // pages of their own with steps or children.
 func embedded(kind models.TaskKind) bool {
 	switch kind {
-	case models.TaskUpgrade, models.TaskUpgradePlatform, models.TaskRollback, models.TaskRestore:
+	case models.TaskUpgrade, models.TaskUpgradePlatform, models.TaskRollback, models.TaskRestore, models.TaskCloneTo:
 		return false
 	default:
 		return true

@@ -178,12 +178,13 @@ func FindingStatus(f models.Finding) Status {
 	}
 }
 
-// RiskWord names the worst that is known of a platform.
+// RiskWord names the worst that is known of a platform. Lists know only that there is
+// something.
 func RiskWord(p models.Platform) string {
 	if list := p.Findings(); len(list) > 0 {
 		return FindingStatus(models.Finding{Kind: list[0].Kind}).Word
 	}
-	return ""
+	return "At risk"
 }
 
 // SafeLink tells whether an address from outside may become a link.
@@ -475,7 +476,7 @@ func SubjectURL(s models.Subject) string {
 		return fmt.Sprintf("/distributions/%d", s.ID)
 	case models.SubjectPlatform:
 		return fmt.Sprintf("/platforms/%d", s.ID)
-	case models.SubjectSite, models.SubjectQuestion:
+	case models.SubjectSite, models.SubjectQuestion, models.SubjectNewcomer:
 		return fmt.Sprintf("/sites/%d", s.ID)
 	case models.SubjectQueue:
 		return "/queues"

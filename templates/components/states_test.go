@@ -2,6 +2,7 @@ package components
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"hefring/internal/fleet"
@@ -76,5 +77,19 @@ func TestSiteStatus_Enabled_DependsOnTheTarget(t *testing.T) {
 	row.Held, row.PlatformID = false, 2
 	if got := SiteStatus(row).Key; got != "current" {
 		t.Errorf("current: %q", got)
+	}
+}
+
+// Lists know only that something is wrong, a platform's own page knows what.
+func TestSafetyTags_AtRisk_AreShown(t *testing.T) {
+	for word, p := range map[string]models.Platform{
+		"At risk":          {AtRisk: true, Security: true},
+		"Insecure":         {Audit: []models.Finding{{Kind: models.FindingInsecure}}},
+		"Security release": {Security: true},
+	} {
+		var page strings.Builder
+		if err := SafetyTags(p).Render(t.Context(), &page); err != nil || !strings.Contains(page.String(), word) {
+			t.Errorf("%s: %v, %q", word, err, page.String())
+		}
 	}
 }

@@ -33,11 +33,13 @@ func (p Page) May(url string) bool { return p.Allows == nil || p.Allows(url) }
 func (p Page) Sees(url string) bool { return p.SeesURL == nil || p.SeesURL(url) }
 
 // Form gives the tokens of a form that may be posted twice without harm.
-func (p Page) Form() components.Form { return components.Form{CSRF: p.CSRF, Allows: p.Allows} }
+func (p Page) Form() components.Form {
+	return components.Form{CSRF: p.CSRF, Allows: p.Allows, SeesURL: p.SeesURL}
+}
 
 // OnceForm gives the tokens of a form that makes something.
 func (p Page) OnceForm(once string) components.Form {
-	return components.Form{CSRF: p.CSRF, Once: once, Allows: p.Allows}
+	return components.Form{CSRF: p.CSRF, Once: once, Allows: p.Allows, SeesURL: p.SeesURL}
 }
 
 // section is one entry of the main navigation.

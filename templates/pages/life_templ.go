@@ -930,7 +930,7 @@ func siteTools(v Site) templ.Component {
 					}
 				}
 			}
-			if v.Row.State == models.SiteEnabled {
+			if v.Movable {
 				if v.May(v.url("/move")) {
 					templ_7745c5c3_Err = components.DialogLink(v.url("/move"), "Move…", "server", "btn quiet", "move").Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {

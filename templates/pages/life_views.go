@@ -331,6 +331,7 @@ type Origin struct {
 
 	Name, URI, Title, Version, Engine string
 	Server                            int64  // that its database is on; 0 for SQLite, or not known
+	Home                              int64  // web host that it is on; 0 for the control plane's
 	PlatformName                      string // that it ran on, if it takes new sites
 	Bytes                             int64
 	Problem                           string
@@ -344,8 +345,10 @@ type Clone struct {
 	Origin             Origin
 	URI, SiteTitle     string
 	Platform, Database int64
+	Home               int64             // web host that it goes to
 	Platforms          []models.Platform // that may take new sites
 	Servers            []fleet.DatabaseServerRow
+	Hosts              []plugins.Option // web hosts that it may go to
 	Errors             map[string]string
 	Error, First       string
 }
@@ -393,10 +396,17 @@ func (c Clone) mark(f components.Field) components.Field {
 	return f
 }
 
+// travels tells whether there is a choice of servers.
+func (c Clone) travels() bool { return len(c.Hosts) > 1 }
+
 func (c Clone) fields() []components.Field {
-	return []components.Field{
+	leads := "this server"
+	if c.travels() {
+		leads = "the server that you choose"
+	}
+	list := []components.Field{
 		c.mark(components.Field{
-			ID: "uri", Label: "Address", Value: c.URI, Mono: true, Placeholder: c.proposal(), Help: "A host name, without port and path. Its name must lead to this server.",
+			ID: "uri", Label: "Address", Value: c.URI, Mono: true, Placeholder: c.proposal(), Help: "A host name, without port and path. It must lead to " + leads + ".",
 		}),
 		c.mark(components.Field{ID: "title", Label: "Title", Value: c.SiteTitle, Optional: true, Placeholder: "as it is there"}),
 		c.mark(components.Field{
@@ -408,6 +418,24 @@ func (c Clone) fields() []components.Field {
 			Help: "Of the same kind as the one that is copied.",
 		}),
 	}
+	if c.travels() {
+		list = append(list, c.mark(components.Field{
+			ID: "server", Label: "Server", Kind: "choice", Value: strconv.FormatInt(c.Home, 10), Options: c.hostOptions(),
+			Help: "For another one, it is made beside its origin and moved once it answers there.",
+		}))
+	}
+	return list
+}
+
+// hostOptions marks the server that the origin is on.
+func (c Clone) hostOptions() []plugins.Option {
+	options := slices.Clone(c.Hosts)
+	for i := range options {
+		if options[i].Value == strconv.FormatInt(c.Origin.Home, 10) && c.Origin.Task == 0 {
+			options[i].Label += ", as its origin"
+		}
+	}
+	return options
 }
 
 // proposal is an address that would fit.

@@ -24,6 +24,7 @@ type UserForm struct {
 	User         models.User // as it is; ID 0 for a new one
 	In           fleet.NewUser
 	Clients      []models.Client
+	SecondFactor bool   // the user has one
 	Link         string // a one-time link that was just made
 	Errors       map[string]string
 	Error, First string

@@ -12,8 +12,9 @@ import (
 // WebServers is the list of web hosts with workers of their own.
 type WebServers struct {
 	layouts.Page
-	Rows []fleet.ServerRow
-	Now  time.Time
+	Rows    []fleet.ServerRow
+	Refused string // what it takes to add one here; "" where that can be done
+	Now     time.Time
 }
 
 // WebServerForm adds a web host.
@@ -22,6 +23,7 @@ type WebServerForm struct {
 	Name, Address string
 	Errors        map[string]string
 	Error, First  string
+	Refused       string // what it takes to add one here; "" where that can be done
 }
 
 func (v WebServerForm) fields() []components.Field {
@@ -46,7 +48,7 @@ type WebServerInvited struct {
 type WebServer struct {
 	layouts.Page
 	Server    models.Server
-	Sites     []models.Site
+	Sites     []fleet.SiteRow
 	More      bool // than are listed
 	Platforms []fleet.ServerPlatformRow
 	Now       time.Time
@@ -80,14 +82,23 @@ func arrivalStatus(state models.DeliveryState) components.Status {
 
 // parts is what the tasks under a task are called.
 func (v Task) parts() string {
-	if v.Task.Kind == models.TaskRelocate {
+	switch v.Task.Kind {
+	case models.TaskRelocate:
 		return "What the two servers do"
+	case models.TaskCloneTo:
+		return "Made there, then moved"
+	default:
+		return "One task for each site"
 	}
-	return "One task for each site"
+}
+
+// spreads tells whether it is known from the start how many tasks there are under it.
+func (v Task) spreads() bool {
+	return v.Task.Kind != models.TaskRelocate && v.Task.Kind != models.TaskCloneTo
 }
 
 // turns tells whether the task is taken up again and again while others have their
 // turn, so that its attempts say nothing.
 func (v Task) turns() bool {
-	return v.Task.Kind == models.TaskRelocate || v.Task.Kind == models.TaskReceive
+	return !v.spreads() || v.Task.Kind == models.TaskReceive
 }

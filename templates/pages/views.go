@@ -292,6 +292,11 @@ type Sites struct {
 	Filtered      bool
 }
 
+// narrows tells whether there is a distribution to choose, or to let go.
+func (v Sites) narrows() bool {
+	return len(v.Distributions) > 1 || v.Distribution != 0 && len(v.Distributions) > 0
+}
+
 // SiteForm is the form of a new site.
 type SiteForm struct {
 	layouts.Page
@@ -371,6 +376,7 @@ type Site struct {
 	Tasks    []models.Task
 	Live     *models.Task
 	Lines    []models.TaskLine
+	Movable  bool // to another server, by who looks
 }
 
 func (s Site) url(rest string) string { return fmt.Sprintf("/sites/%d%s", s.Row.ID, rest) }

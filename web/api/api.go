@@ -47,6 +47,7 @@ func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version 
 	config := huma.DefaultConfig("Hefring", version)
 	config.DocsPath = "" // it would load scripts from elsewhere; see Reference
 	config.CreateHooks = nil
+	config.Transformers = append(config.Transformers, withoutBody)
 	config.Servers = []*huma.Server{{URL: Prefix}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
@@ -69,7 +70,7 @@ func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version 
 	s.tokens()
 	s.moves()
 	s.overview()
-	return &Handler{safe(s.onceOnly(mux)), s.api.OpenAPI()}
+	return &Handler{safe(s.onceOnly(s.known(mux))), s.api.OpenAPI()}
 }
 
 // safe bounds requests and keeps answers out of caches and frames.
@@ -81,6 +82,39 @@ func safe(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// known answers what no operation takes as all else that fails is answered.
+func (s *server) known(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refusal, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		said := &keeping{ResponseWriter: w}
+		refusal.ServeHTTP(said, r) // sets Allow
+		if said.status == http.StatusMethodNotAllowed {
+			s.refuse(w, r, huma.Error405MethodNotAllowed("There is no such operation. What can be done here is in the header Allow."))
+			return
+		}
+		s.refuse(w, r, huma.Error404NotFound("There is no such operation. All of them are at "+Prefix+"/openapi.json."))
+	})
+}
+
+// withoutBody keeps what was sent out of what is said to be wrong with it: it may be
+// a secret, and large.
+func withoutBody(_ huma.Context, _ string, value any) (any, error) {
+	problem, ok := value.(*huma.ErrorModel)
+	if !ok {
+		return value, nil
+	}
+	for _, detail := range problem.Errors {
+		if detail != nil && strings.HasPrefix(detail.Location, "body") {
+			detail.Value = nil
+		}
+	}
+	return problem, nil
 }
 
 // Caller is part of every request.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,7 @@ type fake struct {
 	rest
 
 	by, did string
+	role    models.Role
 	err     error
 }
 
@@ -33,7 +35,7 @@ func (f *fake) as(by models.Actor) api.Fleet {
 	return f
 }
 
-func (f *fake) Actor() models.Actor { return models.Actor{Name: f.by} }
+func (f *fake) Actor() models.Actor { return models.Actor{Name: f.by, Role: f.role} }
 
 const good = "hefring_good"
 
@@ -91,9 +93,36 @@ func (f *fake) CreateSite(_ context.Context, in fleet.NewSite) (models.Site, err
 	return models.Site{ID: 8, URI: in.URI}, f.err
 }
 
+func (f *fake) CloneSite(_ context.Context, in fleet.NewClone) (models.Site, error) {
+	f.did = "clone " + in.URI
+	if in.ServerID != nil {
+		f.did += fmt.Sprint(" to ", *in.ServerID)
+	}
+	return models.Site{ID: 9, URI: in.URI}, f.err
+}
+
+func (f *fake) ServerNamed(_ context.Context, name string) (models.Server, error) {
+	if name != "web2" {
+		return models.Server{}, models.Errorf(models.NotFound, "There is no server %s.", name)
+	}
+	return models.Server{ID: 2, Name: name}, nil
+}
+
+func (f *fake) ServerRow(ctx context.Context, name string) (fleet.ServerRow, error) {
+	s, err := f.ServerNamed(ctx, name)
+	return fleet.ServerRow{Server: s, Lives: true}, err
+}
+
+func (f *fake) ServerPlatforms(_ context.Context, id int64) ([]fleet.ServerPlatformRow, error) {
+	return []fleet.ServerPlatformRow{{Server: "web2", Platform: fmt.Sprint("thunder-a", id), ServerPlatform: models.ServerPlatform{State: models.PlatformNotThere, Reason: "No room."}}}, nil
+}
+
 func (f *fake) DatabaseServerNamed(context.Context, string) (int64, error) { return 0, nil }
 
 func (f *fake) SubjectTasks(context.Context, []models.Subject, int) ([]models.Task, error) {
+	if strings.HasPrefix(f.did, "clone") && strings.Contains(f.did, " to ") {
+		return []models.Task{{ID: 14, Kind: models.TaskClone, ParentID: new(int64(12))}}, nil
+	}
 	return []models.Task{{ID: 13, Kind: models.TaskInstall}}, nil
 }
 
@@ -156,6 +185,43 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 	}
 	if operations < 90 {
 		t.Errorf("%d operations are described", operations)
+	}
+}
+
+// A clone for another server is answered with the task over its parts, and takes what a
+// move takes.
+func TestNew_CloneSite_ToAServer(t *testing.T) {
+	for _, one := range []struct {
+		server, did string
+		role        models.Role
+		code        int
+		task        float64
+	}{
+		{"", "clone copy.example.org", "", http.StatusAccepted, 13},
+		{"web2", "clone copy.example.org to 2", models.RoleManager, http.StatusAccepted, 12},
+		{"local", "clone copy.example.org to 0", models.RoleManager, http.StatusAccepted, 12},
+		{"web2", "", models.RoleOperator, http.StatusForbidden, 0},
+		{"web9", "", models.RoleManager, http.StatusNotFound, 0},
+	} {
+		f := &fake{role: one.role}
+		code, answer := ask(t, f, "POST", "/clones", `{"from_site":"museum.example.org","uri":"copy.example.org","server":"`+one.server+`"}`)
+		if code != one.code || f.did != one.did {
+			t.Errorf("to %q as %q: %d, did %q: %v", one.server, one.role, code, f.did, answer)
+		}
+		if task, _ := answer["task"].(map[string]any); one.task != 0 && task["id"] != one.task {
+			t.Errorf("to %q: the task is %v, want %v", one.server, answer, one.task)
+		}
+	}
+}
+
+func TestNew_GetServer(t *testing.T) {
+	code, answer := ask(t, &fake{}, "GET", "/servers/web2", "")
+	if code != http.StatusOK || answer["name"] != "web2" || answer["alive"] != true {
+		t.Errorf("%d %v", code, answer)
+	}
+	there, _ := answer["delivered"].([]any)
+	if len(there) != 1 || there[0].(map[string]any)["platform"] != "thunder-a2" || there[0].(map[string]any)["reason"] != "No room." {
+		t.Errorf("delivered: %v", there)
 	}
 }
 
@@ -246,6 +312,49 @@ func TestNew_Problems_AreRFC9457(t *testing.T) {
 	details, _ := answer["errors"].([]any)
 	if len(details) != 1 || details[0].(map[string]any)["location"] != "body.note" {
 		t.Errorf("the field is not named: %v", answer)
+	}
+}
+
+// What no operation takes is answered like all that fails.
+func TestNew_NoSuchOperation_IsAProblem(t *testing.T) {
+	for request, want := range map[string]int{
+		"GET /nothing": http.StatusNotFound, "GET /": http.StatusNotFound, "POST /sites/a/b/c": http.StatusNotFound,
+		"PUT /sites": http.StatusMethodNotAllowed, "DELETE /fleet": http.StatusMethodNotAllowed, "OPTIONS /sites": http.StatusMethodNotAllowed,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		for _, key := range []string{"", "once"} {
+			r := httptest.NewRequestWithContext(t.Context(), method, api.Prefix+path, nil)
+			r.Header.Set("Authorization", "Bearer "+good)
+			if key != "" {
+				r.Header.Set("Idempotency-Key", key)
+			}
+			answer := httptest.NewRecorder()
+			f := &fake{}
+			api.New(f, f.as, nil, "test").ServeHTTP(answer, r)
+			var problem struct {
+				Title, Detail string
+				Status        int
+			}
+			err := json.Unmarshal(answer.Body.Bytes(), &problem)
+			if err != nil || answer.Code != want || problem.Status != want || problem.Title == "" || problem.Detail == "" || answer.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s: %d %v %s", request, answer.Code, answer.Header(), answer.Body)
+			}
+			if allow := answer.Header().Get("Allow"); (allow != "") != (want == http.StatusMethodNotAllowed) {
+				t.Errorf("%s allows %q", request, allow)
+			}
+		}
+	}
+}
+
+// What is wrong with a body is said without the body: there are passwords in some.
+func TestNew_Problems_DoNotRepeatTheBody(t *testing.T) {
+	for _, body := range []string{
+		`{"name":"eva","role":"viewer","pass":"hunter2 hunter2"}`, `{"name":"eva","role":5,"password":"hunter2 hunter2"}`, `{"password":"hunter2 hunter2"`,
+	} {
+		code, answer := ask(t, &fake{}, "POST", "/users", body)
+		if code < 400 || code >= 500 || strings.Contains(fmt.Sprint(answer), "hunter2") {
+			t.Errorf("%s: %d %v", body, code, answer)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ type Fleet interface {
 	AddServer(ctx context.Context, name, address string) (models.Server, string, error)
 	InviteServer(ctx context.Context, id int64) (models.Server, string, error)
 	RemoveServer(ctx context.Context, id int64) error
+	ServerRow(ctx context.Context, name string) (fleet.ServerRow, error)
+	ServerPlatforms(ctx context.Context, serverID int64) ([]fleet.ServerPlatformRow, error)
+	PlatformServers(ctx context.Context, platformID int64) ([]fleet.ServerPlatformRow, error)
 
 	SiteNamed(ctx context.Context, uri string) (models.Site, error)
 	SiteRow(ctx context.Context, id int64) (fleet.SiteRow, error)

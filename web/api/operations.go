@@ -99,7 +99,8 @@ type newClone struct {
 		URI        string `json:"uri"`
 		Title      string `json:"title,omitempty"`
 		Platform   string `json:"platform,omitempty"`
-		Database   string `json:"database,omitempty"`
+		Database   string `json:"database,omitempty" doc:"Name of a database server of the same kind; none is where the origin's is"`
+		Server     string `json:"server,omitempty" doc:"Where it goes: name of a web host, or local for the control plane's. It is made where its origin is, and then moved. None leaves it there"`
 	}
 }
 
@@ -271,6 +272,12 @@ func once(f Fleet, key string) string {
 
 func clone(ctx context.Context, f Fleet, in newClone) (Started, error) {
 	b := in.Body
+	if b.Server != "" {
+		// Before anything is looked up: who may not learns nothing of servers.
+		if err := f.Actor().Needs(models.MayRelocateSites); err != nil {
+			return Started{}, err
+		}
+	}
 	clone := fleet.NewClone{FromBackup: b.FromBackup, FromFound: b.FromImport, Folder: b.Folder, URI: b.URI, Title: b.Title, Once: once(f, in.Key)}
 	if b.FromSite != "" {
 		from, err := f.SiteNamed(ctx, b.FromSite)
@@ -291,16 +298,30 @@ func clone(ctx context.Context, f Fleet, in newClone) (Started, error) {
 		return Started{}, err
 	}
 	clone.DatabaseServerID = server
+	if b.Server != "" {
+		to, err := serverID(ctx, f, b.Server)
+		if err != nil {
+			return Started{}, err
+		}
+		clone.ServerID = &to
+	}
 	site, err := f.CloneSite(ctx, clone)
 	return made(ctx, f, site, err)
 }
 
-// made gives the task that makes a new site.
+// made gives the task that makes a new site: of several, the one over them.
 func made(ctx context.Context, f Fleet, site models.Site, err error) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	return newest(ctx, f, models.Subject{Kind: models.SubjectSite, ID: site.ID}, nil)
+	list, err := f.SubjectTasks(ctx, []models.Subject{{Kind: models.SubjectSite, ID: site.ID}}, 1)
+	if err != nil || len(list) == 0 {
+		return Started{}, err
+	}
+	if list[0].ParentID != nil {
+		return started(f.Task(ctx, *list[0].ParentID))
+	}
+	return started(list[0], nil)
 }
 
 // newest gives the last task of a subject, unless it could not be made.

@@ -20,8 +20,30 @@ type WebServer struct {
 	Platforms int                `json:"platforms" doc:"That were brought to it"`
 }
 
-func webServerView(r fleet.ServerRow) WebServer {
-	return WebServer{r.Name, r.Address, r.State, r.Alive(time.Now()), r.SeenAt, r.Version, r.Sites, r.Platforms}
+// WebServerView gives a web host as programs read it.
+func WebServerView(r fleet.ServerRow) WebServer {
+	return WebServer{r.Name, r.Address, r.State, r.Lives, r.SeenAt, r.Version, r.Sites, r.Platforms}
+}
+
+// WebServerDetails is all that is known of a web host.
+type WebServerDetails struct {
+	WebServer
+
+	Delivered []PlatformThere `json:"delivered" nullable:"false" doc:"The platforms that were brought to it, newest first"`
+}
+
+// PlatformThere is a platform on a web host.
+type PlatformThere struct {
+	Server   string               `json:"server"`
+	Platform string               `json:"platform"`
+	State    models.DeliveryState `json:"state" enum:"delivering,ready,failed"`
+	Digest   string               `json:"manifest_digest,omitempty" doc:"That it was verified with"`
+	Reason   string               `json:"reason,omitempty" doc:"Why it failed"`
+}
+
+// PlatformThereView gives a platform on a web host as programs read it.
+func PlatformThereView(r fleet.ServerPlatformRow) PlatformThere {
+	return PlatformThere{r.Server, r.Platform, r.State, r.Digest, r.Reason}
 }
 
 // Invitation is what a web host's worker joins with, once.
@@ -48,10 +70,7 @@ func serverID(ctx context.Context, f Fleet, name string) (int64, error) {
 }
 
 func (s *server) servers() {
-	register(s, operation{get, "/servers", "list-servers", "List the web hosts with workers of their own"}, func(ctx context.Context, f Fleet, in Steps) (Page[WebServer], error) {
-		rows, err := f.Servers(ctx)
-		return whole(in, rows, err, webServerView, func(r fleet.ServerRow) fleet.Position { return fleet.Position{Name: r.Name} })
-	})
+	s.seenServers()
 	register(s, operation{post, "/servers", "add-server", "Register a web host, and get the token with which its worker joins"}, func(ctx context.Context, f Fleet, in struct {
 		Caller
 
@@ -78,6 +97,54 @@ func (s *server) servers() {
 			return done{}, err
 		}
 		return done{true}, f.RemoveServer(ctx, named.ID)
+	})
+}
+
+// seenServers is what there is to know of web hosts.
+func (s *server) seenServers() {
+	register(s, operation{get, "/servers", "list-servers", "List the web hosts with workers of their own"}, func(ctx context.Context, f Fleet, in Steps) (Page[WebServer], error) {
+		rows, err := f.Servers(ctx)
+		return whole(in, rows, err, WebServerView, func(r fleet.ServerRow) fleet.Position { return fleet.Position{Name: r.Name} })
+	})
+	register(s, operation{get, "/servers/{name}", "get-server", "One web host, with the platforms on it"}, func(ctx context.Context, f Fleet, in WebServerIn) (WebServerDetails, error) {
+		row, err := f.ServerRow(ctx, in.Name)
+		if err != nil {
+			return WebServerDetails{}, err
+		}
+		list, err := f.ServerPlatforms(ctx, row.ID)
+		there := make([]PlatformThere, 0, len(list))
+		for _, one := range list {
+			there = append(there, PlatformThereView(one))
+		}
+		return WebServerDetails{WebServerView(row), there}, err
+	})
+	register(s, operation{get, "/servers/{name}/sites", "list-server-sites", "List the sites on a web host"}, func(ctx context.Context, f Fleet, in struct {
+		Paging
+
+		Name string `path:"name" doc:"The server's name"`
+	},
+	) (Page[Site], error) {
+		named, err := f.ServerNamed(ctx, in.Name)
+		if err != nil {
+			return Page[Site]{}, err
+		}
+		return listed(in.Paging, SiteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
+			filter.ServerID = named.ID
+			return f.Sites(ctx, filter)
+		})
+	})
+	register(s, operation{get, "/platforms/{platform}/servers", "list-platform-servers", "List the web hosts that a platform was brought to"}, func(ctx context.Context, f Fleet, in struct {
+		Steps
+
+		Name string `path:"platform" doc:"The platform's name"`
+	},
+	) (Page[PlatformThere], error) {
+		p, err := f.PlatformNamed(ctx, in.Name)
+		if err != nil {
+			return Page[PlatformThere]{}, err
+		}
+		rows, err := f.PlatformServers(ctx, p.ID)
+		return whole(in.Steps, rows, err, PlatformThereView, func(r fleet.ServerPlatformRow) fleet.Position { return fleet.Position{Name: r.Server} })
 	})
 }
 

@@ -64,6 +64,7 @@ type Site struct {
 	Profile       string           `json:"profile"`
 	Language      string           `json:"language,omitempty"`
 	Database      string           `json:"database" enum:"sqlite,mysql,postgres,"`
+	Server        string           `json:"server" doc:"Name of the web host that it is on; local is the control plane's"`
 	Held          bool             `json:"held"`
 	HeldReason    string           `json:"held_reason,omitempty"`
 	HeldUntil     *time.Time       `json:"held_until,omitempty"`
@@ -105,7 +106,7 @@ func SiteView(f interface{ SiteURL(site models.Site) string }) func(row fleet.Si
 	return func(row fleet.SiteRow) Site {
 		v := Site{
 			URI: row.URI, URL: f.SiteURL(row.Site), Title: row.Title, State: row.State, Reason: row.Reason, Distribution: row.DistributionName, Platform: row.Platform.Name,
-			DrupalVersion: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Database: row.Database.Engine,
+			DrupalVersion: row.Platform.DrupalVersion, Profile: row.Profile, Language: row.Language, Database: row.Database.Engine, Server: row.Server,
 			Held: row.Held, HeldReason: row.HeldReason, HeldUntil: row.HeldUntil, RunningTask: row.RunningTaskID, Settings: settingsView(row.Site),
 		}
 		if row.Behind() {

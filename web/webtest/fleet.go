@@ -38,6 +38,7 @@ type Fleet struct {
 	Users          map[string]string      // name -> password
 	Links          map[string]string      // token -> name
 	Roles          map[string]models.Role // name -> role
+	OfClient       int64                  // whose sites are all that who signs in sees; 0: every site
 	by             string
 	Listed         []fleet.UserRow
 	ClientList     []fleet.ClientRow
@@ -270,7 +271,7 @@ func (f *Fleet) Sites(_ context.Context, filter fleet.Filter) ([]fleet.SiteRow, 
 		row := f.siteRow(s)
 		if !strings.Contains(s.URI, filter.Query) || filter.State != "" && string(s.State) != filter.State ||
 			filter.Behind && !row.Behind() || filter.PlatformID != 0 && s.PlatformID != filter.PlatformID ||
-			filter.DistributionID != 0 && row.DistributionID != filter.DistributionID {
+			filter.DistributionID != 0 && row.DistributionID != filter.DistributionID || filter.ServerID != 0 && (s.ServerID == nil || *s.ServerID != filter.ServerID) {
 			continue
 		}
 		rows = append(rows, row)
@@ -367,7 +368,7 @@ func (f *Fleet) PlatformsByID(_ context.Context, ids []int64) (map[int64]models.
 // SubjectName names sites, platforms and distributions.
 func (f *Fleet) SubjectName(ctx context.Context, subject models.Subject) (string, error) {
 	switch subject.Kind {
-	case models.SubjectSite, models.SubjectQuestion:
+	case models.SubjectSite, models.SubjectQuestion, models.SubjectNewcomer:
 		row, err := f.SiteRow(ctx, subject.ID)
 		return row.URI, err
 	case models.SubjectPlatform:

@@ -51,9 +51,9 @@ func (f *Fleet) ClientNames(context.Context) ([]models.Client, error) {
 	return list, f.failing("ClientNames")
 }
 
-// DistributionNames lists Dists.
-func (f *Fleet) DistributionNames(context.Context, int) ([]models.Distribution, error) {
-	return f.Dists, f.failing("DistributionNames")
+// DistributionNames lists the first of Dists.
+func (f *Fleet) DistributionNames(_ context.Context, limit int) ([]models.Distribution, error) {
+	return f.Dists[:min(limit, len(f.Dists))], f.failing("DistributionNames")
 }
 
 // Client finds one of ClientList.

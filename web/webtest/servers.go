@@ -35,23 +35,26 @@ func (f *Fleet) Servers(context.Context) ([]fleet.ServerRow, error) {
 	return slices.Clone(f.WebHosts), f.Fail["Servers"]
 }
 
+// ServerChoices lists those that have joined.
+func (f *Fleet) ServerChoices(context.Context) ([]models.Server, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []models.Server
+	for _, s := range f.WebHosts {
+		if s.State == models.ServerJoined {
+			list = append(list, s.Server)
+		}
+	}
+	return list, f.Fail["ServerChoices"]
+}
+
+// CanAddServers fails as the test says.
+func (f *Fleet) CanAddServers(context.Context) error { return f.failing("CanAddServers") }
+
 // ServerNamed gives one.
 func (f *Fleet) ServerNamed(_ context.Context, name string) (models.Server, error) {
 	row, err := get(f, &f.WebHosts, "server", func(s fleet.ServerRow) bool { return s.Name == name })
 	return row.Server, err
-}
-
-// SitesOnServer gives some sites for the first of them.
-func (f *Fleet) SitesOnServer(_ context.Context, serverID int64, limit int) ([]models.Site, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []models.Site
-	for _, site := range f.Sits {
-		if serverID == 1 && len(list) < limit && site.State == models.SiteEnabled {
-			list = append(list, site)
-		}
-	}
-	return list, f.Fail["SitesOnServer"]
 }
 
 // ServerPlatforms lists what a web host has.

@@ -106,7 +106,28 @@ func (f *Fleet) SessionUser(_ context.Context, token string, active bool) (model
 	if !ok {
 		role = models.RoleAdministrator
 	}
-	return models.User{ID: f.SignIns[i].UserID, Name: name, Role: role}, nil
+	u := models.User{ID: f.SignIns[i].UserID, Name: name, Role: role}
+	if f.OfClient != 0 {
+		u.ClientID = &f.OfClient
+	}
+	return u, nil
+}
+
+// SignOutAll ends every session, as somebody does elsewhere.
+func (f *Fleet) SignOutAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.SignIns = nil
+}
+
+// Demote gives a user another role.
+func (f *Fleet) Demote(name string, role models.Role) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Roles == nil {
+		f.Roles = map[string]models.Role{}
+	}
+	f.Roles[name] = role
 }
 
 // Sessions lists all.

@@ -50,7 +50,8 @@ func Refuse(password string, known ...string) string {
 		return "This repeats itself or follows the alphabet or the keyboard. Use several words that do not belong together."
 	}
 	for _, word := range known {
-		if left := without(lower, word); left != lower && utf8.RuneCountInString(left) < rest {
+		left := without(lower, word)
+		if left != lower && (utf8.RuneCountInString(left) < rest || isCommon(left) || isRun(left)) {
 			return "This is little more than your name or the name of this server. Use several words that do not belong together."
 		}
 	}

@@ -24,6 +24,8 @@ func TestRefuse_WhatAnybodyGuesses(t *testing.T) {
 		"987654321098765":                    "repeats",
 		"ada.lovejoy!!1815":                  "your name",
 		"hefring.example.org1":               "your name",
+		"ada.lovejoy12345678!":               "your name",
+		"ada.lovejoy+password1":              "your name",
 	} {
 		if got := Refuse(password, "ada.lovejoy", "hefring.example.org"); !strings.Contains(got, why) {
 			t.Errorf("%q: %q, want %q", password, got, why)

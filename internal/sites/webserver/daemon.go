@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +56,12 @@ func (d *daemon) apply(ctx context.Context, c configuration) error {
 		if err := d.check(ctx, version); err != nil {
 			return errors.Join(err, d.tree.prune(previous))
 		}
+		// Before the swap, so that whoever is killed here finds it to do again.
+		if d.rebinds(previous, version) {
+			if err := d.stop(ctx); err != nil {
+				return errors.Join(err, d.goBack(ctx, previous, version))
+			}
+		}
 		if err := d.swap(previous, version); err != nil {
 			return err
 		}
@@ -64,6 +73,41 @@ func (d *daemon) apply(ctx context.Context, c configuration) error {
 		return err
 	}
 	return d.tree.prune(version)
+}
+
+// rebinds tells whether a reload cannot lead from one configuration to the other: the
+// daemon keeps its ports until it has the new ones, and the kernel gives a port of all
+// addresses to nobody while it is in use at one of them, nor the other way round.
+func (d *daemon) rebinds(previous, version string) bool {
+	if d.system != nil {
+		return false
+	}
+	before, after := d.listens(previous), d.listens(version)
+	for port, addresses := range before {
+		wanted, found := after[port]
+		if found && wanted != addresses && slices.ContainsFunc([]string{wanted, addresses}, func(a string) bool {
+			return strings.Contains(a, "0.0.0.0") || strings.Contains(a, "[::]")
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+var listenPattern = regexp.MustCompile(`(?m)^\s*listen (\S+):(\d+)\b`)
+
+// listens are the addresses that a configuration binds, by port. One that cannot be
+// read binds none: there is nothing then to reload.
+func (d *daemon) listens(version string) map[string]string {
+	text, err := os.ReadFile(filepath.Join(d.tree.folder(version), d.name+".conf"))
+	if err != nil {
+		return nil
+	}
+	addresses := map[string]string{}
+	for _, match := range listenPattern.FindAllStringSubmatch(string(text), -1) {
+		addresses[match[2]] += " " + match[1]
+	}
+	return addresses
 }
 
 // swap puts a version in force on the disk. The system's own test can look at it

@@ -241,6 +241,23 @@ func TestServer_Start_OtherPorts(t *testing.T) {
 	}
 }
 
+// Of one port nginx cannot have all addresses while it has one of them, and it lets
+// go of nothing before a reload has worked.
+func TestServer_Start_OtherAddress(t *testing.T) {
+	f := serve(t)
+	for _, address := range []string{"0.0.0.0", loopback, "::"} {
+		f.config.Listen = address
+		f.server = New(f.config, runner())
+		f.must(f.server.Start(t.Context()))
+		if status := f.status(); !status.Healthy() {
+			t.Errorf("on %s status is %+v", address, status)
+		}
+		if a := f.send("GET", "/", ""); a.status != 200 {
+			t.Errorf("on %s got %d %s", address, a.status, a.body)
+		}
+	}
+}
+
 func TestServer_Start_PHPConfigurationOfAnotherVersion(t *testing.T) {
 	f := serve(t)
 	account, err := f.server.account()
