@@ -82,12 +82,17 @@ func (e *postgresEngine) begin(ctx context.Context) (*txn, error) {
 	}
 	// Whether fn's work is committed must not depend on when ctx ends.
 	lasting := context.WithoutCancel(ctx)
+	// A statement that ctx ended has broken the connection, and the pool is
+	// closing it: Raw tells whether it is still ours.
+	ours := func(do func(context.Context) error) error {
+		return conn.Raw(func(any) error { return do(lasting) })
+	}
 	return &txn{
 		conn: conn, native: tx,
-		commit: func() error { return tx.Commit(lasting) },
+		commit: func() error { return ours(tx.Commit) },
 		end: func() {
-			_ = tx.Rollback(lasting) // after a commit it only says so
-			_ = conn.Close()         // gives it back to the pool
+			_ = ours(tx.Rollback) // after a commit it only says so
+			_ = conn.Close()      // gives it back to the pool
 		},
 	}, nil
 }
