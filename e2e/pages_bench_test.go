@@ -634,7 +634,8 @@ func (b *pageBench) queries(page measured) map[string]int {
 	path := page.path(rand.New(rand.NewPCG(1, 2)))
 	var least map[string]int
 	for range 3 {
-		<-time.After(1100 * time.Millisecond) // lets go what is remembered for a second
+		<-time.After(1100 * time.Millisecond) // lets go what is remembered for a second, as long as nothing is recorded
+		b.exec("INSERT INTO events (at, actor, verb, subject_kind, subject_id, text) SELECT now(), actor, verb, subject_kind, subject_id, text FROM events WHERE id = 1")
 		before := b.calls()
 		if err := b.fetch(b.p.client, path); err != nil {
 			b.t.Error(err)

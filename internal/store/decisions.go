@@ -32,7 +32,9 @@ func (s *Store) Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision
 	if f.Limit != shownDecisions {
 		return find(ctx)
 	}
-	all, err := recall(ctx, s, func(m *memory) *remembered[[]fleet.Decision] { return &m.decisions }, find, func([]fleet.Decision) bool { return t.sites > largeFleet })
+	all, err := recall(ctx, s, func(m *memory) *remembered[[]fleet.Decision] { return &m.decisions }, question[[]fleet.Decision]{
+		find: find, worth: func([]fleet.Decision) bool { return t.sites > largeFleet }, line: s.newestLine,
+	})
 	return slices.Clone(all), err
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -136,10 +135,13 @@ func bounded(query *gorm.DB) (int, error) {
 // index has exactly so, and tells how many these are if it knows. Few of them are
 // looked for once and then known by their numbers. Of many, the first are met soon in
 // the order of the list.
-func (s *Store) search(ctx context.Context, query *gorm.DB, table, text, part string) (*gorm.DB, int, error) {
+//
+// The numbers are taken from some, which finds the same rows as query, but in whatever
+// order gives the first of them soonest.
+func (s *Store) search(ctx context.Context, some, query *gorm.DB, table, text, part string) (*gorm.DB, int, error) {
 	holds := func(query *gorm.DB) *gorm.DB { return query.Where(text+` LIKE ? ESCAPE '\'`, contains(part)) }
 	query = query.Session(&gorm.Session{})
-	looked := holds(query)
+	looked := holds(some.Session(&gorm.Session{}))
 	if s.engine.pool() == nil { // SQLite must be told to begin with the text
 		looked = holds(s.with(ctx).Table(table))
 	}
@@ -165,14 +167,25 @@ func (s *Store) search(ctx context.Context, query *gorm.DB, table, text, part st
 // among is true where a column has one of many numbers. They are one value, however
 // many there are.
 func (s *Store) among(column string, ids []int64) clause.Expr {
-	list, err := json.Marshal(ids)
-	if err != nil || len(ids) == 0 { // numbers can always be written
+	switch {
+	case len(ids) == 0:
 		return gorm.Expr("1 = 0")
+	case s.engine.pool() == nil:
+		return gorm.Expr(column+" IN (SELECT value FROM json_each(?))", "["+joined(ids)+"]")
 	}
-	if s.engine.pool() == nil {
-		return gorm.Expr(column+" IN (SELECT value FROM json_each(?))", string(list))
+	return gorm.Expr(column+" = ANY (CAST(? AS bigint[]))", "{"+joined(ids)+"}")
+}
+
+// joined writes numbers with commas between them.
+func joined(ids []int64) string {
+	var text strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteString(strconv.FormatInt(id, 10))
 	}
-	return gorm.Expr(column+" = ANY (CAST(? AS bigint[]))", "{"+strings.Trim(string(list), "[]")+"}")
+	return text.String()
 }
 
 // Fleet counts the fleet; for a client its sites and nothing else.
@@ -543,46 +556,55 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	if f.ServerID != 0 {
 		query = query.Where("sites.server_id = ?", f.ServerID)
 	}
+	some := query
 	if f.DistributionID != 0 || f.PlatformID != 0 || f.ServerID != 0 || f.ClientID != 0 {
 		// What is decided for these must be as it is at this moment.
 		if f.Behind {
 			query = query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
+			some = query
 		}
 		total, err = exactly(query, f)
 	} else {
-		query, total, err = s.anywhere(ctx, query, f)
+		some, query, total, err = s.anywhere(ctx, query, f)
 	}
 	if err != nil || f.Query == "" {
 		return query, total, err
 	}
-	return s.search(ctx, query, "sites", "sites.found_by", f.Query)
+	return s.search(ctx, some, query, "sites", "sites.found_by", f.Query)
 }
 
-// anywhere narrows a list of all sites, and tells how many that leaves if it is
-// known.
-func (s *Store) anywhere(ctx context.Context, query *gorm.DB, f fleet.Filter) (*gorm.DB, int, error) {
+// anywhere narrows a list of all sites, in any order and in its own, and tells how
+// many that leaves if it is known.
+func (s *Store) anywhere(ctx context.Context, query *gorm.DB, f fleet.Filter) (some, list *gorm.DB, total int, err error) {
 	t, err := s.tally(ctx)
-	if err != nil {
-		return query, 0, err
+	if err != nil || !f.Behind {
+		return query, query, t.matching(f), err
 	}
-	if f.Behind {
-		query = s.narrowBehind(query, t)
-	}
-	return query, t.matching(f), nil
+	some, list = s.narrowBehind(query.Session(&gorm.Session{}), t)
+	return some, list, t.matching(f), nil
 }
 
-// narrowBehind narrows a query of sites to those that an Upgrade button would move.
-// Of a large fleet it is known which platforms they are on.
-func (s *Store) narrowBehind(query *gorm.DB, t tally) *gorm.DB {
-	switch on, n := t.behind(); {
-	case t.sites > largeFleet && (n > fewBehind || s.engine.pool() == nil):
-		// The sum keeps a planner from weighing each of many platforms, and SQLite from
-		// going through all of their sites: they are everywhere in the list in any case.
-		return query.Where(free).Where(s.among("sites.platform_id + 0", on))
-	case t.sites > largeFleet:
-		return query.Where(free).Where(s.among("sites.platform_id", on))
+// narrowBehind narrows a query of sites to those that an Upgrade button would move, in
+// any order and in that of the list. Of a large fleet it is known which platforms they
+// are on.
+func (s *Store) narrowBehind(query *gorm.DB, t tally) (some, list *gorm.DB) {
+	if t.sites <= largeFleet {
+		list = query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
+		return list, list
 	}
-	return query.Where(free + " AND sites.platform_id IN (" + outdated + ")")
+	on, n := t.behind()
+	query = query.Where(free).Session(&gorm.Session{})
+	if n <= fewBehind && s.engine.pool() != nil {
+		list = query.Where(s.among("sites.platform_id", on))
+		return list, list
+	}
+	// The sum keeps a planner from weighing each of many platforms, and SQLite from
+	// going through all of their sites: they are everywhere in the list in any case.
+	list = query.Where(s.among("sites.platform_id + 0", on))
+	if s.engine.pool() == nil {
+		return list, list
+	}
+	return query.Joins("JOIN unnest(CAST(? AS bigint[])) AS behind (id) ON behind.id = sites.platform_id", "{"+joined(on)+"}"), list
 }
 
 // exactly counts what a query without a search finds.
@@ -717,7 +739,7 @@ func (s *Store) Tasks(ctx context.Context, f fleet.Filter) ([]models.Task, int, 
 	total := unknown
 	if f.Query != "" {
 		var err error
-		if query, total, err = s.search(ctx, query, "tasks", "LOWER(title)", f.Query); err != nil {
+		if query, total, err = s.search(ctx, query, query, "tasks", "LOWER(title)", f.Query); err != nil {
 			return nil, 0, err
 		}
 	}

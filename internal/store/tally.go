@@ -15,11 +15,13 @@ import (
 // A fleet of more sites than largeFleet is counted once in a while and not for
 // every page: its figures are up to freshFor old. When they are older, a page takes
 // them all the same and has them counted anew, but none takes what is older than
-// staleFor.
+// staleFor. As long as nothing was added to the record of changes they stay for up to
+// quietFor; that bounds how late it is noticed what changes without being recorded.
 const (
 	largeFleet = 2000
 	freshFor   = time.Second
 	staleFor   = 2 * time.Second
+	quietFor   = 10 * time.Second
 )
 
 // tally is how many sites stand how on each platform. It must not be changed.
@@ -125,7 +127,9 @@ func (t tally) behind() (on []int64, sites int) {
 // tally counts the sites of every platform, or tells what was counted lately if the
 // fleet is large. Inside a transaction it is always counted.
 func (s *Store) tally(ctx context.Context) (tally, error) {
-	return recall(ctx, s, func(m *memory) *remembered[tally] { return &m.tally }, s.countSites, func(t tally) bool { return t.sites > largeFleet })
+	return recall(ctx, s, func(m *memory) *remembered[tally] { return &m.tally }, question[tally]{
+		find: s.countSites, worth: func(t tally) bool { return t.sites > largeFleet }, line: s.newestLine,
+	})
 }
 
 func (s *Store) countSites(ctx context.Context) (tally, error) {
@@ -176,41 +180,47 @@ type memory struct {
 	hosts     remembered[[]fleet.HostRow]
 }
 
+// question is what is dear to find.
+type question[T any] struct {
+	find  func(context.Context) (T, error)
+	worth func(T) bool                         // whether to remember the answer
+	line  func(context.Context) (int64, error) // newest of the record of changes, with which the answer changes; nil: it changes by itself
+}
+
 // remembered is an answer that is dear to find.
 type remembered[T any] struct {
 	mu     sync.Mutex
 	answer T
 	err    error
+	line   int64         // that was the newest before it was found
 	found  time.Time     // zero: there is none that is worth it
+	fresh  time.Time     // found, or known to be as it was
 	asking chan struct{} // closed when it was found anew; nil: nobody looks for it
 }
 
 // recall gives what a Store remembers of an answer, or finds it. Inside a transaction,
 // which has no memory, it is always found.
-func recall[T any](ctx context.Context, s *Store, which func(*memory) *remembered[T], find func(context.Context) (T, error), worth func(T) bool) (T, error) {
+func recall[T any](ctx context.Context, s *Store, which func(*memory) *remembered[T], q question[T]) (T, error) {
 	if s.memory == nil {
-		return find(ctx)
+		return q.find(ctx)
 	}
-	return which(s.memory).get(ctx, find, worth)
+	return which(s.memory).get(ctx, q)
 }
 
 // get finds the answer, or takes the one that was found lately. What is not worth
 // remembering is found anew for everybody.
-func (r *remembered[T]) get(ctx context.Context, find func(context.Context) (T, error), worth func(T) bool) (T, error) {
+func (r *remembered[T]) get(ctx context.Context, q question[T]) (T, error) {
 	r.mu.Lock()
 	if r.found.IsZero() {
 		r.mu.Unlock()
-		answer, err := find(ctx)
-		r.keep(answer, err, worth)
-		return answer, err
+		return r.renew(ctx, q)
 	}
-	age, answer := time.Since(r.found), r.answer
+	age, answer := time.Since(r.fresh), r.answer
 	if age > freshFor && r.asking == nil {
 		r.asking = make(chan struct{})
 		// It is for others too, who wait when this reader has gone.
 		go func(ctx context.Context) {
-			answer, err := find(ctx)
-			r.keep(answer, err, worth)
+			_, _ = r.renew(ctx, q) // which keeps the error
 		}(context.WithoutCancel(ctx))
 	}
 	asking := r.asking
@@ -228,15 +238,47 @@ func (r *remembered[T]) get(ctx context.Context, find func(context.Context) (T, 
 	return r.answer, r.err
 }
 
-func (r *remembered[T]) keep(answer T, err error, worth func(T) bool) {
+// renew finds the answer and keeps it, unless nothing has changed since it was found.
+func (r *remembered[T]) renew(ctx context.Context, q question[T]) (T, error) {
+	line, answer, same, err := r.unchanged(ctx, q)
+	if err == nil && !same {
+		answer, err = q.find(ctx)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answer, r.err, r.found = answer, err, time.Time{}
-	if err == nil && worth(answer) {
-		r.found = time.Now()
-	}
 	if r.asking != nil {
 		close(r.asking)
 		r.asking = nil
 	}
+	if same {
+		r.fresh = time.Now()
+		return answer, nil
+	}
+	r.answer, r.err, r.line, r.found = answer, err, line, time.Time{}
+	if err == nil && q.worth(answer) {
+		r.found = time.Now()
+		r.fresh = r.found
+	}
+	return answer, err
+}
+
+// unchanged tells whether the answer still holds because nothing was recorded since.
+// What was not worth remembering is not worth that look either.
+func (r *remembered[T]) unchanged(ctx context.Context, q question[T]) (line int64, answer T, same bool, err error) {
+	r.mu.Lock()
+	answer, before, found := r.answer, r.line, r.found
+	r.mu.Unlock()
+	if q.line == nil || found.IsZero() {
+		return 0, answer, false, nil
+	}
+	line, err = q.line(ctx)
+	return line, answer, err == nil && line == before && time.Since(found) < quietFor, err
+}
+
+// newestLine is the newest line of the record of changes.
+func (s *Store) newestLine(ctx context.Context) (line int64, err error) {
+	if err := s.with(ctx).Raw("SELECT COALESCE(MAX(id), 0) FROM events").Scan(&line).Error; err != nil {
+		return 0, fmt.Errorf("look for the newest event: %w", err)
+	}
+	return line, nil
 }
