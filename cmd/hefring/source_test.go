@@ -326,12 +326,18 @@ func TestSourceBuild_Interrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	<-asked
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-asked:
+	case err := <-ended:
+		t.Fatalf("it ended before it fetched anything: %v\n%s", err, errs.String())
+	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+	if err := <-ended; err == nil || cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("ended with %v\n%s", err, errs.String())
 	}
 	if took := time.Since(start); took > 10*time.Second {
