@@ -61,6 +61,7 @@ func config(server models.DatabaseServer, name string) *mysql.Config {
 // Codes of the server and of the client programs, see
 // https://mariadb.com/kb/en/mariadb-error-code-reference/
 const (
+	codeCannotCreate   = 1005
 	codeDiskFull       = 1021
 	codeWriteFailed    = 1026
 	codeEngineError    = 1030
@@ -100,6 +101,25 @@ func codeOf(err error) int {
 	return 0
 }
 
+// noRoom is how the server tells why it could not write: error 28 of the system, or
+// 135 of a storage engine.
+var noRoom = regexp.MustCompile(`(?i)(?:errno:|got error) (?:28|135)\b`)
+
+// isFull tells whether the server's disk is full.
+func isFull(err error) bool {
+	switch codeOf(err) {
+	case codeDiskFull, codeTableFull, 3:
+		return true
+	case codeCannotCreate, codeWriteFailed, codeEngineError:
+		said := err.Error()
+		if e, ok := errors.AsType[*run.ExitError](err); ok {
+			said = e.Tail
+		}
+		return noRoom.MatchString(said)
+	}
+	return errors.Is(err, syscall.ENOSPC)
+}
+
 // explain says what a failure means where a person can act on it.
 func explain(verb string, server models.DatabaseServer, name string, err error) error {
 	if models.CodeOf(err) != "" {
@@ -109,8 +129,7 @@ func explain(verb string, server models.DatabaseServer, name string, err error) 
 		return models.Wrapf(models.Unavailable, err, format, args...)
 	}
 	switch code := codeOf(err); {
-	case code == codeDiskFull, code == codeTableFull, errors.Is(err, syscall.ENOSPC), code == 3,
-		(code == codeWriteFailed || code == codeEngineError) && strings.Contains(err.Error(), "28"):
+	case isFull(err):
 		return unavailable("The disk of the database server %s is full: could not %s the database %s. Free some space there, then try again.", server.Name, verb, name)
 	case code == 1045, code == 1698, code == 1251:
 		return unavailable("%s refuses the user %s: wrong password, or not from this machine. Correct the user and the password of the database server.", server.Name, server.User)

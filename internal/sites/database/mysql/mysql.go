@@ -143,7 +143,7 @@ func (e *Engine) Drop(ctx context.Context, db models.Database) error {
 
 // dropDatabase removes a database while sessions use it. It is marked first, and
 // the mark goes last: MariaDB drops one table after the other, and what a crash
-// leaves must not pass for whole.
+// leaves must not pass for whole. On a full disk it is marked as soon as that works.
 func (e *Engine) dropDatabase(ctx context.Context, db *sql.DB, place database.Place) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -156,11 +156,11 @@ func (e *Engine) dropDatabase(ctx context.Context, db *sql.DB, place database.Pl
 	if err := statements(ctx, conn, "SET SESSION lock_wait_timeout = 1, foreign_key_checks = 0"); err != nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+ident(place.Name)+"."+incomplete+" (since INT)")
-	if isCode(err, codeNoDatabase) {
+	unmarked := mark(ctx, conn, place)
+	if isCode(unmarked, codeNoDatabase) {
 		return nil
-	} else if err != nil {
-		return err
+	} else if unmarked != nil && !isFull(unmarked) {
+		return unmarked
 	}
 	drops, err := dropsOf(ctx, db, place.Name)
 	if err != nil {
@@ -170,8 +170,17 @@ func (e *Engine) dropDatabase(ctx context.Context, db *sql.DB, place database.Pl
 		if err := e.insist(ctx, db, conn, place, statement); err != nil {
 			return err
 		}
+		if unmarked != nil { // there may be room for it now
+			unmarked = mark(ctx, conn, place)
+		}
 	}
 	return nil
+}
+
+// mark says of a database that it is not whole.
+func mark(ctx context.Context, conn *sql.Conn, place database.Place) error {
+	_, err := conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+ident(place.Name)+"."+incomplete+" (since INT)")
+	return err
 }
 
 // takeLock waits for a session that works for a process that was killed: the
