@@ -44,14 +44,8 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 		task := models.Task{
 			Kind: models.TaskClone, Subject: siteSubject(to.ID), Actor: by, Args: args, Title: "Make " + to.URI + " from " + originName(origin),
 		}
-		if destination != nil {
-			whole := cloneTo(task, *destination)
-			if err := tx.CreateTask(ctx, &whole); err != nil {
-				return err
-			}
-			task.ParentID = &whole.ID
-		}
-		return tx.CreateTask(ctx, &task)
+		_, err := queueMaking(ctx, tx, task, destination)
+		return err
 	})
 	if errors.Is(err, errTwin) {
 		return f.store.Site(ctx, first)
