@@ -44,6 +44,9 @@ func (s *server) distributions(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list distributions: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	view := pages.Distributions{Page: s.page(c, "distributions", "Distributions"), Query: filter.Query, Pages: pager(c, page, total)}
 	for _, row := range rows {
 		info := s.info(row.UpdateType)

@@ -20,6 +20,9 @@ func (s *server) platforms(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list platforms: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	view := pages.Platforms{
 		Page: s.page(c, "platforms", "Platforms"), Rows: rows, Query: filter.Query, Pages: pager(c, page, total),
 		Segments: stateOptions(c, filter.State, []state{

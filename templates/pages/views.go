@@ -227,6 +227,15 @@ func (d Distribution) outdated() []fleet.PlatformRow {
 	return list
 }
 
+// firstSite is where the first site of a distribution is installed that has a target
+// and needs nothing else; "" when it has sites, or they must wait.
+func (d Distribution) firstSite() string {
+	if d.Row.TargetID == nil || d.Row.Sites > 0 || d.Pending != "" || d.Row.Upstream.Stalled {
+		return ""
+	}
+	return fmt.Sprintf("/sites/new?platform=%d", *d.Row.TargetID)
+}
+
 // RegisterPlatform is the form that makes a platform of a folder.
 type RegisterPlatform struct {
 	layouts.Page
