@@ -291,6 +291,13 @@ func TestDistribution_WithoutSites_LeadsToTheFirst(t *testing.T) {
 	b.get(path).hasNot(t, "/sites/new")
 }
 
+// A platform says how it was made in the words of the form.
+func TestPlatform_Provenance_IsNamedAsTheFormDoes(t *testing.T) {
+	page := signedIn(t, webtest.Sample()).get(fmt.Sprintf("/platforms/%d", webtest.Target))
+	page.has(t, "Run composer install", "Built with", "composer 2.8.6, php 8.3.19")
+	page.hasNot(t, "tool php")
+}
+
 // Where there are many distributions the list of sites offers only the chosen one, so
 // that it stays chosen.
 func TestSites_ManyDistributions_OfferTheChosenOne(t *testing.T) {

@@ -815,7 +815,7 @@ func platformFacts(v Platform) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = facts(v.provenance()).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = facts(v.Provenance).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
