@@ -1699,9 +1699,9 @@ func distributionFacts(v Distribution) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var72 string
-					templ_7745c5c3_Var72, templ_7745c5c3_Err = templ.JoinStringErrs(", asked together with " + components.Count(int64(v.Row.Shared), "other distribution", "other distributions"))
+					templ_7745c5c3_Var72, templ_7745c5c3_Err = templ.JoinStringErrs("asked together with " + components.Count(int64(v.Row.Shared), "other distribution", "other distributions"))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/pages/distributions.templ`, Line: 390, Col: 139}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/pages/distributions.templ`, Line: 390, Col: 137}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var72))
 					if templ_7745c5c3_Err != nil {
