@@ -169,7 +169,7 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		wrong["platform"] = p.Name + " has no profile " + to.Profile + ". Choose a platform that has it."
 	}
 	if len(wrong) > 0 {
-		return to, invalid(wrong)
+		return to, models.InvalidFields(wrong)
 	}
 	return to, nil
 }

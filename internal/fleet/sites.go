@@ -50,7 +50,7 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.S
 			}
 		}
 		if len(wrong) > 0 {
-			return invalid(wrong)
+			return models.InvalidFields(wrong)
 		}
 		if err := tx.CreateSite(ctx, &s); err != nil {
 			return err
