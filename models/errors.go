@@ -98,8 +98,12 @@ func firstOf[T comparable](err error, get func(*Error) T) T {
 	return none
 }
 
+// Error is the text for logs and the command line, where no field is marked.
 func (e *Error) Error() string {
-	parts := []string{e.Message}
+	var parts []string
+	if len(e.Fields) == 0 || e.Message != marked(e.Fields) {
+		parts = append(parts, e.Message)
+	}
 	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
 		parts = append(parts, name+": "+e.Fields[name])
 	}
@@ -125,7 +129,19 @@ func Wrapf(code Code, cause error, format string, args ...any) *Error {
 
 // InvalidField is the Error for one wrong field of a form.
 func InvalidField(name, message string) *Error {
-	return &Error{Code: Invalid, Message: "Please check the marked field.", Fields: map[string]string{name: message}}
+	return InvalidFields(map[string]string{name: message})
+}
+
+// InvalidFields is the Error for wrong fields of a form, by their names.
+func InvalidFields(fields map[string]string) *Error {
+	return &Error{Code: Invalid, Message: marked(fields), Fields: fields}
+}
+
+func marked(fields map[string]string) string {
+	if len(fields) == 1 {
+		return "Please check the marked field."
+	}
+	return "Please check the marked fields."
 }
 
 // CodeOf finds the code of the first Error in err's chain; "" means that the

@@ -220,7 +220,7 @@ func (v *Values) Err() error {
 	if len(v.wrong) == 0 {
 		return nil
 	}
-	return &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: v.wrong}
+	return models.InvalidFields(v.wrong)
 }
 
 func (v *Values) has(name string) bool {

@@ -59,7 +59,7 @@ func eventFilter(c echo.Context) (fleet.EventFilter, error) {
 		f.Until = f.Until.AddDate(0, 0, 1) // the day itself belongs to it
 	}
 	if len(wrong) > 0 {
-		return f, &models.Error{Code: models.Invalid, Message: "Please check the marked fields.", Fields: wrong}
+		return f, models.InvalidFields(wrong)
 	}
 	return f, nil
 }

@@ -44,6 +44,9 @@ func (s *server) distributions(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list distributions: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	view := pages.Distributions{Page: s.page(c, "distributions", "Distributions"), Query: filter.Query, Pages: pager(c, page, total)}
 	for _, row := range rows {
 		info := s.info(row.UpdateType)
@@ -169,7 +172,7 @@ func (s *server) distributionView(c echo.Context, id int64) (view pages.Distribu
 		view.Pending, view.PendingTo = pending.Revision, pending.Label
 	}
 	view.Info = s.info(view.Row.UpdateType)
-	view.Settings = s.settings(view.Row.Distribution)
+	view.Settings = s.settings(view.Row.UpdateType, view.Row.Settings, s.fleet.SecretsSet(view.Row.Distribution))
 	if view.Every, view.Paused, err = s.every(c, view.Row.Distribution); err != nil {
 		return view, err
 	}
@@ -192,20 +195,20 @@ func distributionSubjects(d fleet.DistributionRow, platforms []fleet.PlatformRow
 	return subjects
 }
 
-// settings names a distribution's settings as its form does.
-func (s *server) settings(d models.Distribution) []pages.Fact {
-	plugin := s.plugin(d.UpdateType)
+// settings names settings of an update type as its form does. set are the secrets that
+// there are.
+func (s *server) settings(updateType string, settings models.Settings, set map[string]bool) []pages.Fact {
+	plugin := s.plugin(updateType)
 	if plugin == nil {
 		return nil
 	}
-	set := s.fleet.SecretsSet(d)
-	wanted := plugins.Wanted(plugin.Fields(), d.Settings)
+	wanted := plugins.Wanted(plugin.Fields(), settings)
 	var facts []pages.Fact
 	for _, field := range plugin.Fields() {
 		if !wanted[field.Name] {
 			continue
 		}
-		value := d.Settings[field.Name]
+		value := settings[field.Name]
 		switch {
 		case field.Kind == plugins.FieldBool && value == "1":
 			value = "yes"

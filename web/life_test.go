@@ -449,8 +449,11 @@ func TestDeleteDistribution_SitesLiveThere_SaysWhich(t *testing.T) {
 
 func TestTask_Failed_CanBeRetried(t *testing.T) {
 	f := webtest.Sample()
+	f.Jobs = append(f.Jobs, models.Task{
+		ID: 900, Kind: models.TaskCloneTo, Subject: models.Subject{Kind: models.SubjectNewcomer, ID: 31}, State: models.TaskFailed, Title: "Make a copy on web2",
+	})
 	b := signedIn(t, f)
-	for path, want := range map[string]bool{"/tasks/124": true, "/tasks/102": true, "/tasks/111": true, "/tasks/101": false, "/tasks/107": false, "/tasks/104": false} {
+	for path, want := range map[string]bool{"/tasks/900": true, "/tasks/124": true, "/tasks/102": true, "/tasks/111": true, "/tasks/101": false, "/tasks/107": false, "/tasks/104": false} {
 		if got := strings.Contains(b.get(path).body, `action="`+path+`/retry"`); got != want {
 			t.Errorf("%s can be retried: %t, want %t", path, got, want)
 		}

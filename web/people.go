@@ -71,6 +71,9 @@ func (s *server) users(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list users: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	view := pages.Users{Page: s.page(c, "users", "Users"), Rows: rows, Pager: pager(c, page, total)}
 	view.Query = filter.Query
 	return render(c, http.StatusOK, pages.UsersPage(view))
@@ -189,6 +192,9 @@ func (s *server) clients(c echo.Context) error {
 	rows, total, err := s.fleet.ClientRows(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list clients: %w", err)
+	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
 	}
 	view := pages.Clients{Page: s.page(c, "clients", "Clients"), Rows: rows, Query: filter.Query, Pager: pager(c, page, total)}
 	return render(c, http.StatusOK, pages.ClientsPage(view))

@@ -62,6 +62,31 @@ func TestSite_Viewer_SeesNoButtons(t *testing.T) {
 	}
 }
 
+// The first page shows a viewer what waits, and no way to start it.
+func TestDashboard_Viewer_IsNotAskedToUpgrade(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	b.get("/").has(t, ">Upgrade 14 sites<")
+	f.Roles = map[string]models.Role{"admin": models.RoleViewer}
+	page := b.get("/")
+	page.hasNot(t, ">Upgrade 14 sites<")
+	page.has(t, `href="/sites?behind=1&amp;distribution=1">See 14 sites<`)
+}
+
+// A client's user sees no distribution, and is not asked to add the first.
+func TestDashboard_ClientsUser_HasNothingToSetUp(t *testing.T) {
+	f := webtest.Sample()
+	f.Counts.Distributions, f.Counts.Platforms = 0, 0
+	b := signedIn(t, f)
+	b.get("/").has(t, "Nothing to keep up to date yet")
+	f.Roles, f.OfClient = map[string]models.Role{"admin": models.RoleOperator}, 3
+	page := b.get("/")
+	page.hasNot(t, "Nothing to keep up to date yet", "0</dd>")
+	page.has(t, "things need a decision")
+	f.Counts, f.Waiting = fleet.Counts{}, nil
+	b.get("/").has(t, "gives it to you")
+}
+
 // A page shows a person no link to a page that would be refused.
 func TestPages_EveryRole_LinksLeadSomewhere(t *testing.T) {
 	followed := 0

@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -19,6 +21,9 @@ func (s *server) platforms(c echo.Context) error {
 	rows, total, err := s.fleet.Platforms(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list platforms: %w", err)
+	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
 	}
 	view := pages.Platforms{
 		Page: s.page(c, "platforms", "Platforms"), Rows: rows, Query: filter.Query, Pages: pager(c, page, total),
@@ -80,8 +85,28 @@ func (s *server) platformView(ctx context.Context, id int64) (view pages.Platfor
 	if view.Servers, err = s.fleet.PlatformServers(ctx, id); err != nil {
 		return view, fmt.Errorf("list servers of the platform: %w", err)
 	}
+	view.Provenance = s.provenance(view.Row)
 	view.ByHand = s.info(view.Row.UpdateType).ByHand
 	return view, nil
+}
+
+// provenance says how a platform was made: with which settings, as their form names
+// them, and by which programs.
+func (s *server) provenance(p fleet.PlatformRow) []pages.Fact {
+	facts := s.settings(p.UpdateType, p.Provenance, nil)
+	var tools []string
+	for _, key := range slices.Sorted(maps.Keys(p.Provenance)) {
+		if tool, is := strings.CutPrefix(key, "tool "); is {
+			tools = append(tools, tool+" "+p.Provenance[key])
+		}
+	}
+	if path := p.Provenance["path"]; path != "" {
+		facts = append(facts, pages.Fact{Label: "Copied from", Value: path, Mono: true})
+	}
+	if len(tools) > 0 {
+		facts = append(facts, pages.Fact{Label: "Built with", Value: strings.Join(tools, ", ")})
+	}
+	return facts
 }
 
 func (s *server) newPlatform(c echo.Context) error {

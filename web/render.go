@@ -222,6 +222,16 @@ func link(c echo.Context, change map[string]string) string {
 	return c.Request().URL.Path + "?" + query.Encode()
 }
 
+// strayed leads from behind the end of a list to its last page: the list became
+// shorter, or somebody typed the address. It is "" on a page that is there.
+func strayed(c echo.Context, page, total int) string {
+	last := max(1, (total+pageSize-1)/pageSize)
+	if page <= last || total > fleet.Counted { // nobody counted where that one ends
+		return ""
+	}
+	return link(c, map[string]string{"page": strconv.Itoa(last)})
+}
+
 func pager(c echo.Context, page, total int) components.Pages {
 	return components.Pages{Page: page, Size: pageSize, Total: total, Link: func(page int) string {
 		return link(c, map[string]string{"page": strconv.Itoa(page)})

@@ -23,6 +23,9 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	counts, err := s.fleet.Fleet(ctx, fleet.Filter{ClientID: filter.ClientID})
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)

@@ -30,6 +30,9 @@ func (s *server) tasks(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list tasks: %w", err)
 	}
+	if to := strayed(c, page, total); to != "" {
+		return c.Redirect(http.StatusSeeOther, to)
+	}
 	view := pages.Tasks{
 		Page: s.page(c, "tasks", "Tasks"), Rows: rows, Query: filter.Query, State: filter.State,
 		Pages: pager(c, page, total), Busy: busyTask(rows) != nil,

@@ -167,7 +167,7 @@ func (s *server) removeWebServer(c echo.Context) error {
 func serverOptions(list []models.Server, without string) []plugins.Option {
 	var options []plugins.Option
 	if without != models.LocalServer {
-		options = append(options, plugins.Option{Value: "0", Label: homeName(models.LocalServer)})
+		options = append(options, plugins.Option{Value: "0", Label: components.ServerName(models.LocalServer)})
 	}
 	for _, one := range list {
 		if one.Name == without {
@@ -182,20 +182,12 @@ func serverOptions(list []models.Server, without string) []plugins.Option {
 	return options
 }
 
-// homeName is what people call the server that a site is on.
-func homeName(server string) string {
-	if server == models.LocalServer {
-		return "this host"
-	}
-	return server
-}
-
 // moveQuestion asks where a site should go.
 func moveQuestion(row fleet.SiteRow, servers []models.Server) pages.Ask {
 	view := pages.Ask{
 		Title: "Move " + row.URI + " to another server?", Crumbs: siteCrumbs(row, "Move"), Back: sitePath(row.ID),
 		URL: sitePath(row.ID) + "/move", Label: "Move this site", Style: "go",
-		Text: "It is on " + homeName(row.Server) + ", which serves it until the new server was found to answer with all of it. Whatever fails before, it stays there.",
+		Text: "It is on " + components.ServerName(row.Server) + ", which serves it until the new server was found to answer with all of it. Whatever fails before, it stays there.",
 		Notes: []pages.Promise{
 			{Icon: "clock", Text: "Writes are refused for some seconds at the end; reads go on."},
 			{Icon: "globe", Text: "Its name in DNS is yours to point to the new server. For a week the old one sends visitors on."},

@@ -254,6 +254,50 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// A page behind the end of a list, because the list became shorter, leads to its last one.
+func TestLists_BehindTheEnd_LeadToTheLastPage(t *testing.T) {
+	f := webtest.Sample()
+	for id := range int64(2 * pageSize) {
+		f.Sits = append(f.Sits, models.Site{ID: 1000 + id, URI: fmt.Sprintf("many-%d.example.org", id), State: models.SiteEnabled})
+	}
+	b := signedIn(t, f)
+	for path, want := range map[string]string{
+		"/sites?page=9&q=many":  "/sites?page=2&q=many",
+		"/sites?page=2&q=zebra": "/sites?page=1&q=zebra",
+		"/distributions?page=2": "/distributions?page=1",
+		"/platforms?page=2":     "/platforms?page=1",
+		"/tasks?page=2":         "/tasks?page=1",
+		"/users?page=2":         "/users?page=1",
+		"/clients?page=2":       "/clients?page=1",
+	} {
+		if got := b.get(path); got.status != http.StatusSeeOther || got.location() != want {
+			t.Errorf("%s: status %d to %q, want %q", path, got.status, got.location(), want)
+		}
+	}
+	b.get("/sites?page=2&q=many").has(t, "51 to 100 of 100 sites")
+	b.get("/sites?q=many-99.").has(t, "1 site<")
+}
+
+// A distribution whose first platform is ready leads on to its first site.
+func TestDistribution_WithoutSites_LeadsToTheFirst(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	install := fmt.Sprintf(`class="btn go" href="/sites/new?platform=%d"`, webtest.Target)
+	path := fmt.Sprintf("/distributions/%d", webtest.GitDistribution)
+	b.get(path).hasNot(t, install)
+	f.Sits = nil
+	b.get(path).has(t, install)
+	f.Dists[0].TargetID = nil
+	b.get(path).hasNot(t, "/sites/new")
+}
+
+// A platform says how it was made in the words of the form.
+func TestPlatform_Provenance_IsNamedAsTheFormDoes(t *testing.T) {
+	page := signedIn(t, webtest.Sample()).get(fmt.Sprintf("/platforms/%d", webtest.Target))
+	page.has(t, "Run composer install", "Built with", "composer 2.8.6, php 8.3.19")
+	page.hasNot(t, "tool php")
+}
+
 // Where there are many distributions the list of sites offers only the chosen one, so
 // that it stays chosen.
 func TestSites_ManyDistributions_OfferTheChosenOne(t *testing.T) {

@@ -44,14 +44,8 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 		task := models.Task{
 			Kind: models.TaskClone, Subject: siteSubject(to.ID), Actor: by, Args: args, Title: "Make " + to.URI + " from " + originName(origin),
 		}
-		if destination != nil {
-			whole := cloneTo(task, *destination)
-			if err := tx.CreateTask(ctx, &whole); err != nil {
-				return err
-			}
-			task.ParentID = &whole.ID
-		}
-		return tx.CreateTask(ctx, &task)
+		_, err := queueMaking(ctx, tx, task, destination)
+		return err
 	})
 	if errors.Is(err, errTwin) {
 		return f.store.Site(ctx, first)
@@ -175,7 +169,7 @@ func (f *Fleet) cloneOf(ctx context.Context, o models.Origin, in NewClone) (mode
 		wrong["platform"] = p.Name + " has no profile " + to.Profile + ". Choose a platform that has it."
 	}
 	if len(wrong) > 0 {
-		return to, invalid(wrong)
+		return to, models.InvalidFields(wrong)
 	}
 	return to, nil
 }

@@ -33,6 +33,71 @@ func (f *Fleet) destinationOf(ctx context.Context, s models.Site, serverID *int6
 	return &to, f.canTravel(ctx, s, from, to)
 }
 
+// queueMaking queues the task that makes a site, under one that takes the site on to its
+// server if it has one to go to. It gives the task that people wait for.
+func queueMaking(ctx context.Context, tx Tx, making models.Task, to *models.Server) (models.Task, error) {
+	if to == nil {
+		err := tx.CreateTask(ctx, &making)
+		return making, err
+	}
+	whole := cloneTo(making, *to)
+	if err := tx.CreateTask(ctx, &whole); err != nil {
+		return whole, err
+	}
+	making.ParentID = &whole.ID
+	return whole, tx.CreateTask(ctx, &making)
+}
+
+// madeFor says which server a clone was made for by the task over it; nil: for none, or it
+// is there.
+func (f *Fleet) madeFor(ctx context.Context, s models.Site, clone models.Task) (*models.Server, error) {
+	if clone.ParentID == nil {
+		return nil, nil
+	}
+	whole, err := f.store.Task(ctx, *clone.ParentID)
+	if err != nil {
+		return nil, err
+	}
+	server, err := destination(whole)
+	if err != nil {
+		return nil, err
+	}
+	to, err := f.destinationOf(ctx, s, &server)
+	if models.CodeOf(err) == models.Invalid {
+		return nil, models.Errorf(models.Conflict, "%s was made for a server that is not there any more. Delete it, and clone its origin anew.", s.URI)
+	}
+	return to, err
+}
+
+// destination is the number of the server that a clone goes to.
+func destination(t models.Task) (int64, error) {
+	server, err := strconv.ParseInt(t.Args["server"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the server of task %d: %w", t.ID, err)
+	}
+	return server, nil
+}
+
+// retryCloneTo does what a clone for another server lacks: all of it, or the move of one
+// that was made.
+func (f *Fleet) retryCloneTo(ctx context.Context, by string, t models.Task) (models.Task, error) {
+	s, err := f.store.Site(ctx, t.Subject.ID)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if s.Database == (models.Database{}) {
+		return f.RetryInstall(ctx, by, s.ID)
+	}
+	server, err := destination(t)
+	if err != nil {
+		return models.Task{}, err
+	}
+	if s.Home() == server {
+		return models.Task{}, models.Errorf(models.Conflict, "%s is made, and on %s. Nothing is left to do.", s.URI, s.Server)
+	}
+	return f.RelocateSite(ctx, by, s.ID, server)
+}
+
 // cloneTo is the task over a clone that goes to another server.
 func cloneTo(clone models.Task, to models.Server) models.Task {
 	return models.Task{
@@ -74,9 +139,9 @@ func (f *Fleet) runCloneTo(ctx context.Context, t models.Task, log Log) (string,
 // sendOff queues the move of a clone that is made. It stays where it is, and serves,
 // when the move is refused.
 func (f *Fleet) sendOff(ctx context.Context, t models.Task, site models.Site, log Log) (string, models.TaskState, error) {
-	server, err := strconv.ParseInt(t.Args["server"], 10, 64)
+	server, err := destination(t)
 	if err != nil {
-		return "", "", fmt.Errorf("read the server of task %d: %w", t.ID, err)
+		return "", "", err
 	}
 	_, err = f.relocate(ctx, models.Task{Actor: t.Actor, ParentID: &t.ID}, site.ID, server)
 	if models.CodeOf(err) == models.Conflict {

@@ -57,7 +57,7 @@ func TestFleet_CloneSite_ToAnotherServer(t *testing.T) {
 	want(t, "its parts", j.parts(task), "clone succeeded, relocate succeeded")
 	want(t, "the clone's server", j.at(j.site.ID).Server, "web2")
 	_, err := j.fleet.RetryTask(j.ctx, "ada", task.ID)
-	wantCode(t, err, models.Invalid, "cannot be repeated")
+	wantCode(t, err, models.Conflict, "on web2")
 }
 
 // To the server that the origin is on there is no way to go.
@@ -129,4 +129,115 @@ func TestFleet_CloneSite_ToAnotherServer_Cancelled(t *testing.T) {
 	task = j.newcomer()
 	want(t, "the whole", string(task.State)+": "+task.Message, "cancelled: Cancelled. copy.example.org is made, and stays on web1.")
 	want(t, "its parts", j.parts(task), "clone succeeded")
+}
+
+// What was not made is made anew and moved, whichever of the two tasks, or the site, is
+// tried again. Who presses twice starts it once.
+func TestFleet_RetryTask_CloneToAnotherServer(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]func(j *journey, whole models.Task) (models.Task, error){
+		"the whole": func(j *journey, whole models.Task) (models.Task, error) {
+			return j.fleet.RetryTask(j.ctx, "ada", whole.ID)
+		},
+		"the clone": func(j *journey, whole models.Task) (models.Task, error) {
+			children, err := j.Children(j.ctx, whole.ID)
+			ok(j.T, err)
+			return j.fleet.RetryTask(j.ctx, "ada", children[0].ID)
+		},
+		"the site": func(j *journey, _ models.Task) (models.Task, error) {
+			return j.fleet.RetryInstall(j.ctx, "ada", j.site.ID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJourney(t)
+			full := func(_ context.Context, what string) error {
+				if strings.HasPrefix(what, "clone ") {
+					return models.Errorf(models.Unavailable, "The disk is full.")
+				}
+				return nil
+			}
+			j.hosts(full)
+			j.clones(j.fresh.id)
+			j.rests()
+			failed := j.newcomer()
+			want(t, "the whole", string(failed.State)+": "+failed.Message, "failed: The disk is full.")
+			want(t, "it can be tried again", fleet.Retryable(failed), true)
+			j.kill(j.old) // nothing is taken up between the two presses
+			j.act = nil
+			task, err := again(j, failed)
+			ok(t, err)
+			want(t, "kind", task.Kind, models.TaskCloneTo)
+			want(t, "title", task.Title, failed.Title)
+			_, err = again(j, failed)
+			wantCode(t, err, models.Conflict, "copy.example.org")
+			j.start(j.old)
+			j.rests()
+			want(t, "the task", j.newcomer().ID, task.ID)
+			want(t, "its parts", j.parts(task), "clone succeeded, relocate succeeded")
+			want(t, "the clone's server", j.at(j.site.ID).Server, "web2")
+		})
+	}
+}
+
+// hosts has the old server's worker start anew, with what else it does there scripted.
+func (j *journey) hosts(act func(ctx context.Context, what string) error) {
+	j.Helper()
+	j.kill(j.old)
+	j.act = act
+	j.start(j.old)
+}
+
+// What is made and did not get to its server is only moved.
+func TestFleet_RetryTask_CloneToAnotherServer_OnlyTheMove(t *testing.T) {
+	t.Parallel()
+	j := newJourney(t)
+	j.road.act = func(_ context.Context, what string) error {
+		if what == "take in" {
+			return models.Errorf(models.Unavailable, "The disk is full.")
+		}
+		return nil
+	}
+	j.clones(j.fresh.id)
+	j.rests()
+	failed := j.newcomer()
+	want(t, "the whole", failed.State, models.TaskRecovered)
+	want(t, "it can be tried again", fleet.Retryable(failed), true)
+	want(t, "the clone stays", j.at(j.site.ID).Server, "web1")
+	j.kill(j.control)
+	j.road.mu.Lock()
+	j.road.act = nil
+	j.road.mu.Unlock()
+	task, err := j.fleet.RetryTask(j.ctx, "ada", failed.ID)
+	ok(t, err)
+	want(t, "kind", task.Kind, models.TaskRelocate)
+	twice, err := j.fleet.RetryTask(j.ctx, "ada", failed.ID)
+	wantCode(t, err, models.Conflict, "")
+	want(t, "the second press leads to the first's task", twice.ID, task.ID)
+	j.start(j.control)
+	j.rests()
+	want(t, "the clone's server", j.at(j.site.ID).Server, "web2")
+	_, err = j.fleet.RetryTask(j.ctx, "ada", failed.ID)
+	wantCode(t, err, models.Conflict, "Nothing is left to do")
+}
+
+// A clone for a server that cannot be reached, or is none any more, is not made again.
+func TestFleet_RetryTask_CloneToAnotherServer_Refused(t *testing.T) {
+	t.Parallel()
+	j := newJourney(t)
+	j.kill(j.old)
+	task := j.clones(j.fresh.id)
+	ok(t, j.fleet.CancelTask(j.ctx, "ada", task.ID))
+	j.awaits("the whole has ended", func() bool { return j.newcomer().State.Over() })
+	want(t, "the clone", j.at(j.site.ID).State, models.SiteBroken)
+	again := func() error {
+		_, err := j.fleet.RetryTask(j.ctx, "ada", task.ID)
+		return err
+	}
+	j.clock.pass(time.Hour)
+	wantCode(t, again(), models.Unavailable, "not heard of")
+	want(t, "the clone", j.at(j.site.ID).State, models.SiteBroken)
+	j.kill(j.fresh)
+	ok(t, j.fleet.RemoveServer(j.ctx, "ada", j.fresh.id))
+	wantCode(t, again(), models.Conflict, "not there any more")
 }

@@ -195,6 +195,8 @@ func (f *Fleet) RetryTask(ctx context.Context, by string, taskID int64) (models.
 			to = *r.ToID
 		}
 		return f.RelocateSite(ctx, by, r.SiteID, to)
+	case models.TaskCloneTo:
+		return f.retryCloneTo(ctx, by, t)
 	case models.TaskBackup:
 		return f.BackupSite(ctx, by, t.Subject.ID, "", false)
 	case models.TaskVerify, models.TaskCron, models.TaskEnable, models.TaskDisable, models.TaskConfigure, models.TaskDelete, models.TaskImport, models.TaskCompare, models.TaskDeliver:
@@ -211,5 +213,5 @@ func Retryable(t models.Task) bool {
 
 // unrepeatable lists what is repeated with the button of what it belongs to.
 func unrepeatable() []models.TaskKind {
-	return []models.TaskKind{models.TaskCheck, models.TaskUpgradePlatform, models.TaskCloneTo, models.TaskSend, models.TaskReceive, models.TaskHandOver}
+	return []models.TaskKind{models.TaskCheck, models.TaskUpgradePlatform, models.TaskSend, models.TaskReceive, models.TaskHandOver}
 }

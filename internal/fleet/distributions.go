@@ -28,7 +28,7 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 		return models.Distribution{}, err
 	}
 	if wrong := d.Validate(); len(wrong) > 0 {
-		return models.Distribution{}, invalid(wrong)
+		return models.Distribution{}, models.InvalidFields(wrong)
 	}
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
@@ -76,7 +76,7 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		return models.Distribution{}, err
 	}
 	if wrong := d.Validate(); len(wrong) > 0 {
-		return models.Distribution{}, invalid(wrong)
+		return models.Distribution{}, models.InvalidFields(wrong)
 	}
 	told := d
 	if f.sameSecrets(old, d) {
@@ -161,7 +161,7 @@ func (f *Fleet) fill(d models.Distribution, in NewDistribution, oldHost string) 
 	}
 	if _, err := f.cfg.Types.Get(d.UpdateType); err != nil {
 		wrong["type"] = "Choose where it comes from."
-		return d, nil, invalid(wrong)
+		return d, nil, models.InvalidFields(wrong)
 	}
 	var source plugins.Source
 	err := f.takeSecrets(&d, in.Settings, oldHost)
@@ -172,7 +172,7 @@ func (f *Fleet) fill(d models.Distribution, in NewDistribution, oldHost string) 
 		maps.Copy(wrong, e.Fields)
 	}
 	if len(wrong) > 0 {
-		return d, nil, invalid(wrong)
+		return d, nil, models.InvalidFields(wrong)
 	}
 	return d, source, err
 }
@@ -235,14 +235,6 @@ func useForm(ctx context.Context, tx Tx, token string, id int64) error {
 		return fmt.Errorf("remember form: %w", err)
 	}
 	return nil
-}
-
-func invalid(fields map[string]string) error {
-	message := "Please check the marked fields."
-	if len(fields) == 1 {
-		message = "Please check the marked field."
-	}
-	return &models.Error{Code: models.Invalid, Message: message, Fields: fields}
 }
 
 func (f *Fleet) event(by, verb string, subject models.Subject, text string) models.Event {

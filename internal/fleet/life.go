@@ -151,7 +151,7 @@ func (f *Fleet) ConfigureSite(ctx context.Context, by string, siteID int64, in S
 	}
 	f.adopt(&site, in)
 	if wrong := siteProblems(&site); len(wrong) > 0 {
-		return models.Task{}, invalid(wrong)
+		return models.Task{}, models.InvalidFields(wrong)
 	}
 	task := configureTask(by, site)
 	err = f.store.InTx(ctx, func(tx Tx) error {

@@ -151,7 +151,7 @@ func (f *Fleet) checkChannel(ctx context.Context, c *models.Channel, outlet *mod
 		c.Target = shown
 	}
 	if len(wrong) > 0 {
-		return invalid(wrong)
+		return models.InvalidFields(wrong)
 	}
 	return nil
 }
@@ -247,7 +247,7 @@ func same(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b 
 func (f *Fleet) keepChannel(ctx context.Context, tx Tx, by string, c *models.Channel, outlet models.Outlet) error {
 	err := tx.SaveChannel(ctx, by, c)
 	if models.CodeOf(err) == models.NotFound {
-		return invalid(map[string]string{"scope": scopeGone})
+		return models.InvalidFields(map[string]string{"scope": scopeGone})
 	}
 	if err != nil {
 		return err

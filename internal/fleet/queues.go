@@ -60,7 +60,7 @@ func queueOf(ctx context.Context, tx Tx, updateType string) (models.Queue, error
 // due later than the new interval allows comes forward.
 func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error {
 	if wrong := in.Validate(); len(wrong) > 0 {
-		return invalid(wrong)
+		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
 		q, err := queueOf(ctx, tx, in.UpdateType)

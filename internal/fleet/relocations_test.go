@@ -32,6 +32,7 @@ type journey struct {
 	site    models.Site
 	task    models.Task
 	upgrade func(context.Context, upgrade.Move, upgrade.Journal) upgrade.Outcome // of parties that start; nil: succeed
+	act     func(ctx context.Context, what string) error                         // the same of what else they do on their hosts
 	step    sync.RWMutex                                                         // held while a state is written and its hooks run
 }
 
@@ -104,7 +105,7 @@ func (j *journey) start(list ...*party) {
 		l := &life{ctx: ctx, end: end, party: p}
 		cfg := fleet.Config{
 			Store: doomed{p.store, l, &j.step}, Secrets: p.box, Recipient: p.box.Recipient, SealFor: secret.SealFor, Server: p.id,
-			Hosting: fleet.Placed(&hosting{Relocating: at{j.road, l}, upgrade: j.upgrade}, j.platforms), Platforms: j.platforms, Carrier: at{j.road, l},
+			Hosting: fleet.Placed(&hosting{Relocating: at{j.road, l}, upgrade: j.upgrade, act: j.act}, j.platforms), Platforms: j.platforms, Carrier: at{j.road, l},
 			Logger: slog.New(slog.DiscardHandler), Now: j.clock.time, Poll: 5 * time.Millisecond,
 		}
 		if p == j.control {

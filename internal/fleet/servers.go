@@ -74,7 +74,7 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 		s.CreatedAt = old.CreatedAt
 	}
 	if len(wrong) > 0 {
-		return s, invalid(wrong)
+		return s, models.InvalidFields(wrong)
 	}
 	if err := f.test(ctx, &s); err != nil {
 		return s, err

@@ -50,7 +50,7 @@ func (f *Fleet) CreateSite(ctx context.Context, by string, in NewSite) (models.S
 			}
 		}
 		if len(wrong) > 0 {
-			return invalid(wrong)
+			return models.InvalidFields(wrong)
 		}
 		if err := tx.CreateSite(ctx, &s); err != nil {
 			return err
@@ -85,7 +85,7 @@ func installTask(by string, s models.Site) *models.Task {
 }
 
 // RetryInstall makes a site once more whose first installation, or cloning,
-// failed.
+// failed. A clone for another server goes on to it.
 func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.Task, error) {
 	s, err := f.store.Site(ctx, id)
 	if err != nil {
@@ -94,24 +94,37 @@ func (f *Fleet) RetryInstall(ctx context.Context, by string, id int64) (models.T
 	if s.Database != (models.Database{}) {
 		return models.Task{}, models.Errorf(models.Conflict, "%s was installed before; installing it anew would delete its content.", s.URI)
 	}
-	task := *installTask(by, s)
-	last, err := f.store.SubjectTasks(ctx, []models.Subject{task.Subject}, 20)
+	making, to, err := f.making(ctx, by, s)
 	if err != nil {
 		return models.Task{}, err
 	}
-	for _, t := range last { // newest first
-		if t.Kind == models.TaskClone {
-			task.Kind, task.Args, task.Title = t.Kind, t.Args, t.Title
-			break
-		}
-	}
+	task := models.Task{}
 	err = f.store.InTx(ctx, func(tx Tx) error {
 		if err := tx.MoveSite(ctx, by, s, models.SiteInstalling, ""); err != nil {
 			return err
 		}
-		return tx.CreateTask(ctx, &task)
+		task, err = queueMaking(ctx, tx, making, to)
+		return err
 	})
 	return task, err
+}
+
+// making is the task that makes a site once more, as the one before did, and the server
+// that the site goes to then; nil: it stays.
+func (f *Fleet) making(ctx context.Context, by string, s models.Site) (models.Task, *models.Server, error) {
+	task := *installTask(by, s)
+	last, err := f.store.SubjectTasks(ctx, []models.Subject{task.Subject}, 20)
+	if err != nil {
+		return task, nil, err
+	}
+	for _, t := range last { // newest first
+		if t.Kind == models.TaskClone {
+			task.Kind, task.Args, task.Title = t.Kind, t.Args, t.Title
+			to, err := f.madeFor(ctx, s, t)
+			return task, to, err
+		}
+	}
+	return task, nil, nil
 }
 
 // RunInstall is the task that installs a site.

@@ -52,7 +52,7 @@ func (f *Fleet) CreateToken(ctx context.Context, by string, in NewToken) (string
 		return "", err
 	}
 	if wrong := in.problems(u); len(wrong) > 0 {
-		return "", invalid(wrong)
+		return "", models.InvalidFields(wrong)
 	}
 	token := tokenMark + strings.ToLower(rand.Text())
 	t := models.Token{UserID: u.ID, Name: in.Name, Hash: hashToken(token), ExpiresAt: f.cfg.Now().Add(in.Life), Role: in.Role, ClientID: optional(in.ClientID)}

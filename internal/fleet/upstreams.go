@@ -290,7 +290,7 @@ func (f *Fleet) TryAgain(ctx context.Context, by string, id int64) (models.Task,
 // SaveHost changes the politeness towards a host.
 func (f *Fleet) SaveHost(ctx context.Context, by string, in models.Host) error {
 	if wrong := in.Validate(); len(wrong) > 0 {
-		return invalid(wrong)
+		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
 		h, err := tx.Host(ctx, in.Name)

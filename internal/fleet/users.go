@@ -60,7 +60,7 @@ func (f *Fleet) AddUser(ctx context.Context, by string, in NewUser) (models.User
 		wrong["name"] = "Use a lower-case letter, then letters, digits and . _ @ + -, 64 at most."
 	}
 	if len(wrong) > 0 {
-		return models.User{}, invalid(wrong)
+		return models.User{}, models.InvalidFields(wrong)
 	}
 	u := models.User{Name: in.Name, Role: in.Role, ClientID: optional(in.ClientID)}
 	var err error
@@ -114,7 +114,7 @@ func clientExists(ctx context.Context, tx Tx, id *int64) error {
 // away. Somebody must be left who can administer.
 func (f *Fleet) ChangeUser(ctx context.Context, by string, id int64, in NewUser) error {
 	if wrong := in.problems(); len(wrong) > 0 {
-		return invalid(wrong)
+		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
 		u, err := tx.User(ctx, id)
@@ -172,7 +172,7 @@ func (f *Fleet) SaveClient(ctx context.Context, by string, c models.Client) (mod
 		wrong["note"] = "Use 2,000 characters at most."
 	}
 	if len(wrong) > 0 {
-		return c, invalid(wrong)
+		return c, models.InvalidFields(wrong)
 	}
 	verb := "change client"
 	if c.ID == 0 {

@@ -79,7 +79,7 @@ func (f *Fleet) CreateWebhook(ctx context.Context, by string, distributionID int
 	}
 	h := models.Webhook{DistributionID: d.ID, Address: webhook.NewAddress(), Provider: in.Provider, Branch: in.Branch}
 	if wrong := h.Validate(); len(wrong) > 0 {
-		return models.Webhook{}, "", invalid(wrong)
+		return models.Webhook{}, "", models.InvalidFields(wrong)
 	}
 	var secret string
 	var first int64

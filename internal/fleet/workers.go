@@ -61,7 +61,7 @@ func (f *Fleet) CanAddServers(context.Context) error { return f.store.TakesServe
 func (f *Fleet) AddServer(ctx context.Context, by, name, address string) (models.Server, string, error) {
 	s := models.Server{Name: strings.ToLower(strings.TrimSpace(name)), Address: strings.TrimSpace(address)}
 	if wrong := s.Validate(); len(wrong) > 0 {
-		return s, "", invalid(wrong)
+		return s, "", models.InvalidFields(wrong)
 	}
 	return f.invite(ctx, by, s)
 }

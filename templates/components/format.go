@@ -126,6 +126,14 @@ func Count(n int64, one, many string) string {
 	return Figure(n) + " " + many
 }
 
+// ServerName is what people call a server.
+func ServerName(name string) string {
+	if name == models.LocalServer {
+		return "this host"
+	}
+	return name
+}
+
 // Noun is the word for a number of things that is written beside it.
 func Noun(n int64, one, many string) string {
 	if n == 1 {

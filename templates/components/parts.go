@@ -154,6 +154,9 @@ func (p Pages) to() int {
 }
 func (p Pages) more() bool { return p.Page*p.Size < p.Total || p.many() }
 
+// single tells whether the list is no longer than the page.
+func (p Pages) single() bool { return p.Page == 1 && !p.more() }
+
 // many tells whether there are more than were counted.
 func (p Pages) many() bool { return p.Total == fleet.Counted+1 }
 

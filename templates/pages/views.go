@@ -5,7 +5,6 @@ package pages
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
 	"strconv"
 	"time"
 
@@ -44,7 +43,11 @@ type Dashboard struct {
 	Recent    []models.Task
 }
 
-func (d Dashboard) empty() bool { return d.Counts.Distributions == 0 }
+// empty tells whether there is no fleet yet. Who sees sites and no distributions has
+// nothing to set up.
+func (d Dashboard) empty() bool { return d.Counts.Distributions == 0 && d.seesFleet() }
+
+func (d Dashboard) seesFleet() bool { return d.Sees("/distributions") }
 
 func (d Dashboard) heading() string {
 	switch n := len(d.Decisions); n {
@@ -227,6 +230,15 @@ func (d Distribution) outdated() []fleet.PlatformRow {
 	return list
 }
 
+// firstSite is where the first site of a distribution is installed that has a target
+// and needs nothing else; "" when it has sites, or they must wait.
+func (d Distribution) firstSite() string {
+	if d.Row.TargetID == nil || d.Row.Sites > 0 || d.Pending != "" || d.Row.Upstream.Stalled {
+		return ""
+	}
+	return fmt.Sprintf("/sites/new?platform=%d", *d.Row.TargetID)
+}
+
 // RegisterPlatform is the form that makes a platform of a folder.
 type RegisterPlatform struct {
 	layouts.Page
@@ -258,18 +270,11 @@ type Platform struct {
 	Tasks   []models.Task
 	Live    *models.Task
 	Lines   []models.TaskLine
+
+	Provenance []Fact // how it was made
 }
 
 func (p Platform) url(rest string) string { return fmt.Sprintf("/platforms/%d%s", p.Row.ID, rest) }
-
-func (p Platform) provenance() []Fact {
-	var facts []Fact
-	for key, value := range p.Row.Provenance {
-		facts = append(facts, Fact{Label: key, Value: value, Mono: true})
-	}
-	sort.Slice(facts, func(i, j int) bool { return facts[i].Label < facts[j].Label })
-	return facts
-}
 
 // UpgradeLabel is the button of a platform: Upgrade 14 sites to 10.6.2.
 func UpgradeLabel(p fleet.PlatformRow) string {
