@@ -250,6 +250,9 @@ func (a *app) answer(ctx context.Context, begin func(context.Context) error, als
 		return errors.Join(err, listener.Close())
 	}
 	scheduler.Start()
+	if err := os.WriteFile(layout(a.cfg.Data).address(), []byte(a.cfg.URL+"\n"), 0o600); err != nil {
+		a.logger.WarnContext(ctx, "note the address for commands", slog.Any("error", err))
+	}
 	a.logger.InfoContext(ctx, "hefring serves", slog.String("url", a.cfg.URL))
 	return errors.Join(a.serveHTTP(ctx, listener), scheduler.Stop())
 }
