@@ -13,6 +13,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/static"
 	"hefring/web/api"
@@ -157,7 +158,7 @@ func newSessions(cfg Config) *scs.SessionManager {
 		if cfg.Logger != nil {
 			cfg.Logger.ErrorContext(r.Context(), "session", slog.Any("error", err))
 		}
-		http.Error(w, "Hefring cannot reach its database. Its log has the details; try again in a moment.", http.StatusInternalServerError)
+		http.Error(w, httpcode.AwayText, http.StatusServiceUnavailable)
 	}
 	return m
 }

@@ -247,6 +247,9 @@ func (s *server) problem(ctx context.Context, o operation, err error) error {
 		if ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "api", slog.String("operation", o.id), slog.Any("error", err))
 		}
+		if httpcode.Away(err) {
+			return huma.Error503ServiceUnavailable(httpcode.AwayText)
+		}
 		return huma.Error500InternalServerError("Something failed inside Hefring. Its log has the details.")
 	}
 	var details []error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -303,6 +304,7 @@ func TestNew_Problems_AreRFC9457(t *testing.T) {
 		{path, `{}`, models.Errorf(models.Conflict, "It is being worked on."), http.StatusConflict, "It is being worked on."},
 		{path, `{}`, models.InvalidField("note", "Use less."), http.StatusUnprocessableEntity, ""},
 		{path, `{}`, models.Errorf(models.Unavailable, "The disk is full."), http.StatusServiceUnavailable, "The disk is full."},
+		{path, `{}`, fmt.Errorf("load site: %w", &net.OpError{Op: "dial", Err: errors.New("secret of the house")}), http.StatusServiceUnavailable, "Hefring cannot reach its database. Its log has the details; try again in a moment."},
 		{path, `{}`, errors.New("secret of the house"), http.StatusInternalServerError, "Something failed inside Hefring. Its log has the details."},
 		{path, `{"note":5}`, nil, http.StatusUnprocessableEntity, ""},
 		{path, `{"unknown":5}`, nil, http.StatusUnprocessableEntity, ""},
