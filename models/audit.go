@@ -119,11 +119,15 @@ type field struct {
 	secret bool
 }
 
-var urlPassword = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@`)
+// Where addresses carry secrets: before the host, and in a query under such names.
+var (
+	urlPassword = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@`)
+	urlSecret   = regexp.MustCompile(`(?i)([?&][^=&#\s"]*(?:token|secret|passw|key|sig|auth)[^=&#\s"]*=)[^&#\s"]+`)
+)
 
 // shown bounds a value and takes out what nobody may read.
 func shown(text string) string {
-	text = urlPassword.ReplaceAllString(text, "${1}…@")
+	text = urlSecret.ReplaceAllString(urlPassword.ReplaceAllString(text, "${1}…@"), "${1}…")
 	if utf8.RuneCountInString(text) > maxChangeValue {
 		text = string([]rune(text)[:maxChangeValue]) + "…"
 	}

@@ -39,6 +39,21 @@ func TestDiff_Changed_SaysFieldsInWords(t *testing.T) {
 	}
 }
 
+func TestDiff_Addresses_LoseTheirSecrets(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://example.org/a.make?private_token=s3cr3t":            "https://example.org/a.make?private_token=…",
+		"https://example.org/a.make?ref=main&X-Amz-Signature=s3cr3t": "https://example.org/a.make?ref=main&X-Amz-Signature=…",
+		"https://example.org/?APIKEY=s3cr3t&ref=main#top":            "https://example.org/?APIKEY=…&ref=main#top",
+		"ssh://git:s3cr3t@example.org/a.git?pass=x":                  "ssh://…@example.org/a.git?pass=x",
+		"https://example.org/a.make?ref=main":                        "https://example.org/a.make?ref=main",
+	} {
+		got := Diff(nil, Distribution{Settings: Settings{"url": address}})
+		if len(got) != 1 || got[0].After != want {
+			t.Errorf("%s: %+v, want %s", address, got, want)
+		}
+	}
+}
+
 func TestDiff_Huge_IsBounded(t *testing.T) {
 	settings := Settings{}
 	for i := range 500 {

@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -194,9 +195,16 @@ func (h *Host) Blocked(now time.Time) bool {
 	return h.BlockedUntil != nil && now.Before(*h.BlockedUntil)
 }
 
+// sourceHostPattern is what stands for a host in an address: a name in any script, or
+// an address of the network. Nothing stands for this machine.
+var sourceHostPattern = regexp.MustCompile(`^([\pL\pN:][\pL\pN.:_%-]{0,252})?$`)
+
 // Validate checks what a person typed for a host.
 func (h *Host) Validate() map[string]string {
 	wrong := map[string]string{}
+	if !sourceHostPattern.MatchString(h.Name) {
+		wrong["host"] = "Name a host as it stands in the address of a source, such as git.example.org."
+	}
 	if h.AtOnce < 1 || h.AtOnce > MaxHostAtOnce {
 		wrong["at_once"] = fmt.Sprintf("Choose between 1 and %d.", MaxHostAtOnce)
 	}

@@ -230,7 +230,7 @@ func (s *server) linkIdentity(c echo.Context) error {
 }
 
 func (s *server) unlinkIdentity(c echo.Context) error {
-	err := s.front.UnlinkIdentity(c.Request().Context(), s.actor.UserID, number(c.FormValue("identity")))
+	err := s.front.UnlinkIdentity(c.Request().Context(), s.actor.UserID, chosen(c.FormValue("identity")))
 	return s.acted(c, "/account", err, "Unlinked.")
 }
 
@@ -259,7 +259,7 @@ func tokenLife(days string) time.Duration {
 func (s *server) createToken(c echo.Context) error {
 	view := pages.Account{Part: "token", TokenName: strings.TrimSpace(c.FormValue("name")), TokenLife: c.FormValue("life"), TokenRole: c.FormValue("role"), TokenClient: c.FormValue("client")}
 	token, err := s.fleet.CreateToken(c.Request().Context(), fleet.NewToken{
-		User: s.actor.Name, Name: view.TokenName, Life: tokenLife(view.TokenLife), Role: models.Role(view.TokenRole), ClientID: number(view.TokenClient),
+		User: s.actor.Name, Name: view.TokenName, Life: tokenLife(view.TokenLife), Role: models.Role(view.TokenRole), ClientID: chosen(view.TokenClient),
 	})
 	if err != nil {
 		return s.accountRefused(c, err, view)

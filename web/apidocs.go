@@ -12,6 +12,9 @@ import (
 // describing is an API that tells people what it can.
 type describing interface{ Reference() pages.APIReference }
 
+// docsPath is the page about the API, beside it.
+const docsPath = api.Root + "/docs"
+
 // apiDocs shows what programs can ask.
 func (s *server) apiDocs(c echo.Context) error {
 	d, ok := s.api.(describing)

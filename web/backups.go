@@ -120,6 +120,6 @@ func (s *server) restoreSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RestoreSite(c.Request().Context(), b.ID, number(c.FormValue("platform")))
+	task, err := s.fleet.RestoreSite(c.Request().Context(), b.ID, chosen(c.FormValue("platform")))
 	return s.started(c, sitePath(b.SiteID), task, err)
 }

@@ -126,9 +126,9 @@ func (s *server) cloneForm(c echo.Context, status int, view pages.Clone) (err er
 func (s *server) createClone(c echo.Context) error {
 	view := pages.Clone{
 		Once: once(c), URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), SiteTitle: strings.TrimSpace(c.FormValue("title")),
-		Platform: number(c.FormValue("platform")), Database: number(c.FormValue("database")),
+		Platform: chosen(c.FormValue("platform")), Database: chosen(c.FormValue("database")),
 		Origin: pages.Origin{
-			Site: number(c.FormValue("site")), Backup: number(c.FormValue("backup")), Task: number(c.FormValue("task")), Folder: c.FormValue("folder"),
+			Site: chosen(c.FormValue("site")), Backup: chosen(c.FormValue("backup")), Task: chosen(c.FormValue("task")), Folder: c.FormValue("folder"),
 		},
 	}
 	if err := s.findOrigin(c.Request().Context(), &view); err != nil {
@@ -140,7 +140,7 @@ func (s *server) createClone(c echo.Context) error {
 	}
 	view.Home = view.Origin.Home
 	if typed := c.FormValue("server"); typed != "" {
-		view.Home = number(typed)
+		view.Home = chosen(typed)
 		in.ServerID = &view.Home
 	}
 	site, err := s.fleet.CloneSite(c.Request().Context(), in)

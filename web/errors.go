@@ -53,6 +53,9 @@ func explain(err error) (status int, head, text string) {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return he.Code, headOf(he.Code), textOf(he.Code)
 	}
+	if httpcode.Away(err) {
+		return http.StatusServiceUnavailable, headOf(http.StatusServiceUnavailable), httpcode.AwayText
+	}
 	return http.StatusInternalServerError, headOf(http.StatusInternalServerError), models.Explain(err)
 }
 

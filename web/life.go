@@ -283,6 +283,6 @@ func (s *server) rollbackSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RollbackSite(c.Request().Context(), id, number(c.FormValue("upgrade")))
+	task, err := s.fleet.RollbackSite(c.Request().Context(), id, chosen(c.FormValue("upgrade")))
 	return s.started(c, sitePath(id), task, err)
 }

@@ -133,7 +133,7 @@ func scopeOf(c models.Channel) string {
 }
 
 // readChannel reads the form of a channel. What is no number is -1, which the
-// channel's own rule refuses. Of a scope that there is not, nothing is told.
+// channel's own rule refuses; so it does with a scope that there is not.
 func readChannel(c echo.Context) (in models.Channel, scope string) {
 	in = models.Channel{
 		Name: strings.TrimSpace(c.FormValue("name")), Kind: models.ChannelKind(c.FormValue("kind")),
@@ -147,9 +147,11 @@ func readChannel(c echo.Context) (in models.Channel, scope string) {
 	}
 	scope = c.FormValue("scope")
 	if id, is := strings.CutPrefix(scope, "d"); is {
-		in.DistributionID = new(number(id))
+		in.DistributionID = new(chosen(id))
 	} else if id, is := strings.CutPrefix(scope, "c"); is {
-		in.ClientID = new(number(id))
+		in.ClientID = new(chosen(id))
+	} else if scope != "" {
+		in.ClientID = new(int64(-1))
 	}
 	return in, scope
 }

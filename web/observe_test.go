@@ -398,7 +398,7 @@ func TestObserved_Routes_ArePatterns(t *testing.T) {
 		"GET /login 200": 1, "POST /login 303": 1,
 		"GET /sites/:id 404": 2, "GET none 404": 51, "GET /static/* 404": 2, "GET /healthz 200": 1, "GET /tasks/:id 500": 1,
 		"other /sites/:id 403": 1, "POST /hooks/:address 404": 2,
-		"GET /api/v1/sites/{site} 404": 1, "GET /api/v1/sites/{site} 401": 1, "GET /api/v1/* 404": 1,
+		"GET /api/v1/sites/{site} 404": 1, "GET /api/v1/sites/{site} 401": 1, "GET /api/* 404": 1,
 	}
 	if !maps.Equal(w.seen.of, want) {
 		for _, key := range slices.Sorted(maps.Keys(w.seen.of)) {

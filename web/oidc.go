@@ -44,6 +44,9 @@ const (
 	providerTimeout = 15 * time.Second
 	providerRest    = 5 * time.Second // after a failure, before it is asked anew
 	maxProviderSays = 1 << 20         // bytes of one answer
+
+	maxProviderTurns = 3   // redirects
+	maxSubject       = 255 // bytes, as the standard has it
 )
 
 // callbackPath is where a provider sends people back to.
@@ -87,6 +90,7 @@ func newProvider(cfg OIDC) *provider {
 	}
 	client.Transport = terse{client.Transport}
 	client.Timeout = providerTimeout
+	client.CheckRedirect = stays
 	cfg.Client = &client
 	return &provider{cfg: cfg, patience: halfLength}
 }
@@ -96,6 +100,19 @@ func (p *provider) name() string {
 		return ""
 	}
 	return p.cfg.Name
+}
+
+// stays lets nobody but the host that was asked answer: what a provider offers is
+// believed from then on, and codes and the client's secret are for it alone.
+func stays(next *http.Request, via []*http.Request) error {
+	first := via[0]
+	if first.Method != http.MethodGet || next.URL.Host != first.URL.Host || next.URL.Scheme != first.URL.Scheme && next.URL.Scheme != "https" {
+		return fmt.Errorf("%s leads to %s", first.URL.Host, next.URL.Host)
+	}
+	if len(via) > maxProviderTurns {
+		return fmt.Errorf("%s leads on and on", first.URL.Host)
+	}
+	return nil
 }
 
 // terse cuts off answers that are too long.
@@ -294,7 +311,7 @@ func (p *provider) person(c echo.Context, f flow, back string) (fleet.External, 
 	oauth := p.oauth(found, back)
 	token, err := oauth.Exchange(ctx, c.QueryParam("code"), oauth2.VerifierOption(f.Verifier))
 	if err != nil {
-		if _, answered := errors.AsType[*oauth2.RetrieveError](err); answered {
+		if said, answered := errors.AsType[*oauth2.RetrieveError](err); answered && said.Response.StatusCode < http.StatusInternalServerError {
 			return fleet.External{}, p.refused(fmt.Errorf("exchange code: %w", err))
 		}
 		return fleet.External{}, p.unavailable(fmt.Errorf("exchange code: %w", err))
@@ -315,6 +332,12 @@ func (p *provider) read(ctx context.Context, found *oidc.Provider, token *oauth2
 	claims := map[string]any{}
 	if err := stated.Claims(&claims); err != nil {
 		return fleet.External{}, p.refused(fmt.Errorf("read ID token: %w", err))
+	}
+	if n := len(stated.Subject); n == 0 || n > maxSubject {
+		return fleet.External{}, p.refused(fmt.Errorf("verify ID token: its subject has %d bytes", n))
+	}
+	if azp, named := claims["azp"]; named && azp != p.cfg.ClientID {
+		return fleet.External{}, p.refused(errors.New("verify ID token: it was made for another party"))
 	}
 	p.complete(ctx, found, token, stated.Subject, claims)
 	who := fleet.External{Issuer: stated.Issuer, Subject: stated.Subject, Groups: texts(claims[p.cfg.GroupsClaim])}

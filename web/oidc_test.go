@@ -1,11 +1,14 @@
 package web
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,12 +204,24 @@ func TestOIDC_Callback_WrongNonce(t *testing.T) {
 // bent is a person about whom the provider states something else.
 type bent struct {
 	*mockoidc.MockUser
-	bend func(*mockoidc.IDTokenClaims)
+	bend  func(*mockoidc.IDTokenClaims)
+	party string // for which the statement was made; "" is not said
 }
 
 func (u bent) Claims(scope []string, claims *mockoidc.IDTokenClaims) (jwt.Claims, error) {
 	u.bend(claims)
-	return u.MockUser.Claims(scope, claims)
+	all, err := u.MockUser.Claims(scope, claims)
+	if err != nil || u.party == "" {
+		return all, err
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	more := jwt.MapClaims{}
+	err = json.Unmarshal(text, &more)
+	more["azp"] = u.party
+	return more, err
 }
 
 func TestOIDC_Callback_StatementsThatDoNotHold(t *testing.T) {
@@ -214,10 +229,17 @@ func TestOIDC_Callback_StatementsThatDoNotHold(t *testing.T) {
 		"audience": func(c *mockoidc.IDTokenClaims) { c.Audience = jwt.ClaimStrings{"another client"} },
 		"expired":  func(c *mockoidc.IDTokenClaims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Minute)) },
 		"issuer":   func(c *mockoidc.IDTokenClaims) { c.Issuer = "https://id.example.net" },
+		"nobody":   func(c *mockoidc.IDTokenClaims) { c.Subject = "" },
+		"endless":  func(c *mockoidc.IDTokenClaims) { c.Subject = strings.Repeat("x", 256) },
+		"party":    func(c *mockoidc.IDTokenClaims) { c.Audience = append(c.Audience, "another client") },
 	} {
 		p, f := newTheProvider(t), known()
 		b := visit(t, f, p.settings())
-		p.QueueUser(bent{mockoidc.DefaultUser(), bend})
+		party := ""
+		if name == "party" {
+			party = "another client"
+		}
+		p.QueueUser(bent{mockoidc.DefaultUser(), bend, party})
 		got := b.get(p.consent(b.get("/login/oidc").location()))
 		if got.status != http.StatusForbidden || len(f.SignIns) != 0 || f.Called("ExternalLogin") != 0 {
 			t.Errorf("%s: status %d", name, got.status)
@@ -289,6 +311,20 @@ func TestOIDC_ProviderDown_StartsAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestOIDC_ProviderFails_IsNoRefusal(t *testing.T) {
+	p := newTheProvider(t)
+	b := visit(t, known(), p.settings())
+	path := p.consent(b.get("/login/oidc").location())
+	for range 2 { // the client's secret is sent in two ways until one was right
+		p.QueueError(&mockoidc.ServerError{Code: http.StatusBadGateway, Error: "server_error"})
+	}
+	got := b.get(path)
+	if got.status != http.StatusServiceUnavailable {
+		t.Errorf("status %d", got.status)
+	}
+	got.has(t, "does not answer as it should")
+}
+
 func TestOIDC_ProviderDownMeanwhile_SaysSo(t *testing.T) {
 	p := newTheProvider(t)
 	b := visit(t, known(), p.settings())
@@ -318,6 +354,48 @@ func TestOIDC_Provider_SendsTooMuch(t *testing.T) {
 	})
 	if got := b.get("/login/oidc"); got.status != http.StatusServiceUnavailable {
 		t.Errorf("status %d", got.status)
+	}
+}
+
+// Another host cannot answer for the provider, neither what it offers nor a code: that
+// would see the client's secret.
+func TestOIDC_Provider_LeadsElsewhere(t *testing.T) {
+	var asked atomic.Int32
+	var issuer string
+	offer := func(w http.ResponseWriter, at string) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q,"jwks_uri":%q}`, issuer, at+"/auth", at+"/token", at+"/keys")
+	}
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		offer(w, "http://"+r.Host)
+	}))
+	defer elsewhere.Close()
+	for _, first := range []string{"/.well-known/openid-configuration", "/token"} {
+		own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case first:
+				http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
+			case "/.well-known/openid-configuration": // on the same host it may
+				http.Redirect(w, r, "/offer", http.StatusFound)
+			default:
+				offer(w, issuer)
+			}
+		}))
+		issuer = own.URL
+		b := visit(t, known(), func(c *Config, _ *server) {
+			if c != nil {
+				c.OIDC = OIDC{Issuer: own.URL, ClientID: "hefring", ClientSecret: "s3cret", Client: &http.Client{}}
+			}
+		})
+		got := b.get("/login/oidc")
+		if to, err := url.Parse(got.location()); err == nil && got.status == http.StatusSeeOther {
+			got = b.get(callbackPath + "?code=x&state=" + to.Query().Get("state"))
+		}
+		if got.status != http.StatusServiceUnavailable || asked.Load() != 0 {
+			t.Errorf("%s: %d to %q, and %d requests elsewhere", first, got.status, got.location(), asked.Load())
+		}
+		own.Close()
 	}
 }
 

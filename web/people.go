@@ -82,7 +82,7 @@ func (s *server) users(c echo.Context) error {
 func readUser(c echo.Context) fleet.NewUser {
 	return fleet.NewUser{
 		Name: strings.TrimSpace(c.FormValue("name")), Role: models.Role(c.FormValue("role")),
-		ClientID: number(c.FormValue("client")), Disabled: c.FormValue("disabled") == "1",
+		ClientID: chosen(c.FormValue("client")), Disabled: c.FormValue("disabled") == "1",
 	}
 }
 
@@ -280,6 +280,6 @@ func (s *server) giveSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.GiveSite(c.Request().Context(), id, number(c.FormValue("client")))
+	err = s.fleet.GiveSite(c.Request().Context(), id, chosen(c.FormValue("client")))
 	return s.acted(c, sitePath(id), err, "Whose site it is has changed.")
 }

@@ -62,8 +62,8 @@ func (s *server) saveHost(c echo.Context) error {
 	typed := [3]string{strings.TrimSpace(c.FormValue("at_once")), strings.TrimSpace(c.FormValue("per_minute"))}
 	host := models.Host{Name: c.FormValue("host"), AtOnce: int(number(typed[0])), PerMinute: int(number(typed[1]))}
 	err := s.fleet.SaveHost(c.Request().Context(), host)
-	if models.CodeOf(err) == models.Invalid {
-		over, fields := formErrors(err)
+	over, fields := formErrors(err)
+	if models.CodeOf(err) == models.Invalid && fields["host"] == "" { // which no form has a field for
 		return s.queuesPage(c, http.StatusUnprocessableEntity, pages.Queues{Wrong: "host " + host.Name, Typed: typed, Error: over, Errors: fields})
 	}
 	return s.acted(c, "/queues", err, fmt.Sprintf("%s is asked by %d at once, %d times a minute at most.", host.Name, host.AtOnce, host.PerMinute))

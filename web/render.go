@@ -182,6 +182,19 @@ const pageSize = 50
 // maxPage keeps the number of a page where the database can count.
 const maxPage = 1_000_000
 
+// chosen is the number of what was chosen in a form, 0 for none of it. What is no such
+// number is -1, which nothing has: it must not count as none, where that is more.
+func chosen(text string) int64 {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
 // number reads a positive number out of a query or a form; 0 for anything else.
 func number(text string) int64 {
 	n, err := strconv.ParseInt(text, 10, 64)

@@ -67,7 +67,7 @@ func (s *server) mainRoutes() []route {
 	return []route{
 		{get, static.Prefix + "*", shared(echo.WrapHandler(static.Handler())), open},
 		{post, "/theme", (*server).theme, open},
-		{get, "/api/docs", (*server).apiDocs, anybody},
+		{get, docsPath, (*server).apiDocs, anybody},
 
 		{get, "/", (*server).dashboard, models.MaySeeSites},
 

@@ -138,9 +138,9 @@ func usualServer(rows []fleet.DatabaseServerRow) int64 {
 func (s *server) createSite(c echo.Context) error {
 	in := fleet.NewSite{
 		URI: strings.ToLower(strings.TrimSpace(c.FormValue("uri"))), Title: strings.TrimSpace(c.FormValue("title")),
-		Profile: c.FormValue("profile"), PlatformID: number(c.FormValue("platform")), Once: once(c),
-		Language: c.FormValue("language"), DatabaseServerID: number(c.FormValue("database")),
-		ServerID: number(c.FormValue("server")),
+		Profile: c.FormValue("profile"), PlatformID: chosen(c.FormValue("platform")), Once: once(c),
+		Language: c.FormValue("language"), DatabaseServerID: chosen(c.FormValue("database")),
+		ServerID: chosen(c.FormValue("server")),
 	}
 	site, err := s.fleet.CreateSite(c.Request().Context(), in)
 	if refused(err) {

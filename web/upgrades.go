@@ -63,7 +63,7 @@ func (s *server) upgradeSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.UpgradeSite(c.Request().Context(), id, number(c.FormValue("target")))
+	task, err := s.fleet.UpgradeSite(c.Request().Context(), id, chosen(c.FormValue("target")))
 	return s.upgrading(c, task, err, fmt.Sprintf("/sites/%d/upgrade", id), func(ctx context.Context) int64 {
 		plan, err := s.fleet.UpgradePlan(ctx, id)
 		if err != nil {
@@ -91,7 +91,7 @@ func (s *server) upgradePlatform(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.UpgradePlatform(c.Request().Context(), id, number(c.FormValue("target")))
+	task, err := s.fleet.UpgradePlatform(c.Request().Context(), id, chosen(c.FormValue("target")))
 	return s.upgrading(c, task, err, fmt.Sprintf("/platforms/%d/upgrade", id), func(ctx context.Context) int64 {
 		plan, err := s.fleet.PlatformPlan(ctx, id)
 		if err != nil {

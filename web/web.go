@@ -13,6 +13,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/static"
 	"hefring/web/api"
@@ -41,7 +42,7 @@ type Config struct {
 	// X-Forwarded-For is believed; without them, everybody comes from where the
 	// connection does.
 	Proxies []netip.Prefix
-	// API answers below api.Prefix; nil: there is none.
+	// API answers below api.Root; nil: there is none.
 	API http.Handler
 	// Health answers /healthz and /readyz, see NewHealth; nil: it looks at nothing.
 	Health http.Handler
@@ -105,10 +106,10 @@ func (s *server) handler() http.Handler {
 			routed(hookPath+":address", s.hooks).ServeHTTP(w, r) // machines: no session, no forms
 			return
 		}
-		if s.api != nil && strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
+		if s.api != nil && isAPI(r) {
 			r = r.WithContext(r.Context())
-			r.RemoteAddr = s.realIP(r)                     // as the record of changes says it
-			routed(api.Prefix+"/*", s.api).ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
+			r.RemoteAddr = s.realIP(r)                   // as the record of changes says it
+			routed(api.Root+"/*", s.api).ServeHTTP(w, r) // programs: a token, and nothing that a browser sends by itself
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, static.Prefix) {
@@ -117,6 +118,12 @@ func (s *server) handler() http.Handler {
 		}
 		withSession.ServeHTTP(w, r)
 	}))
+}
+
+// isAPI tells whether a program asks. What is not there, such as another version of
+// the API, is answered as programs read it, too.
+func isAPI(r *http.Request) bool {
+	return r.URL.Path != docsPath && (r.URL.Path == api.Root || strings.HasPrefix(r.URL.Path, api.Root+"/"))
 }
 
 func newServer(cfg Config) *server {
@@ -151,7 +158,7 @@ func newSessions(cfg Config) *scs.SessionManager {
 		if cfg.Logger != nil {
 			cfg.Logger.ErrorContext(r.Context(), "session", slog.Any("error", err))
 		}
-		http.Error(w, "Hefring cannot reach its database. Its log has the details; try again in a moment.", http.StatusInternalServerError)
+		http.Error(w, httpcode.AwayText, http.StatusServiceUnavailable)
 	}
 	return m
 }

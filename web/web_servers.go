@@ -237,6 +237,6 @@ func (s *server) moveSite(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := s.fleet.RelocateSite(c.Request().Context(), row.ID, number(c.FormValue("server")))
+	task, err := s.fleet.RelocateSite(c.Request().Context(), row.ID, chosen(c.FormValue("server")))
 	return s.started(c, sitePath(row.ID), task, err)
 }

@@ -132,7 +132,7 @@ func (s *server) retireWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.RetireWebhookSecret(c.Request().Context(), id, number(c.FormValue("secret")))
+	err = s.fleet.RetireWebhookSecret(c.Request().Context(), id, chosen(c.FormValue("secret")))
 	return s.acted(c, fmt.Sprintf("/webhooks/%d", id), err, "Retired. What is signed with that secret is refused from now on.")
 }
 

@@ -261,3 +261,17 @@ func TestAPI_Token_IsNarrowed(t *testing.T) {
 		}
 	}
 }
+
+// Nothing before the API leads a program to another address than the one it asked for.
+func TestApp_WithWorkers_LeavesAddressesAlone(t *testing.T) {
+	p := newCaller(t)
+	p.handler = p.app.withWorkers(p.handler)
+	for _, path := range []string{"/users//sites", "//sites", "/users/../sites"} {
+		if w := p.ask(http.MethodGet, path, "", ""); w.Code != http.StatusNotFound || w.Header().Get("Location") != "" {
+			t.Errorf("%s: %d to %q: %s", path, w.Code, w.Header().Get("Location"), w.Body)
+		}
+	}
+	if w := p.ask(http.MethodGet, "/sites", "", ""); w.Code != http.StatusOK {
+		t.Errorf("/sites: %d %s", w.Code, w.Body)
+	}
+}

@@ -250,6 +250,9 @@ func (a *app) answer(ctx context.Context, begin func(context.Context) error, als
 		return errors.Join(err, listener.Close())
 	}
 	scheduler.Start()
+	if err := os.WriteFile(layout(a.cfg.Data).address(), []byte(a.cfg.URL+"\n"), 0o600); err != nil {
+		a.logger.WarnContext(ctx, "note the address for commands", slog.Any("error", err))
+	}
 	a.logger.InfoContext(ctx, "hefring serves", slog.String("url", a.cfg.URL))
 	return errors.Join(a.serveHTTP(ctx, listener), scheduler.Stop())
 }
@@ -324,12 +327,17 @@ func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// withWorkers has workers answered beside people.
+// withWorkers has workers answered beside people. It is no ServeMux, which would send
+// programs whose address has an empty part to another address by itself.
 func (a *app) withWorkers(people http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle(remote.Prefix, remote.Handler(a.fleet, relay(layout(a.cfg.Data)), a.logger))
-	mux.Handle("/", people)
-	return mux
+	workers := remote.Handler(a.fleet, relay(layout(a.cfg.Data)), a.logger)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, remote.Prefix) {
+			workers.ServeHTTP(w, r)
+			return
+		}
+		people.ServeHTTP(w, r)
+	})
 }
 
 // provider is who people sign in with beside passwords. The settings were checked.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,6 +40,22 @@ func (f folders) make(data string) error {
 		}
 	}
 	return nil
+}
+
+// address is the file in which a dashboard notes where people reach it.
+func (f folders) address() string { return filepath.Join(f.control, "address") }
+
+// servedAt is where people reach the dashboard, for commands beside it: as its settings
+// say or, where it was told by flags that commands do not see, as it noted itself.
+func servedAt(cfg *config.Config) string {
+	if cfg.URL != "http://"+cfg.Listen { // which it is when nothing was said
+		return cfg.URL
+	}
+	noted, err := os.ReadFile(layout(cfg.Data).address())
+	if at, wrong := url.Parse(strings.TrimSpace(string(noted))); err == nil && wrong == nil && at.Host != "" {
+		return at.String()
+	}
+	return cfg.URL
 }
 
 // newGuard makes the way out. Where there are certificate authorities of our

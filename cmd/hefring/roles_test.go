@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -127,7 +128,7 @@ func TestAPI_EveryRole_GetsWhatTheTableSays(t *testing.T) {
 				names := strings.NewReplacer("{site}", site, "{platform}", "thunder-1", "{other}", "thunder-1", "{database}", "main", "{backup}", "99", "{task}", "99", "{distribution}", "thunder",
 					"{queue}", "git", "{host}", "example.org", "{webhook}", "99", "{secret}", "99", "{channel}", "all", "{message}", "99",
 					"{user}", "nobody", "{client}", "Museum", "{token}", "none", "{event}", "99", "{name}", "web9")
-				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?confirm=x", strings.NewReader(bodies[o.ID]))
+				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+o.query(), strings.NewReader(bodies[o.ID]))
 				r.Header.Set("Authorization", "Bearer "+token)
 				r.Header.Set("Content-Type", "application/json")
 				w := httptest.NewRecorder()
@@ -172,9 +173,26 @@ func seedSite(t *testing.T, a *app) string {
 
 // document is what the test reads of the API's description.
 type document struct {
-	Paths map[string]map[string]struct {
-		ID string `json:"operationId"`
-	} `json:"paths"`
+	Paths map[string]map[string]described `json:"paths"`
+}
+
+type described struct {
+	ID         string `json:"operationId"`
+	Parameters []struct {
+		Name, In string
+		Required bool
+	} `json:"parameters"`
+}
+
+// query gives what an operation needs in the query.
+func (o described) query() string {
+	query := url.Values{}
+	for _, p := range o.Parameters {
+		if p.In == "query" && p.Required {
+			query.Set(p.Name, "x")
+		}
+	}
+	return "?" + query.Encode()
 }
 
 func description(t *testing.T, handler http.Handler) document {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -62,5 +63,33 @@ func BenchmarkCLI_Parse(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A dashboard that was told by flags where it is: the commands beside it know.
+func TestCLI_LoginLink_LeadsToTheDashboardThatRuns(t *testing.T) {
+	a, _ := staffed(t)
+	a.cfg.URL = "http://127.0.0.1:9876"
+	ctx, stop := context.WithCancel(t.Context())
+	if err := a.answer(ctx, func(context.Context) error { stop(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct{ env, want string }{
+		{"", "http://127.0.0.1:9876/login/link/"},
+		{"HEFRING_URL=https://hefring.example.org/", "https://hefring.example.org/login/link/"},
+	} {
+		p := newProgram(t)
+		p.env = []string{"HEFRING_DATA=" + a.cfg.Data, one.env}
+		if got := p.run(t, "login-link", "viewer-0"); got.code != 0 || !strings.HasPrefix(got.out, one.want) {
+			t.Errorf("with %q: %d %s%s", one.env, got.code, got.out, got.err)
+		}
+	}
+	for _, noted := range []string{"", "\x00", "no address"} {
+		if err := os.WriteFile(layout(a.cfg.Data).address(), []byte(noted), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := servedAt(&config.Config{Data: a.cfg.Data, Listen: "127.0.0.1:8080", URL: "http://127.0.0.1:8080"}); got != "http://127.0.0.1:8080" {
+			t.Errorf("%q was noted: %s", noted, got)
+		}
 	}
 }

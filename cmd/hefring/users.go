@@ -49,6 +49,7 @@ func withApp(ctx context.Context, cfg *config.Config, use func(*app) error) erro
 	if err := settled(cfg); err != nil {
 		return commandError(err)
 	}
+	cfg.URL = servedAt(cfg)
 	a, err := newApp(ctx, *cfg)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@
 package httpcode
 
 import (
+	"errors"
+	"net"
 	"net/http"
 
 	"hefring/models"
@@ -25,6 +27,16 @@ func Of(code models.Code) int {
 		return http.StatusInternalServerError
 	}
 }
+
+// Away tells whether a failure that nobody explained is one of the network: what
+// Hefring needs does not answer, most likely its database, and does so later.
+func Away(err error) bool {
+	_, ok := errors.AsType[net.Error](err)
+	return ok
+}
+
+// AwayText says so.
+const AwayText = "Hefring cannot reach its database. Its log has the details; try again in a moment."
 
 // Meant gives what a status of 400 or more means that another Hefring, or something
 // before it, answers with.

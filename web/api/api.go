@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,8 +21,11 @@ import (
 	"hefring/models"
 )
 
+// Root begins every address that is for programs.
+const Root = "/api"
+
 // Prefix begins every path of the API.
-const Prefix = "/api/v1"
+const Prefix = Root + "/v1"
 
 // LoginLinkPath is where one-time links lead to on the dashboard; what follows signs
 // the user in.
@@ -52,6 +56,7 @@ func New(front Front, as func(models.Actor) Fleet, logger *slog.Logger, version 
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
 	s := &server{front: front, as: as, api: humago.NewWithPrefix(mux, Prefix, config), logger: logger}
+	s.api.UseMiddleware(s.understood)
 	s.sites()
 	s.backups()
 	s.platforms()
@@ -88,6 +93,11 @@ func safe(next http.Handler) http.Handler {
 func (s *server) known(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refusal, pattern := mux.Handler(r)
+		// Where a name is missing the address has an empty part. Without it, which is
+		// where the mux would send the program, it may mean something else.
+		if path.Clean(r.URL.EscapedPath()) != r.URL.EscapedPath() {
+			refusal, pattern = http.NotFoundHandler(), ""
+		}
 		if pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
@@ -236,6 +246,9 @@ func (s *server) problem(ctx context.Context, o operation, err error) error {
 	if !ok {
 		if ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "api", slog.String("operation", o.id), slog.Any("error", err))
+		}
+		if httpcode.Away(err) {
+			return huma.Error503ServiceUnavailable(httpcode.AwayText)
 		}
 		return huma.Error500InternalServerError("Something failed inside Hefring. Its log has the details.")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -156,8 +157,12 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 	var document struct {
 		OpenAPI string `json:"openapi"`
 		Paths   map[string]map[string]struct {
-			ID      string `json:"operationId"`
-			Summary string `json:"summary"`
+			ID         string `json:"operationId"`
+			Summary    string `json:"summary"`
+			Parameters []struct {
+				Name, In string
+				Required bool
+			} `json:"parameters"`
 		} `json:"paths"`
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || !strings.HasPrefix(document.OpenAPI, "3.1") {
@@ -172,8 +177,14 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 			if o.ID == "" || o.Summary == "" {
 				t.Errorf("%s %s says nothing of itself", method, path)
 			}
+			query := "?"
+			for _, p := range o.Parameters {
+				if p.In == "query" && p.Required {
+					query += p.Name + "=x"
+				}
+			}
 			for _, token := range []string{"", "Bearer hefring_bad", "Basic " + good, good} {
-				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?confirm=x", nil)
+				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+query, nil)
 				r.Header.Set("Authorization", token)
 				w := httptest.NewRecorder()
 				handler.ServeHTTP(w, r) // anything but UseToken panics
@@ -293,6 +304,7 @@ func TestNew_Problems_AreRFC9457(t *testing.T) {
 		{path, `{}`, models.Errorf(models.Conflict, "It is being worked on."), http.StatusConflict, "It is being worked on."},
 		{path, `{}`, models.InvalidField("note", "Use less."), http.StatusUnprocessableEntity, ""},
 		{path, `{}`, models.Errorf(models.Unavailable, "The disk is full."), http.StatusServiceUnavailable, "The disk is full."},
+		{path, `{}`, fmt.Errorf("load site: %w", &net.OpError{Op: "dial", Err: errors.New("secret of the house")}), http.StatusServiceUnavailable, "Hefring cannot reach its database. Its log has the details; try again in a moment."},
 		{path, `{}`, errors.New("secret of the house"), http.StatusInternalServerError, "Something failed inside Hefring. Its log has the details."},
 		{path, `{"note":5}`, nil, http.StatusUnprocessableEntity, ""},
 		{path, `{"unknown":5}`, nil, http.StatusUnprocessableEntity, ""},
@@ -318,7 +330,7 @@ func TestNew_Problems_AreRFC9457(t *testing.T) {
 // What no operation takes is answered like all that fails.
 func TestNew_NoSuchOperation_IsAProblem(t *testing.T) {
 	for request, want := range map[string]int{
-		"GET /nothing": http.StatusNotFound, "GET /": http.StatusNotFound, "POST /sites/a/b/c": http.StatusNotFound,
+		"GET /nothing": http.StatusNotFound, "GET /": http.StatusNotFound, "DELETE /sites//backups": http.StatusNotFound, "GET //sites": http.StatusNotFound, "GET /x/../sites": http.StatusNotFound, "POST /sites/a/b/c": http.StatusNotFound,
 		"PUT /sites": http.StatusMethodNotAllowed, "DELETE /fleet": http.StatusMethodNotAllowed, "OPTIONS /sites": http.StatusMethodNotAllowed,
 	} {
 		method, path, _ := strings.Cut(request, " ")
@@ -342,6 +354,57 @@ func TestNew_NoSuchOperation_IsAProblem(t *testing.T) {
 			if allow := answer.Header().Get("Allow"); (allow != "") != (want == http.StatusMethodNotAllowed) {
 				t.Errorf("%s allows %q", request, allow)
 			}
+		}
+	}
+}
+
+// What an operation would not heed is refused before anything is looked at, by every
+// one of them; see TestNew_Describes_EveryOperationAndAsksForAToken for the others.
+func TestNew_Strays_AreRefusedAndNamed(t *testing.T) {
+	f := &fake{}
+	handler := api.New(f, f.as, nil, "test")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	operations := 0
+	for path, methods := range document.Paths {
+		for method := range methods {
+			operations++
+			// Without a token: anything but the refusal is another status, or panics.
+			r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+path+"?behnd=true", nil)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "query.behnd") || !strings.Contains(w.Body.String(), "It takes ") {
+				t.Errorf("%s %s?behnd=true: %d %s", method, path, w.Code, w.Body)
+			}
+		}
+	}
+	if operations < 90 {
+		t.Errorf("%d operations were tried", operations)
+	}
+	for _, c := range []struct{ method, path, body, says string }{
+		{"GET", "/sites?behnd=true&limit=5", "", "It takes in the query: behind, cursor, limit, query, state."},
+		{"GET", "/sites?limit=5&limit=6", "", "Give it once."},
+		{"GET", "/sites?Behind=true", "", "query.Behind"},
+		{"GET", "/sites?behind=true;limit=5", "", "cannot be read"},
+		{"GET", "/sites?behind=%zz", "", "cannot be read"},
+		{"GET", "/sites?" + strings.Repeat("x", 5000) + "=1", "", `query.xxx`},
+		{"POST", "/sites/museum.example.org/upgrade", `{"to":"thunder-a1"}`, "takes no body, and would not heed this one, so nothing was done. It takes in the query: to."},
+		{"POST", "/sites/museum.example.org/verify", `no JSON at all`, "It takes nothing in the query."},
+	} {
+		code, answer := ask(t, f, c.method, c.path, c.body)
+		if text := fmt.Sprint(answer); code < 400 || code > 499 || !strings.Contains(text, c.says) || len(text) > 1000 || answer["status"] != float64(code) {
+			t.Errorf("%s %.60s: %d %.500v", c.method, c.path, code, answer)
+		}
+	}
+	for _, body := range []string{"", " {} ", "null"} {
+		if code, answer := ask(t, f, "GET", "/sites?behind=true", body); code != http.StatusOK {
+			t.Errorf("a body of %q: %d %v", body, code, answer)
 		}
 	}
 }
