@@ -28,14 +28,23 @@ func (s *Store) Decisions(ctx context.Context, f fleet.Filter) ([]fleet.Decision
 	if err != nil {
 		return nil, err
 	}
-	find := func(ctx context.Context) ([]fleet.Decision, error) { return s.decide(ctx, f, t) }
 	if f.Limit != shownDecisions {
-		return find(ctx)
+		return s.decide(ctx, f, t)
 	}
-	all, err := recall(ctx, s, func(m *memory) *remembered[[]fleet.Decision] { return &m.decisions }, question[[]fleet.Decision]{
-		find: find, worth: func([]fleet.Decision) bool { return t.sites > largeFleet }, line: s.newestLine,
-	})
-	return slices.Clone(all), err
+	all, err := recall(ctx, s, func(m *memory) *remembered[decided] { return &m.decisions }, func(ctx context.Context, before decided) (decided, error) {
+		if before.counted.Equal(t.counted) && !t.counted.IsZero() {
+			return before, nil // nothing was recorded since
+		}
+		list, err := s.decide(ctx, f, t)
+		return decided{list, t.counted}, err
+	}, func(decided) bool { return t.sites > largeFleet })
+	return slices.Clone(all.list), err
+}
+
+// decided are the decisions that go with a tally.
+type decided struct {
+	list    []fleet.Decision
+	counted time.Time // the tally
 }
 
 // shownDecisions is how many pages ask for.

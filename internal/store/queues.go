@@ -76,14 +76,16 @@ type queueSource struct {
 // queueSources counts what queues look at, or tells what was counted lately if that is
 // much.
 func (s *Store) queueSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {
-	count := func(ctx context.Context) (map[string]queueSource, error) { return s.countSources(ctx, at) }
-	return recall(ctx, s, func(m *memory) *remembered[map[string]queueSource] { return &m.sources }, question[map[string]queueSource]{find: count, worth: func(byType map[string]queueSource) bool {
+	count := func(ctx context.Context, _ map[string]queueSource) (map[string]queueSource, error) {
+		return s.countSources(ctx, at)
+	}
+	return recall(ctx, s, func(m *memory) *remembered[map[string]queueSource] { return &m.sources }, count, func(byType map[string]queueSource) bool {
 		n := 0
 		for _, one := range byType {
 			n += one.Sources
 		}
 		return n > largeFleet
-	}})
+	})
 }
 
 func (s *Store) countSources(ctx context.Context, at time.Time) (map[string]queueSource, error) {

@@ -26,6 +26,8 @@ const (
 
 // tally is how many sites stand how on each platform. It must not be changed.
 type tally struct {
+	line          int64     // the newest of the record of changes, when it was counted
+	counted       time.Time // by this process's clock
 	distributions int
 	sites         int
 	platforms     []platformTally
@@ -40,6 +42,7 @@ type platformTally struct {
 	TargetID                           *int64 // of its distribution
 	Free, Held, Broken, Disabled, Busy int    // sites; Free are enabled and not held
 	Distributions                      int    // of the whole fleet
+	Line                               int64  // the newest of the record of changes
 }
 
 func (p platformTally) sites() int { return p.Free + p.Held + p.Broken + p.Disabled + p.Busy }
@@ -127,30 +130,39 @@ func (t tally) behind() (on []int64, sites int) {
 // tally counts the sites of every platform, or tells what was counted lately if the
 // fleet is large. Inside a transaction it is always counted.
 func (s *Store) tally(ctx context.Context) (tally, error) {
-	return recall(ctx, s, func(m *memory) *remembered[tally] { return &m.tally }, question[tally]{
-		find: s.countSites, worth: func(t tally) bool { return t.sites > largeFleet }, line: s.newestLine,
-	})
+	return recall(ctx, s, func(m *memory) *remembered[tally] { return &m.tally }, s.countSites, func(t tally) bool { return t.sites > largeFleet })
 }
 
-func (s *Store) countSites(ctx context.Context) (tally, error) {
-	t := tally{byPlatform: map[int64]platformTally{}, byFamily: map[int64]familyTally{}}
+// countSites counts the sites of every platform, unless nothing was recorded since
+// they were counted before.
+func (s *Store) countSites(ctx context.Context, before tally) (tally, error) {
+	t := tally{counted: time.Now(), byPlatform: map[int64]platformTally{}, byFamily: map[int64]familyTally{}}
+	known := int64(-1)
+	if t.counted.Sub(before.counted) < quietFor {
+		known = before.line
+	}
 	groups := s.with(ctx).Model(&models.Site{}).Where("state <> 'deleted'").Select("platform_id, state, held, COUNT(*) AS n").Group("platform_id, state, held")
 	sum := func(when string) string { return "COALESCE(SUM(n) FILTER (WHERE " + when + "), 0)" }
 	sites := s.with(ctx).Table("(?) AS g", groups).Group("platform_id").Select("platform_id, " +
 		sum("state = 'enabled' AND NOT held") + " AS free, " + sum("state = 'enabled' AND held") + " AS held, " +
 		sum("state = 'broken'") + " AS broken, " + sum("state = 'disabled'") + " AS disabled, " +
 		sum("state IN ('installing', 'upgrading', 'deleting')") + " AS busy")
+	const newest = "(SELECT COALESCE(MAX(id), 0) FROM events)"
 	var rows []platformTally
-	err := s.with(ctx).Table("(?) AS n", standing(s.with(ctx)).Select("COUNT(*) AS distributions")).
+	err := s.with(ctx).Table("(?) AS n", standing(s.with(ctx)).Select("COUNT(*) AS distributions, "+newest+" AS line")).
 		Joins("LEFT JOIN (platforms p JOIN distributions d ON d.id = p.distribution_id) ON TRUE").
 		Joins("LEFT JOIN (?) s ON s.platform_id = p.id", sites).
-		Select("n.distributions, p.id, p.distribution_id, p.state, p.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").
+		Where(newest+" <> ?", known). // the databases look at this first, and at nothing else if it is not so
+		Select("n.distributions, n.line, p.id, p.distribution_id, p.state, p.at_risk, d.target_id, s.free, s.held, s.broken, s.disabled, s.busy").
 		Find(&rows).Error
 	if err != nil {
 		return t, fmt.Errorf("count sites: %w", err)
 	}
+	if len(rows) == 0 {
+		return before, nil
+	}
 	for _, row := range rows {
-		t.distributions = row.Distributions
+		t.distributions, t.line = row.Distributions, row.Line
 		if row.ID != 0 { // there may be no platform
 			t.platforms = append(t.platforms, row)
 		}
@@ -175,16 +187,9 @@ func (s *Store) countSites(ctx context.Context) (tally, error) {
 // memory is what a Store remembers for a moment.
 type memory struct {
 	tally     remembered[tally]
-	decisions remembered[[]fleet.Decision]
+	decisions remembered[decided]
 	sources   remembered[map[string]queueSource]
 	hosts     remembered[[]fleet.HostRow]
-}
-
-// question is what is dear to find.
-type question[T any] struct {
-	find  func(context.Context) (T, error)
-	worth func(T) bool                         // whether to remember the answer
-	line  func(context.Context) (int64, error) // newest of the record of changes, with which the answer changes; nil: it changes by itself
 }
 
 // remembered is an answer that is dear to find.
@@ -192,35 +197,42 @@ type remembered[T any] struct {
 	mu     sync.Mutex
 	answer T
 	err    error
-	line   int64         // that was the newest before it was found
 	found  time.Time     // zero: there is none that is worth it
-	fresh  time.Time     // found, or known to be as it was
 	asking chan struct{} // closed when it was found anew; nil: nobody looks for it
 }
 
+// finder finds an answer. It gets the answer before it, or none, which it may give
+// again.
+type finder[T any] func(ctx context.Context, before T) (T, error)
+
 // recall gives what a Store remembers of an answer, or finds it. Inside a transaction,
 // which has no memory, it is always found.
-func recall[T any](ctx context.Context, s *Store, which func(*memory) *remembered[T], q question[T]) (T, error) {
+func recall[T any](ctx context.Context, s *Store, which func(*memory) *remembered[T], find finder[T], worth func(T) bool) (T, error) {
 	if s.memory == nil {
-		return q.find(ctx)
+		var none T
+		return find(ctx, none)
 	}
-	return which(s.memory).get(ctx, q)
+	return which(s.memory).get(ctx, find, worth)
 }
 
 // get finds the answer, or takes the one that was found lately. What is not worth
 // remembering is found anew for everybody.
-func (r *remembered[T]) get(ctx context.Context, q question[T]) (T, error) {
+func (r *remembered[T]) get(ctx context.Context, find finder[T], worth func(T) bool) (T, error) {
 	r.mu.Lock()
 	if r.found.IsZero() {
 		r.mu.Unlock()
-		return r.renew(ctx, q)
+		var none T
+		answer, err := find(ctx, none)
+		r.keep(answer, err, worth)
+		return answer, err
 	}
-	age, answer := time.Since(r.fresh), r.answer
+	age, answer := time.Since(r.found), r.answer
 	if age > freshFor && r.asking == nil {
 		r.asking = make(chan struct{})
 		// It is for others too, who wait when this reader has gone.
 		go func(ctx context.Context) {
-			_, _ = r.renew(ctx, q) // which keeps the error
+			answer, err := find(ctx, answer)
+			r.keep(answer, err, worth)
 		}(context.WithoutCancel(ctx))
 	}
 	asking := r.asking
@@ -238,47 +250,15 @@ func (r *remembered[T]) get(ctx context.Context, q question[T]) (T, error) {
 	return r.answer, r.err
 }
 
-// renew finds the answer and keeps it, unless nothing has changed since it was found.
-func (r *remembered[T]) renew(ctx context.Context, q question[T]) (T, error) {
-	line, answer, same, err := r.unchanged(ctx, q)
-	if err == nil && !same {
-		answer, err = q.find(ctx)
-	}
+func (r *remembered[T]) keep(answer T, err error, worth func(T) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.answer, r.err, r.found = answer, err, time.Time{}
+	if err == nil && worth(answer) {
+		r.found = time.Now()
+	}
 	if r.asking != nil {
 		close(r.asking)
 		r.asking = nil
 	}
-	if same {
-		r.fresh = time.Now()
-		return answer, nil
-	}
-	r.answer, r.err, r.line, r.found = answer, err, line, time.Time{}
-	if err == nil && q.worth(answer) {
-		r.found = time.Now()
-		r.fresh = r.found
-	}
-	return answer, err
-}
-
-// unchanged tells whether the answer still holds because nothing was recorded since.
-// What was not worth remembering is not worth that look either.
-func (r *remembered[T]) unchanged(ctx context.Context, q question[T]) (line int64, answer T, same bool, err error) {
-	r.mu.Lock()
-	answer, before, found := r.answer, r.line, r.found
-	r.mu.Unlock()
-	if q.line == nil || found.IsZero() {
-		return 0, answer, false, nil
-	}
-	line, err = q.line(ctx)
-	return line, answer, err == nil && line == before && time.Since(found) < quietFor, err
-}
-
-// newestLine is the newest line of the record of changes.
-func (s *Store) newestLine(ctx context.Context) (line int64, err error) {
-	if err := s.with(ctx).Raw("SELECT COALESCE(MAX(id), 0) FROM events").Scan(&line).Error; err != nil {
-		return 0, fmt.Errorf("look for the newest event: %w", err)
-	}
-	return line, nil
 }

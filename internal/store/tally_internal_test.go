@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hefring/models"
 )
 
 func TestRemembered_Get_Ages(t *testing.T) {
@@ -16,10 +18,13 @@ func TestRemembered_Get_Ages(t *testing.T) {
 		var found atomic.Int64
 		var broken error
 		ask := func() (int, error) {
-			return r.get(t.Context(), question[int]{find: func(context.Context) (int, error) {
+			return r.get(t.Context(), func(_ context.Context, before int) (int, error) {
+				if before > 0 && int64(before) != found.Load() {
+					t.Errorf("the answer before is %d", before)
+				}
 				time.Sleep(100 * time.Millisecond) // of the test's own clock
 				return int(found.Add(1)), broken
-			}, worth: func(n int) bool { return n > 1 }})
+			}, func(n int) bool { return n > 1 })
 		}
 		expect := func(what string, want int) {
 			t.Helper()
@@ -48,42 +53,37 @@ func TestRemembered_Get_Ages(t *testing.T) {
 	})
 }
 
-func TestRemembered_Get_QuietRecord(t *testing.T) {
+// A large fleet is counted anew once something is recorded, and every quietFor.
+func TestStore_CountSites_QuietRecord(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var r remembered[int]
-		var found, line atomic.Int64
-		line.Store(7)
-		ask := func() int {
-			got, err := r.get(t.Context(), question[int]{
-				find:  func(context.Context) (int, error) { return int(found.Add(1)), nil },
-				worth: func(int) bool { return true },
-				line:  func(context.Context) (int64, error) { return line.Load(), nil },
-			})
-			if err != nil {
+	for name, s := range openBoth(t) {
+		t.Run(name, func(t *testing.T) {
+			count := func(before tally) tally {
+				t.Helper()
+				got, err := s.countSites(t.Context(), before)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got
+			}
+			first := count(tally{})
+			if first.line != 0 || first.counted.IsZero() {
+				t.Errorf("of an empty record: line %d, counted %s", first.line, first.counted)
+			}
+			if again := count(first); !again.counted.Equal(first.counted) {
+				t.Error("it was counted again though nothing was recorded")
+			}
+			if err := s.RecordEvent(t.Context(), models.Event{Actor: "ada", Verb: "site.held", Subject: models.Subject{Kind: models.SubjectSite, ID: 1}, Text: "Held it."}); err != nil {
 				t.Fatal(err)
 			}
-			synctest.Wait() // for what is found behind it
-			return got
-		}
-		expect := func(what string, want int) {
-			t.Helper()
-			if got := ask(); got != want {
-				t.Fatalf("%s: got %d, want %d", what, got, want)
+			second := count(first)
+			if second.line == 0 || second.counted.Equal(first.counted) {
+				t.Errorf("it was not counted again: line %d", second.line)
 			}
-		}
-		expect("it is found", 1)
-		time.Sleep(staleFor + time.Millisecond)
-		expect("and once more, with the record's newest line", 2)
-		for range 4 {
-			time.Sleep(staleFor + time.Millisecond)
-			expect("nothing was recorded since", 2)
-		}
-		line.Add(1)
-		time.Sleep(freshFor + time.Millisecond)
-		expect("it may be as old as this", 2)
-		expect("it was found anew behind the last look", 3)
-		time.Sleep(quietFor)
-		expect("not everything is recorded", 4)
-	})
+			second.counted = second.counted.Add(-quietFor)
+			if third := count(second); third.counted.Equal(second.counted) {
+				t.Error("not everything is recorded, and it was not counted again")
+			}
+		})
+	}
 }

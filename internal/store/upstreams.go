@@ -302,14 +302,14 @@ func (s *Store) SetStanding(ctx context.Context, platformID int64, findings []mo
 // HostRows gives the lines of hosts on the Queues page, the busiest first. Those of
 // many upstreams may have been counted a moment ago.
 func (s *Store) HostRows(ctx context.Context, at time.Time) ([]fleet.HostRow, error) {
-	count := func(ctx context.Context) ([]fleet.HostRow, error) { return s.countHosts(ctx, at) }
-	return recall(ctx, s, func(m *memory) *remembered[[]fleet.HostRow] { return &m.hosts }, question[[]fleet.HostRow]{find: count, worth: func(rows []fleet.HostRow) bool {
+	count := func(ctx context.Context, _ []fleet.HostRow) ([]fleet.HostRow, error) { return s.countHosts(ctx, at) }
+	return recall(ctx, s, func(m *memory) *remembered[[]fleet.HostRow] { return &m.hosts }, count, func(rows []fleet.HostRow) bool {
 		n := 0
 		for _, row := range rows {
 			n += row.Upstreams
 		}
 		return n > largeFleet
-	}})
+	})
 }
 
 func (s *Store) countHosts(ctx context.Context, at time.Time) ([]fleet.HostRow, error) {
