@@ -11,7 +11,7 @@ import (
 )
 
 // maxChoices bounds a list of platforms to choose from.
-const maxChoices = 500
+const maxChoices = 200
 
 func (s *server) comparePlatforms(c echo.Context) (err error) {
 	id, err := idOf(c)
@@ -23,7 +23,7 @@ func (s *server) comparePlatforms(c echo.Context) (err error) {
 	if view.Row, err = s.fleet.PlatformRow(ctx, id); err != nil {
 		return err
 	}
-	if view.Choices, err = s.fleet.PlatformChoices(ctx, maxChoices); err != nil {
+	if view.Choices, err = s.fleet.PlatformChoices(ctx, view.Row.DistributionID, maxChoices); err != nil {
 		return fmt.Errorf("list platforms: %w", err)
 	}
 	if view.With == 0 && view.Row.TargetID != nil && *view.Row.TargetID != id {
@@ -60,7 +60,7 @@ func (s *server) askDeletePlatform(c echo.Context) error {
 		view.Refused = "It is the upgrade target of " + row.DistributionName + ", so it cannot be deleted. Make another platform the target first."
 	}
 	if row.Sites > 0 {
-		sites, total, err := s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Limit: 12})
+		sites, total, err := s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Brief: true, Limit: 12})
 		if err != nil {
 			return fmt.Errorf("list sites: %w", err)
 		}

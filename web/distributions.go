@@ -81,7 +81,7 @@ func (s *server) askDeleteDistribution(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("list platforms: %w", err)
 	}
-	sites, total, err := s.fleet.Sites(ctx, fleet.Filter{DistributionID: id, Limit: 12})
+	sites, total, err := s.fleet.Sites(ctx, fleet.Filter{DistributionID: id, Brief: true, Limit: 12})
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)
 	}

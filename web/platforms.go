@@ -64,7 +64,7 @@ func (s *server) platformView(ctx context.Context, id int64) (view pages.Platfor
 	if view.Row, err = s.fleet.PlatformRow(ctx, id); err != nil {
 		return view, err
 	}
-	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Limit: pageSize, NoTotal: true}); err != nil {
+	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{PlatformID: id, Brief: true, Limit: pageSize, NoTotal: true}); err != nil {
 		return view, fmt.Errorf("list sites: %w", err)
 	}
 	view.Total = view.Row.Sites

@@ -112,7 +112,7 @@ func (s *server) webServer(c echo.Context) error {
 		return err
 	}
 	view := pages.WebServer{Server: found, Now: time.Now(), Page: s.page(c, "servers", found.Name)}
-	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{ServerID: found.ID, Limit: shownSites + 1, NoTotal: true}); err != nil {
+	if view.Sites, _, err = s.fleet.Sites(ctx, fleet.Filter{ServerID: found.ID, Brief: true, Limit: shownSites + 1, NoTotal: true}); err != nil {
 		return err
 	}
 	if len(view.Sites) > shownSites {

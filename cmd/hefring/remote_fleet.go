@@ -133,7 +133,7 @@ func (r *farDoor) DiffPlatforms(ctx context.Context, fromID, toID int64) (fleet.
 	var d api.PlatformDiff
 	err := r.get(ctx, r.path(fromID, "diff", url.PathEscape(r.name(toID))), nil, &d)
 	return fleet.PlatformDiff{Packages: d.Packages, Sites: each(d.Sites, func(s api.SiteDiff) fleet.SiteDiff {
-		one := fleet.SiteDiff{Site: models.Site{URI: s.Site}}
+		one := fleet.SiteDiff{Site: &models.Site{URI: s.Site}}
 		if s.Asked {
 			one.Comparison = &models.Comparison{Updates: make([]models.PendingUpdate, max(0, s.Updates)), Blockers: s.Blockers}
 		}

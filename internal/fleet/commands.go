@@ -85,7 +85,7 @@ type PlatformDiff struct {
 
 // SiteDiff says what moving one site would meet.
 type SiteDiff struct {
-	Site       models.Site
+	Site       *models.Site
 	Comparison *models.Comparison // nil: Drush was not asked yet
 }
 

@@ -150,8 +150,8 @@ func (f *Fleet) DiffPlatforms(ctx context.Context, fromID, toID int64) (Platform
 	for i := range known {
 		asked[known[i].SiteID] = &known[i]
 	}
-	for _, site := range sites {
-		diff.Sites = append(diff.Sites, SiteDiff{Site: site, Comparison: asked[site.ID]})
+	for i := range sites {
+		diff.Sites = append(diff.Sites, SiteDiff{Site: &sites[i], Comparison: asked[sites[i].ID]})
 	}
 	return diff, nil
 }

@@ -312,8 +312,8 @@ func (d *Desk) Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, err
 }
 
 // PlatformChoices lists the newest ready platforms, to choose from.
-func (d *Desk) PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error) {
-	return guarded(d, models.MaySeeFleet, func() ([]models.Platform, error) { return d.fleet.PlatformChoices(ctx, limit) })
+func (d *Desk) PlatformChoices(ctx context.Context, distributionID int64, limit int) ([]models.Platform, error) {
+	return guarded(d, models.MaySeeFleet, func() ([]models.Platform, error) { return d.fleet.PlatformChoices(ctx, distributionID, limit) })
 }
 
 // PlatformsByID loads some, with as much of them as Platform gives.

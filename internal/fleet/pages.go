@@ -25,7 +25,8 @@ type Pages interface {
 	DistributionPlatforms(ctx context.Context, distributionID int64) ([]PlatformRow, error)
 	DistributionChecks(ctx context.Context, distributionID int64, limit int) ([]models.Check, error)
 	Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, error)
-	PlatformChoices(ctx context.Context, limit int) ([]models.Platform, error)         // ready, newest first: id, name and version alone
+	// PlatformChoices are ready, those of the distribution first: id, name and version alone.
+	PlatformChoices(ctx context.Context, distributionID int64, limit int) ([]models.Platform, error)
 	PlatformsByID(ctx context.Context, ids []int64) (map[int64]models.Platform, error) // without their packages and the like
 	PlatformRow(ctx context.Context, id int64) (PlatformRow, error)
 	Sites(ctx context.Context, f Filter) ([]SiteRow, int, error)
@@ -65,9 +66,21 @@ type Filter struct {
 	ServerID       int64 // sites only: those on a web host
 	ClientID       int64 // sites of the client and tasks on them; for Decisions and counts too
 	Behind         bool  // sites only: those that an upgrade waits for
+	Brief          bool  // sites only: of each no more than a line of a list shows
 	Limit, Offset  int   // Limit 0 means 50
 	NoTotal        bool  // how many there are is not wanted, and 0
 	After          Position
+}
+
+// DefaultRows is how many rows a list has when it does not say.
+const DefaultRows = 50
+
+// Rows is how many rows are wanted at most.
+func (f Filter) Rows() int {
+	if f.Limit <= 0 {
+		return DefaultRows
+	}
+	return f.Limit
 }
 
 // Position is the last row of a part of a list that was seen. The list goes on after

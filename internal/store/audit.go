@@ -71,7 +71,7 @@ func (s *Store) Events(ctx context.Context, f fleet.EventFilter) (fleet.EventPag
 	}
 	limit := f.Limit
 	if limit <= 0 {
-		limit = defaultLimit
+		limit = fleet.DefaultRows
 	}
 	limit = min(limit, fleet.MaxEvents)
 	var list []models.Event

@@ -56,7 +56,7 @@ func TestStore_Pages_CountAndList(t *testing.T) {
 			wantCode(t, err, models.NotFound)
 			_, err = w.SubjectName(w.ctx, models.Subject{Kind: models.SubjectQueue, ID: 1})
 			wantCode(t, err, models.NotFound)
-			choices, err := w.PlatformChoices(w.ctx, 10)
+			choices, err := w.PlatformChoices(w.ctx, w.d.ID, 10)
 			ok(t, err)
 			want(t, "newest choice", choices[0].Name, "thunder-2")
 			some, err := w.PlatformsByID(w.ctx, []int64{w.old.ID, 999})

@@ -3,6 +3,7 @@ package store_test
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,20 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 					" JOIN distributions d ON d.id = p.distribution_id WHERE s.state <> 'deleted' AND "+where).Scan(&n))
 				return n
 			}
+			addresses := func(where string, limit, offset int) string {
+				rows, err := s.Access().SQL.QueryContext(t.Context(), "SELECT s.uri FROM sites s JOIN platforms p ON p.id = s.platform_id"+
+					" JOIN distributions d ON d.id = p.distribution_id WHERE s.state <> 'deleted' AND "+where+fmt.Sprintf(" ORDER BY s.uri LIMIT %d OFFSET %d", limit, offset))
+				ok(t, err)
+				defer func() { ok(t, rows.Close()) }()
+				var list []string
+				for rows.Next() {
+					var uri string
+					ok(t, rows.Scan(&uri))
+					list = append(list, uri)
+				}
+				ok(t, rows.Err())
+				return strings.Join(list, " ")
+			}
 			const behind = "s.state = 'enabled' AND NOT s.held AND d.target_id <> p.id"
 			for f, where := range map[fleet.Filter]string{
 				{}:                                 "true",
@@ -81,17 +96,19 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 				{Query: "orchard-g", Behind: true}: "s.uri LIKE '%orchard-g%' AND " + behind,
 				{Query: "orchard-g", State: "enabled", Limit: 3}: "s.uri LIKE '%orchard-g%' AND s.state = 'enabled'",
 				{Query: "no such site"}:                          "false",
+				{Query: "orchard-", Behind: true, ClientID: 1}:   "s.uri LIKE '%orchard-%' AND s.client_id = 1 AND " + behind,
+				{Query: "n.example.org The"}:                     "s.uri LIKE '%n.example.org' AND s.title LIKE 'The%'",
+				{Query: "-7.e"}:                                  "s.uri LIKE '%-7.e%'",
+				{Query: "-.e"}:                                   "false",
+				{Query: "The G"}:                                 "LOWER(s.title) LIKE '%the g%'",
 			} {
 				for range 2 {
-					for _, offset := range []int{0, 600} {
+					for _, offset := range []int{0, 20, 600} {
 						f.Offset = offset
 						rows, total, err := s.Sites(t.Context(), f)
 						ok(t, err)
 						want(t, fmt.Sprintf("total of %+v", f), total, count(where))
-						want(t, fmt.Sprintf("rows of %+v", f), len(rows), min(max(total-offset, 0), cmp.Or(f.Limit, 50)))
-						for i := 1; i < len(rows); i++ {
-							want(t, "order", rows[i-1].URI < rows[i].URI, true)
-						}
+						want(t, fmt.Sprintf("rows of %+v", f), uris(rows), addresses(where, cmp.Or(f.Limit, 50), offset))
 					}
 				}
 			}
@@ -174,9 +191,13 @@ func TestStore_Sites_LinesKnowTheirPlatforms(t *testing.T) {
 			ok(t, err)
 			rows, _, err := s.Sites(t.Context(), fleet.Filter{})
 			ok(t, err)
-			for _, row := range rows {
+			short, _, err := s.Sites(t.Context(), fleet.Filter{Brief: true})
+			ok(t, err)
+			for i, row := range rows {
 				whole, err := s.SiteRow(t.Context(), row.ID)
 				ok(t, err)
+				want(t, "line", line(short[i]), line(whole))
+				want(t, "line of a whole row", line(row), line(whole))
 				want(t, "at risk", row.Platform.AtRisk, true)
 				want(t, "platform", brief(row.Platform), brief(whole.Platform))
 				want(t, "has a target", row.Target != nil, whole.Target != nil)
@@ -189,6 +210,58 @@ func TestStore_Sites_LinesKnowTheirPlatforms(t *testing.T) {
 	}
 }
 
+// line is what a list shows of a site.
+func line(row fleet.SiteRow) string {
+	upgraded := "never"
+	if u := row.LastUpgrade; u != nil {
+		upgraded = fmt.Sprint(u.State, u.ToID, u.TaskID, u.CreatedAt.UTC())
+	}
+	return fmt.Sprint(row.ID, row.URI, row.Title, row.State, row.Held, row.PlatformID, row.RunningTaskID, brief(row.Platform), upgraded, row.Behind())
+}
+
+func uris(rows []fleet.SiteRow) string {
+	var list []string
+	for _, row := range rows {
+		list = append(list, row.URI)
+	}
+	return strings.Join(list, " ")
+}
+
 func brief(p models.Platform) string {
 	return fmt.Sprint(p.ID, p.DistributionID, p.Name, p.Label, p.DrupalVersion, p.Security, p.Locked, p.State)
+}
+
+func TestStore_PlatformChoices_OwnFirst(t *testing.T) {
+	t.Parallel()
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, database(t))
+			ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 4, Platforms: 40, Sites: 10, Random: 3}))
+			all, err := s.PlatformChoices(t.Context(), 0, 100)
+			ok(t, err)
+			own, others := map[int64]bool{}, 0
+			for _, p := range all {
+				if whole, err := s.Platform(t.Context(), p.ID); err == nil && whole.DistributionID == 1 {
+					own[p.ID] = true
+				}
+			}
+			for i := 1; i < len(all); i++ {
+				want(t, "the newest first", all[i-1].ID > all[i].ID, true)
+			}
+			if len(own) < 2 || len(own) == len(all) {
+				t.Fatalf("%d of %d platforms are the distribution's", len(own), len(all))
+			}
+			list, err := s.PlatformChoices(t.Context(), 1, len(own)+1)
+			ok(t, err)
+			want(t, "choices", len(list), len(own)+1)
+			for _, p := range list {
+				if !own[p.ID] {
+					others++
+				}
+			}
+			want(t, "of others", others, 1)
+			want(t, "other at the end", own[list[len(own)].ID], false)
+		})
+	}
 }

@@ -141,8 +141,9 @@ func (s *Store) SitesOn(ctx context.Context, platformID int64) ([]models.Site, e
 // SiteAddresses lists the sites on a platform by URI, without deleted ones, with
 // nothing but their numbers, their addresses and the platform.
 func (s *Store) SiteAddresses(ctx context.Context, platformID int64) ([]models.Site, error) {
-	var list []models.Site
-	err := s.with(ctx).Select("id", "uri", "platform_id").Where("platform_id = ? AND state <> ?", platformID, models.SiteDeleted).Order("uri").Find(&list).Error
+	query := s.with(ctx).Model(&models.Site{}).Select("id", "uri", "platform_id").
+		Where("platform_id = ? AND state <> ?", platformID, models.SiteDeleted).Order("uri")
+	list, err := each(query, func(site *models.Site) []any { return []any{&site.ID, &site.URI, &site.PlatformID} })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of sites on platform %d: %w", platformID, err)
 	}

@@ -521,7 +521,11 @@ type Compare struct {
 
 func (c Compare) options() []plugins.Option {
 	options := []plugins.Option{{Value: "", Label: "Choose a platform"}}
-	for _, p := range c.Choices {
+	choices := c.Choices
+	if c.Diff != nil && !slices.ContainsFunc(choices, func(p models.Platform) bool { return p.ID == c.Diff.To.ID }) {
+		choices = append([]models.Platform{c.Diff.To}, choices...) // it is an old one
+	}
+	for _, p := range choices {
 		if p.ID != c.Row.ID {
 			options = append(options, plugins.Option{Value: strconv.FormatInt(p.ID, 10), Label: PlatformLabel(p)})
 		}
@@ -543,6 +547,9 @@ func (c Compare) shown() []models.PackageDiff {
 	return list
 }
 
+// shownSites is how many sites the page lists.
+const shownSites = 100
+
 // sites are the first ones that the page lists: those that cannot go, then those
 // with an answer.
 func (c Compare) sites() []fleet.SiteDiff {
@@ -558,7 +565,7 @@ func (c Compare) sites() []fleet.SiteDiff {
 	}
 	list := slices.Clone(c.Diff.Sites)
 	slices.SortStableFunc(list, func(a, b fleet.SiteDiff) int { return rank(a) - rank(b) })
-	return list[:min(len(list), 200)]
+	return list[:min(len(list), shownSites)]
 }
 
 // tally counts the packages by verdict.
@@ -582,7 +589,7 @@ func (c Compare) tally() string {
 
 // answer is what Drush said of moving a site, if it still speaks of this move.
 func (c Compare) answer(s fleet.SiteDiff) *models.Comparison {
-	if s.Comparison == nil || !s.Comparison.Fresh(s.Site, c.Diff.To.ID) {
+	if s.Comparison == nil || !s.Comparison.Fresh(*s.Site, c.Diff.To.ID) {
 		return nil
 	}
 	return s.Comparison

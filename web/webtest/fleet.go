@@ -350,7 +350,7 @@ func (f *Fleet) QueueRows(context.Context, time.Time) ([]fleet.QueueRow, error) 
 }
 
 // PlatformChoices lists the platforms that are ready.
-func (f *Fleet) PlatformChoices(context.Context, int) ([]models.Platform, error) {
+func (f *Fleet) PlatformChoices(context.Context, int64, int) ([]models.Platform, error) {
 	return slices.DeleteFunc(slices.Clone(f.Plats), func(p models.Platform) bool { return p.State != models.PlatformReady }), f.failing("PlatformChoices")
 }
 

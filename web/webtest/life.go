@@ -263,7 +263,7 @@ func (f *Fleet) DiffPlatforms(ctx context.Context, fromID, toID int64) (diff fle
 		if s.PlatformID != fromID {
 			continue
 		}
-		line := fleet.SiteDiff{Site: s}
+		line := fleet.SiteDiff{Site: &s}
 		if c, ok := f.Comparisons[s.ID]; ok {
 			line.Comparison = &c
 		}
