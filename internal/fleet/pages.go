@@ -83,6 +83,11 @@ func (f Filter) Rows() int {
 	return f.Limit
 }
 
+// Narrow tells whether something else than a text is asked of the rows.
+func (f Filter) Narrow() bool {
+	return f.State != "" || f.DistributionID != 0 || f.PlatformID != 0 || f.ServerID != 0 || f.ClientID != 0 || f.Behind
+}
+
 // Position is the last row of a part of a list that was seen. The list goes on after
 // it, whatever was added before it meanwhile. Zero is its beginning.
 type Position struct {

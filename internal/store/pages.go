@@ -163,15 +163,24 @@ func bounded(query *gorm.DB) (int, error) {
 // order gives the first of them soonest.
 func (s *Store) search(ctx context.Context, some, query *gorm.DB, in longList, f fleet.Filter) (*gorm.DB, fleet.Filter, int, error) {
 	holds := func(query *gorm.DB) *gorm.DB { return s.holding(query, in, f.Query) }
-	query = query.Session(&gorm.Session{})
+	query, some = query.Session(&gorm.Session{}), some.Session(&gorm.Session{})
+	looked := holds(some)
 	if s.engine.pool() == nil { // SQLite must be told to begin with the text
-		ids, err := s.numbers(ctx, holds(s.with(ctx).Table(in.table)), in)
-		if err != nil || len(ids) > countLimit {
-			return holds(query), f, unknown, err
+		fits := holds(s.with(ctx).Table(in.table)).Select(in.table + ".id").Session(&gorm.Session{})
+		var first []int64
+		if err := fits.Limit(countLimit + 1).Find(&first).Error; err != nil {
+			return nil, f, 0, fmt.Errorf("search %s: %w", in.table, err)
 		}
-		return query.Where(s.among(in.table+".id", ids)), f, unknown, nil
+		switch {
+		case len(first) <= countLimit:
+			looked = some.Where(s.among(in.table+".id", first))
+		case f.Narrow():
+			looked = some.Where(in.table+".id IN (?)", fits)
+		default:
+			return holds(query), f, unknown, nil
+		}
 	}
-	ids, err := s.numbers(ctx, holds(some.Session(&gorm.Session{})), in)
+	ids, err := s.numbers(ctx, looked, in)
 	total := len(ids)
 	if err != nil || total > countLimit {
 		return holds(query), f, total, err
@@ -180,25 +189,29 @@ func (s *Store) search(ctx context.Context, some, query *gorm.DB, in longList, f
 		begin := min(max(f.Offset, 0), total)
 		ids, f.Offset = ids[begin:min(begin+f.Rows(), total)], 0
 	}
+	if s.engine.pool() == nil {
+		return query.Where(s.among(in.table+".id", ids)), f, total, nil
+	}
 	few := s.with(ctx).Table(in.table).Where(s.among("id", ids))
 	// OFFSET keeps PostgreSQL from going through the whole list in its order instead.
 	return query.Table("(? OFFSET 0) AS "+in.table, few), f, total, nil
 }
 
-// numbers gives the numbers of the rows of a query, or of any countLimit and one if there
-// are more. PostgreSQL gives them in the order of the list. They come as one value: to
-// hand over a thousand rows would take longer than to find them.
+// numbers gives the numbers of the rows of a query in the order of the list, or of any
+// countLimit and one if there are more. They come as one value: to hand over a thousand
+// rows would take longer than to find them.
 func (s *Store) numbers(ctx context.Context, query *gorm.DB, in longList) ([]int64, error) {
 	column, newest := strings.CutSuffix(in.by, " DESC")
-	columns, joined := in.table+".id, "+column+" AS place", "string_agg(CAST(id AS text), ',' ORDER BY place)"
-	switch {
-	case s.engine.pool() == nil:
-		columns, joined = in.table+".id", "group_concat(id)"
-	case newest:
-		joined = "string_agg(CAST(id AS text), ',' ORDER BY place DESC)"
+	joined, place := "string_agg(CAST(id AS text), ',' ORDER BY ", "place"
+	if s.engine.pool() == nil {
+		joined = "group_concat(id, ',' ORDER BY "
 	}
+	if newest {
+		place += " DESC"
+	}
+	joined += place + ")"
 	var text string
-	found := query.Select(columns).Limit(countLimit + 1)
+	found := query.Select(in.table + ".id, " + column + " AS place").Limit(countLimit + 1)
 	if err := s.anew(ctx).Table("(?) AS found", found).Select("COALESCE(" + joined + ", '')").Scan(&text).Error; err != nil {
 		return nil, fmt.Errorf("search %s: %w", in.table, err)
 	}
