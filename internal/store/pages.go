@@ -97,7 +97,7 @@ func distributionsList() longList {
 }
 
 // holding narrows a query to the rows whose text holds a part. PostgreSQL has what sites
-// are found by with letters between the words; see migration 0017.
+// are found by with letters between the words; see migration 0018.
 func (s *Store) holding(query *gorm.DB, in longList, part string) *gorm.DB {
 	pattern := "?"
 	if in == sitesList() && s.engine.pool() != nil {
