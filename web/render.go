@@ -83,7 +83,8 @@ func (s *server) countDecisions(ctx context.Context) int {
 // failure is still an error page.
 func render(c echo.Context, status int, page templ.Component) error {
 	var text bytes.Buffer
-	if err := page.Render(c.Request().Context(), &text); err != nil {
+	// Drawing asks for nothing, so it may still be done when the time to ask is over.
+	if err := page.Render(context.WithoutCancel(c.Request().Context()), &text); err != nil {
 		return fmt.Errorf("draw %s: %w", c.Path(), err)
 	}
 	c.Response().Header().Set(echo.HeaderVary, "HX-Request")

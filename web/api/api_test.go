@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hefring/internal/fleet"
@@ -147,6 +148,73 @@ func ask(t *testing.T, f *fake, method, path, body string) (int, map[string]any)
 		t.Fatalf("%s %s: %d %q", method, path, w.Code, w.Body)
 	}
 	return w.Code, answer
+}
+
+// silent is a database that does not answer.
+type silent struct {
+	*fake
+
+	tokens, keys bool // whether it does not answer for them already
+}
+
+func (s *silent) UseToken(ctx context.Context, token string) (models.Actor, error) {
+	if s.tokens {
+		<-ctx.Done()
+		return models.Actor{}, ctx.Err()
+	}
+	return s.fake.UseToken(ctx, token)
+}
+
+func (s *silent) Recall(ctx context.Context, _ fleet.Keyed) ([]byte, bool, error) {
+	if s.keys {
+		<-ctx.Done()
+		return nil, false, ctx.Err()
+	}
+	return nil, true, nil
+}
+
+func (s *silent) Forget(ctx context.Context, _ fleet.Keyed) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *silent) SiteNamed(ctx context.Context, _ string) (models.Site, error) {
+	<-ctx.Done()
+	return models.Site{}, fmt.Errorf("load site: %w", ctx.Err())
+}
+
+func TestNew_DatabaseDoesNotAnswer_SaysSoInTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent
+		method, path, key string
+		after             time.Duration
+	}{
+		"token":         {silent{tokens: true}, http.MethodGet, "/sites/museum.example.org", "", 15 * time.Second},
+		"read":          {silent{}, http.MethodGet, "/sites/museum.example.org", "", 15 * time.Second},
+		"key":           {silent{keys: true}, http.MethodPost, "/sites/museum.example.org/verify", "k", 15 * time.Second},
+		"with a key":    {silent{}, http.MethodPost, "/sites/museum.example.org/verify", "k", 30 * time.Second}, // the key is given free
+		"asks a server": {silent{}, http.MethodPost, "/sites/museum.example.org/login", "", 50 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.fake = &fake{}
+				r := httptest.NewRequestWithContext(t.Context(), c.method, api.Prefix+c.path, nil)
+				r.Header.Set("Authorization", "Bearer "+good)
+				if c.key != "" {
+					r.Header.Set("Idempotency-Key", c.key)
+				}
+				w := httptest.NewRecorder()
+				began := time.Now()
+				api.New(&c.silent, func(models.Actor) api.Fleet { return &c.silent }, nil, "test").ServeHTTP(w, r)
+				if took := time.Since(began); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || took != c.after {
+					t.Errorf("after %s, want %s: status %d, Retry-After %q", took, c.after, w.Code, w.Header().Get("Retry-After"))
+				}
+				if w.Header().Get("Content-Type") != "application/problem+json" || !strings.Contains(w.Body.String(), "cannot reach its database") {
+					t.Errorf("%s: %s", w.Header().Get("Content-Type"), w.Body)
+				}
+			})
+		})
+	}
 }
 
 func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
