@@ -40,6 +40,7 @@ func (s *server) plugin(updateType string) plugins.Plugin {
 
 func (s *server) distributions(c echo.Context) error {
 	filter, page := listing(c)
+	filter.State = inState(c, models.AllConditions())
 	rows, total, err := s.fleet.Distributions(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list distributions: %w", err)

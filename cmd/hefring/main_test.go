@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"hefring/models"
 )
 
 // Flags of a command and of what it embeds must not collide, which kong finds
@@ -76,4 +78,32 @@ func TestToldToStop(t *testing.T) {
 			t.Error(name)
 		}
 	}
+}
+
+// A state that there is not is a mistake, and the answer has those that there are.
+func TestCLI_States_AreThoseThatThereAre(t *testing.T) {
+	for command, known := range map[string][]string{
+		"site list --state":         {"broken", "deleting"},
+		"platform list --state":     names(models.PlatformTransitions().States()),
+		"task list --state":         names(models.TaskTransitions().States()),
+		"distribution list --state": names(models.AllConditions()),
+		"audit --kind":              names(models.SubjectKinds()),
+		"audit --door":              names(models.Doors()),
+	} {
+		p := newProgram(t)
+		got := p.run(t, append(strings.Fields(command), "nothing")...)
+		for _, word := range known {
+			if got.code != exitSettings || !strings.Contains(got.err, `"`+word+`"`) {
+				t.Errorf("%s nothing: exit code %d, no %s in %s", command, got.code, word, got.err)
+			}
+		}
+	}
+}
+
+func names[S ~string](list []S) []string {
+	texts := make([]string, 0, len(list))
+	for _, one := range list {
+		texts = append(texts, string(one))
+	}
+	return texts
 }

@@ -690,7 +690,9 @@ func TestRunner_PostgresFrozen_GoesOn(t *testing.T) {
 		log.Printf(models.LevelInfo, "said in the dark")
 		return "done", "", nil
 	})
-	r.Handle(models.TaskBuild, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) { return "built", "", nil })
+	r.Handle(models.TaskBuild, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+		return "built", "", nil
+	})
 	f.start(t)
 	stopped, through := f.create(t, models.TaskVerify, 1), f.create(t, models.TaskUpgrade, 2)
 	<-begun

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -510,4 +511,62 @@ func TestNew_BrokenBody(t *testing.T) {
 	if answer.Code < 400 || time.Since(begin) > 10*time.Second {
 		t.Errorf("a body that breaks off: %d", answer.Code)
 	}
+}
+
+// A state that there is not is refused and those that there are are named, in answers and
+// in the document.
+func TestNew_States_AreThoseThatThereAre(t *testing.T) {
+	f := &fake{}
+	w := httptest.NewRecorder()
+	api.New(f, f.as, nil, "test").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
+	var document struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Name   string `json:"name"`
+				Schema struct {
+					Enum []string `json:"enum"`
+				} `json:"schema"`
+			} `json:"parameters"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	sites := slices.DeleteFunc(words(models.SiteTransitions().States()), func(s string) bool { return s == "deleted" })
+	for _, c := range []struct {
+		path, name string
+		known      []string
+	}{
+		{"/sites", "state", sites},
+		{"/servers/{name}/sites", "state", sites},
+		{"/platforms", "state", words(models.PlatformTransitions().States())},
+		{"/tasks", "state", words(models.TaskTransitions().States())},
+		{"/distributions", "state", words(models.AllConditions())},
+		{"/audit", "kind", words(models.SubjectKinds())},
+		{"/audit", "door", words(models.Doors())},
+	} {
+		var listed []string
+		for _, p := range document.Paths[c.path]["get"].Parameters {
+			if p.Name == c.name {
+				listed = p.Schema.Enum
+			}
+		}
+		slices.Sort(listed)
+		slices.Sort(c.known)
+		if !slices.Equal(listed, c.known) {
+			t.Errorf("%s: the document lists %v of %s, there are %v", c.path, listed, c.name, c.known)
+		}
+		code, answer := ask(t, f, http.MethodGet, strings.Replace(c.path, "{name}", "web1", 1)+"?"+c.name+"=nothing", "")
+		if text := fmt.Sprint(answer); code != http.StatusUnprocessableEntity || !strings.Contains(text, "query."+c.name) || !strings.Contains(text, c.known[0]) {
+			t.Errorf("%s: %d %v", c.path, code, answer)
+		}
+	}
+}
+
+func words[S ~string](list []S) []string {
+	var texts []string
+	for _, one := range list {
+		texts = append(texts, string(one))
+	}
+	return texts
 }

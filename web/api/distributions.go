@@ -141,8 +141,14 @@ func looked(ctx context.Context, f Fleet, d models.Distribution, err error) (Loo
 }
 
 func (s *server) distributions() {
-	register(s, operation{get, "/distributions", "list-distributions", "List distributions by name"}, func(ctx context.Context, f Fleet, in Paging) (Page[Distribution], error) {
-		return listed(in, DistributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
+	register(s, operation{get, "/distributions", "list-distributions", "List distributions by name"}, func(ctx context.Context, f Fleet, in struct {
+		Paging
+
+		State string `query:"state" enum:"new,current,changed,failing,held" doc:"Only those in this condition"`
+	},
+	) (Page[Distribution], error) {
+		return listed(in.Paging, DistributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
+			filter.State = in.State
 			return f.Distributions(ctx, filter)
 		})
 	})
