@@ -161,7 +161,7 @@ func (s *server) editDistribution(c echo.Context) error {
 	}
 	in := distributionInput{name: d.Name, slug: d.Slug, updateType: d.UpdateType, once: newOnce(), typed: map[string]string{}}
 	in.watching(d)
-	for field, value := range d.Settings {
+	for field, value := range d.Settings.Blotted() {
 		in.typed[d.UpdateType+"."+field] = value
 	}
 	return render(c, http.StatusOK, pages.DistributionFormPage(s.editForm(c, d, in, nil)))

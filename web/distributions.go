@@ -209,7 +209,7 @@ func (s *server) settings(updateType string, settings models.Settings, set map[s
 		if !wanted[field.Name] {
 			continue
 		}
-		value := settings[field.Name]
+		value := models.Blot(settings[field.Name])
 		switch {
 		case field.Kind == plugins.FieldBool && value == "1":
 			value = "yes"

@@ -126,6 +126,33 @@ func TestFleet_UpdateDistribution_ChecksOnlyWhatChanged(t *testing.T) {
 	})
 }
 
+// A token in the query of an address is shown to nobody; who sends the rest back as it
+// was shown keeps it, and who changes the rest does not send it elsewhere.
+func TestFleet_UpdateDistribution_TokenInTheAddress_IsKept(t *testing.T) {
+	const secret, shown = address + "?private_token=s3cr3t&ref=main", address + "?private_token=…&ref=main"
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Copied", UpdateType: "scripted", Settings: models.Settings{"url": shown}})
+		wantFields(w.T, err, "url")
+		d, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Thunder", UpdateType: "scripted", Settings: models.Settings{"url": secret}})
+		ok(w.T, err)
+		w.work()
+		again := fleet.NewDistribution{Name: "Thunder 10", Settings: d.Settings.Blotted()}
+		want(w.T, "what is shown", again.Settings["url"], shown)
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		ok(w.T, err)
+		want(w.T, "address", w.reload(d).Settings["url"], secret)
+		want(w.T, "name", w.reload(d).Name, "Thunder 10")
+		w.nothingQueued()
+		again.Settings = models.Settings{"url": strings.Replace(shown, "main", "next", 1)}
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		wantFields(w.T, err, "url")
+		again.Settings = models.Settings{"url": strings.Replace(secret, "s3cr3t", "other", 1)}
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		ok(w.T, err)
+		want(w.T, "address", w.reload(d).Settings["url"], again.Settings["url"])
+	})
+}
+
 func TestFleet_CheckNow_OneAtATime(t *testing.T) {
 	each(t, func(w *world) {
 		d := w.distribution("Thunder")

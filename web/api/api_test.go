@@ -570,3 +570,18 @@ func words[S ~string](list []S) []string {
 	}
 	return texts
 }
+
+// secretless has no secret settings.
+type secretless struct{}
+
+func (secretless) SecretsSet(models.Distribution) map[string]bool { return nil }
+
+func TestDistributionView_TokenInTheAddress_IsNotShown(t *testing.T) {
+	row := fleet.DistributionRow{Distribution: models.Distribution{Settings: models.Settings{"url": "https://example.org/a.make?private_token=hunter2"}}}
+	if got := api.DistributionView(secretless{})(row).Source.Settings["url"]; got != "https://example.org/a.make?private_token=…" {
+		t.Errorf("shown as %s", got)
+	}
+	if row.Settings["url"] == "https://example.org/a.make?private_token=…" {
+		t.Error("what is stored has changed")
+	}
+}

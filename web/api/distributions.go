@@ -77,7 +77,7 @@ func DistributionView(f keeper) func(fleet.DistributionRow) Distribution {
 }
 
 func sourceView(f keeper, d models.Distribution) Source {
-	v := Source{Settings: d.Settings, RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms}
+	v := Source{Settings: d.Settings.Blotted(), RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms}
 	if d.CheckEvery != nil {
 		seconds := int64(*d.CheckEvery / time.Second)
 		v.CheckSeconds = &seconds
@@ -94,7 +94,7 @@ func sourceView(f keeper, d models.Distribution) Source {
 // SourceBody is a distribution as it is sent.
 type SourceBody struct {
 	Name          string            `json:"name"`
-	Settings      map[string]string `json:"settings" doc:"As the update type has them, with secrets; an empty secret stays as it was"`
+	Settings      map[string]string `json:"settings" doc:"As the update type has them, with secrets; an empty secret stays as it was, and so does an address that is sent as it was given, with … for its token"`
 	CheckSeconds  *int64            `json:"check_seconds,omitempty" minimum:"0" maximum:"31622400" doc:"Overrides the queue's interval; 0: only by hand or webhook; none: as the queue"`
 	RebuildDays   int               `json:"rebuild_days,omitempty" doc:"Build the same revision again after so many days; 0 never"`
 	KeepPlatforms int               `json:"keep_platforms,omitempty" doc:"How many platforms stay beside the upgrade target; 0 keeps all"`
