@@ -240,6 +240,9 @@ func pluginField(updateType string, field plugins.Field, in distributionInput, w
 // refused tells whether a person can put a form right: something typed is wrong,
 // or something of that name exists.
 func refused(err error) bool {
+	if sentBefore(err) != nil { // there is nothing to put right
+		return false
+	}
 	code := models.CodeOf(err)
 	return code == models.Invalid || code == models.Conflict || code == models.Unavailable
 }

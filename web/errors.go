@@ -3,11 +3,13 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/fleet"
 	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/templates/layouts"
@@ -37,7 +39,27 @@ func (s *server) fail(err error, c echo.Context) {
 			s = bound
 		}
 	}
-	s.problem(c, pages.Problem{Page: s.page(c, "", head), Status: status, Head: head, Text: text, SignedIn: s.fleet != nil})
+	view := pages.Problem{Page: s.page(c, "", head), Status: status, Head: head, Text: text, SignedIn: s.fleet != nil}
+	if before := sentBefore(err); before != nil {
+		view.Head, view.Made = "This form was sent before", madePath(before)
+	}
+	s.problem(c, view)
+}
+
+// sentBefore is what a form made that is sent again with other content; nil for other
+// failures.
+func sentBefore(err error) *fleet.SentBefore {
+	before, _ := errors.AsType[*fleet.SentBefore](err)
+	return before
+}
+
+// madePath is the page of what a form made.
+func madePath(made *fleet.SentBefore) string {
+	section := made.Kind + "s"
+	if made.Kind == "channel" {
+		section = "notices"
+	}
+	return fmt.Sprintf("/%s/%d", section, made.ID)
 }
 
 func (s *server) problem(c echo.Context, view pages.Problem) {

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,19 @@ func TestFleet_CreateDistribution_FormPostedTwice_MakesOne(t *testing.T) {
 		made.Range(func(any, any) bool { n++; return true })
 		want(w.T, "distributions", n, 1)
 		w.pending(models.TaskCheck)
+
+		first, err := w.fleet.DistributionNamed(w.ctx, "thunder")
+		ok(w.T, err)
+		other := in
+		other.Name = "Lightning"
+		_, err = w.fleet.CreateDistribution(w.ctx, "ada", other)
+		wantCode(w.T, err, models.Conflict, "sent before with something else", "open the form anew")
+		if before, is := errors.AsType[*fleet.SentBefore](err); !is || *before != (fleet.SentBefore{Kind: "distribution", ID: first.ID}) {
+			w.Errorf("it does not say what was made: %v", err)
+		}
+		// Neither does a form of something else take what this one made for its own.
+		_, err = w.fleet.CreateSite(w.ctx, "ada", fleet.NewSite{URI: "a.example.org", Profile: "standard", PlatformID: 1, Once: in.Once})
+		wantCode(w.T, err, models.Conflict, "sent before with something else")
 	})
 }
 

@@ -679,6 +679,7 @@ type Problem struct {
 	Status     int
 	Head, Text string
 	SignedIn   bool
+	Made       string // address of what the same form made before
 }
 
 func (s SiteForm) uriField() components.Field {
