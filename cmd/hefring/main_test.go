@@ -107,3 +107,26 @@ func names[S ~string](list []S) []string {
 	}
 	return texts
 }
+
+// A mistyped flag is named with the one that was meant, and not buried in help.
+func TestCLI_MistypedFlag(t *testing.T) {
+	p := newProgram(t)
+	for line, says := range map[string][]string{
+		"site list --stat broken":       {"unknown flag --stat", `did you mean "--state"?`, "Run 'hefring site list --help'"},
+		"site --frob":                   {"unknown flag --frob", "Run 'hefring site --help'"},
+		"site upgrade":                  {"<site>", "Run 'hefring site upgrade --help'"},
+		"site list --state nothing":     {`must be one of "installing",`, "Run 'hefring site list --help'"},
+		"nothing":                       {"unexpected argument nothing", "Run 'hefring --help'"},
+		"site list --limit many --json": {"--limit", "Run 'hefring site list --help'"},
+	} {
+		got := p.run(t, strings.Fields(line)...)
+		if got.code != exitSettings || got.out != "" || strings.Count(got.err, "\n") > 3 {
+			t.Errorf("%s: exit code %d, %s%s", line, got.code, got.out, got.err)
+		}
+		for _, part := range says {
+			if !strings.Contains(got.err, part) {
+				t.Errorf("%s: no %q in %s", line, part, got.err)
+			}
+		}
+	}
+}
