@@ -119,15 +119,12 @@ type field struct {
 	secret bool
 }
 
-// Where addresses carry secrets: before the host, and in a query under such names.
-var (
-	urlPassword = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@`)
-	urlSecret   = regexp.MustCompile(`(?i)([?&][^=&#\s"]*(?:token|secret|passw|key|sig|auth)[^=&#\s"]*=)[^&#\s"]+`)
-)
+// urlUser is who an address of the record is asked as.
+var urlUser = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@`)
 
 // shown bounds a value and takes out what nobody may read.
 func shown(text string) string {
-	text = urlSecret.ReplaceAllString(urlPassword.ReplaceAllString(text, "${1}…@"), "${1}…")
+	text = Blot(urlUser.ReplaceAllString(text, "${1}…@"))
 	if utf8.RuneCountInString(text) > maxChangeValue {
 		text = string([]rune(text)[:maxChangeValue]) + "…"
 	}

@@ -141,3 +141,22 @@ func TestDiff_EverySecretField_IsNeverShown(t *testing.T) {
 		t.Errorf("only %d fields were looked at", looked)
 	}
 }
+
+func TestBlot_TakesSecretsOutOfTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		`Get "https://example.org/a?access_token=s3cr3t": EOF`:     `Get "https://example.org/a?access_token=…": EOF`,
+		"fatal: https://ada:s3cr3t@example.org/a.git has no main":  "fatal: https://ada:…@example.org/a.git has no main",
+		"Write ssh://git@example.org:22/a.git, see a@b:c@d":        "Write ssh://git@example.org:22/a.git, see a@b:c@d",
+		"https://example.org:8080/a@b?ref=main&page=2 is no token": "https://example.org:8080/a@b?ref=main&page=2 is no token",
+	} {
+		if got := Blot(text); got != want || Blot(got) != got {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if Blotted(text) || Blotted(want) != (text != want) {
+			t.Errorf("%q: what is blotted is not known", text)
+		}
+		if said := Explain(Wrapf(Unavailable, nil, "Unable to download %s", text)); said != "Unable to download "+want {
+			t.Errorf("an error says %q", said)
+		}
+	}
+}

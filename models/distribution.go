@@ -60,6 +60,11 @@ const (
 	ConditionHeld    Condition = "held"    // something exceptional; a person must decide
 )
 
+// AllConditions lists them.
+func AllConditions() []Condition {
+	return []Condition{ConditionNew, ConditionCurrent, ConditionChanged, ConditionFailing, ConditionHeld}
+}
+
 var slugPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // Slugify makes a short name out of a name: lower-case letters, digits and

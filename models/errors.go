@@ -23,7 +23,7 @@ const (
 )
 
 // Error is a failure that a person can act on. Its Message says what happened
-// and what to do next; every other error is shown as an internal one and logged.
+// and what to do next, without the secrets of addresses; every other error is shown as an internal one and logged.
 type Error struct {
 	Code    Code
 	Message string
@@ -119,12 +119,12 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf makes an Error from a format.
 func Errorf(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Message: Blot(fmt.Sprintf(format, args...))}
 }
 
 // Wrapf makes an Error from a format and keeps its cause for the log.
 func Wrapf(code Code, cause error, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: cause}
+	return &Error{Code: code, Message: Blot(fmt.Sprintf(format, args...)), Err: cause}
 }
 
 // InvalidField is the Error for one wrong field of a form.

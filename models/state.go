@@ -1,6 +1,9 @@
 package models
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // PlatformState is where a platform is in its life.
 type PlatformState string
@@ -63,6 +66,9 @@ type Transitions[S ~string] map[S][]S
 
 // Allows tells whether to may follow from.
 func (t Transitions[S]) Allows(from, to S) bool { return slices.Contains(t[from], to) }
+
+// States lists them by name.
+func (t Transitions[S]) States() []S { return slices.Sorted(maps.Keys(t)) }
 
 // Final tells whether nothing follows s.
 func (t Transitions[S]) Final(s S) bool { return len(t[s]) == 0 }

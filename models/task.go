@@ -75,6 +75,14 @@ const (
 	SubjectQuestion SubjectKind = "question"
 )
 
+// SubjectKinds lists them.
+func SubjectKinds() []SubjectKind {
+	return []SubjectKind{
+		SubjectSite, SubjectDistribution, SubjectPlatform, SubjectUser, SubjectClient, SubjectServer, SubjectWebServer, SubjectChannel, SubjectQueue,
+		SubjectUpstream, SubjectImport, SubjectDelivery, SubjectDeparture, SubjectArrival, SubjectNewcomer, SubjectTarget, SubjectServerTarget, SubjectQuestion,
+	}
+}
+
 // OfSite tells whether the number of a subject is that of a site.
 func (k SubjectKind) OfSite() bool {
 	return k == SubjectSite || k == SubjectQuestion || k == SubjectNewcomer

@@ -161,7 +161,7 @@ func (s *server) editDistribution(c echo.Context) error {
 	}
 	in := distributionInput{name: d.Name, slug: d.Slug, updateType: d.UpdateType, once: newOnce(), typed: map[string]string{}}
 	in.watching(d)
-	for field, value := range d.Settings {
+	for field, value := range d.Settings.Blotted() {
 		in.typed[d.UpdateType+"."+field] = value
 	}
 	return render(c, http.StatusOK, pages.DistributionFormPage(s.editForm(c, d, in, nil)))
@@ -240,6 +240,9 @@ func pluginField(updateType string, field plugins.Field, in distributionInput, w
 // refused tells whether a person can put a form right: something typed is wrong,
 // or something of that name exists.
 func refused(err error) bool {
+	if sentBefore(err) != nil { // there is nothing to put right
+		return false
+	}
 	code := models.CodeOf(err)
 	return code == models.Invalid || code == models.Conflict || code == models.Unavailable
 }

@@ -40,6 +40,7 @@ func (s *server) plugin(updateType string) plugins.Plugin {
 
 func (s *server) distributions(c echo.Context) error {
 	filter, page := listing(c)
+	filter.State = inState(c, models.AllConditions())
 	rows, total, err := s.fleet.Distributions(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list distributions: %w", err)
@@ -208,7 +209,7 @@ func (s *server) settings(updateType string, settings models.Settings, set map[s
 		if !wanted[field.Name] {
 			continue
 		}
-		value := settings[field.Name]
+		value := models.Blot(settings[field.Name])
 		switch {
 		case field.Kind == plugins.FieldBool && value == "1":
 			value = "yes"

@@ -3,13 +3,16 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/fleet"
 	"hefring/internal/httpcode"
 	"hefring/models"
+	"hefring/templates/layouts"
 	"hefring/templates/pages"
 )
 
@@ -18,7 +21,11 @@ func (s *server) fail(err error, c echo.Context) {
 	if c.Response().Committed || errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
 		return
 	}
-	status, head, text := explain(err)
+	status, head, text := explain(c.Request().Context(), err)
+	away := text == httpcode.AwayText
+	if away {
+		c.Response().Header().Set(echo.HeaderRetryAfter, httpcode.AwayRetry)
+	}
 	if status >= http.StatusInternalServerError {
 		s.logger.ErrorContext(c.Request().Context(), "request failed",
 			slog.String("method", c.Request().Method), slog.String("path", c.Path()), slog.Int("status", status), slog.Any("error", err))
@@ -27,15 +34,57 @@ func (s *server) fail(err error, c echo.Context) {
 		s.plain(c, status, head)
 		return
 	}
-	if bound, unknown := s.bound(c); unknown == nil {
-		s = bound
+	if !away { // or who asks would be looked up in vain, once more
+		if bound, unknown := s.bound(c); unknown == nil {
+			s = bound
+		}
 	}
-	p := s.page(c, "", head)
-	view := pages.Problem{Page: p, Status: status, Head: head, Text: text, SignedIn: p.User != ""}
-	if renderErr := render(c, status, pages.ProblemPage(view)); renderErr != nil {
-		s.logger.ErrorContext(c.Request().Context(), "draw error page", slog.Any("error", renderErr))
+	view := pages.Problem{Page: s.page(c, "", head), Status: status, Head: head, Text: text, SignedIn: s.fleet != nil}
+	if before := sentBefore(err); before != nil {
+		view.Head, view.Made = "This form was sent before", madePath(before)
+	}
+	s.problem(c, view)
+}
+
+// sentBefore is what a form made that is sent again with other content; nil for other
+// failures.
+func sentBefore(err error) *fleet.SentBefore {
+	before, _ := errors.AsType[*fleet.SentBefore](err)
+	return before
+}
+
+// madePath is the page of what a form made.
+func madePath(made *fleet.SentBefore) string {
+	section := made.Kind + "s"
+	if made.Kind == "channel" {
+		section = "notices"
+	}
+	return fmt.Sprintf("/%s/%d", section, made.ID)
+}
+
+func (s *server) problem(c echo.Context, view pages.Problem) {
+	if err := render(c, view.Status, pages.ProblemPage(view)); err != nil {
+		s.logger.ErrorContext(c.Request().Context(), "draw error page", slog.Any("error", err))
 		s.plain(c, http.StatusInternalServerError, "Something went wrong inside Hefring.")
 	}
+}
+
+// sessionless answers when a session can be neither read nor stored: nobody knows who
+// asks.
+func (s *server) sessionless(w http.ResponseWriter, r *http.Request, err error) {
+	s.logger.ErrorContext(r.Context(), "session", slog.Any("error", err))
+	c := s.router.NewContext(r, w)
+	c.Response().Header().Set(echo.HeaderRetryAfter, httpcode.AwayRetry)
+	c.Response().Header().Del(echo.HeaderContentEncoding) // of the page that is not sent
+	const status = http.StatusServiceUnavailable
+	if isStream(c) {
+		s.plain(c, status, headOf(status))
+		return
+	}
+	view := pages.Problem{Status: status, Head: headOf(status), Text: httpcode.AwayText}
+	view.Page = layouts.Page{Title: view.Head, Theme: themeOf(c), Here: "/", Version: s.version, Decisions: -1}
+	draw := s.headers(func(c echo.Context) error { s.problem(c, view); return nil })
+	_ = draw(c) // it never fails
 }
 
 func (s *server) plain(c echo.Context, status int, text string) {
@@ -45,7 +94,7 @@ func (s *server) plain(c echo.Context, status int, text string) {
 }
 
 // explain gives the status, heading and text for an error.
-func explain(err error) (status int, head, text string) {
+func explain(ctx context.Context, err error) (status int, head, text string) {
 	if code := models.CodeOf(err); code != "" {
 		status = httpcode.Of(code)
 		return status, headOf(status), models.Explain(err)
@@ -53,7 +102,7 @@ func explain(err error) (status int, head, text string) {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return he.Code, headOf(he.Code), textOf(he.Code)
 	}
-	if httpcode.Away(err) {
+	if httpcode.Away(ctx, err) {
 		return http.StatusServiceUnavailable, headOf(http.StatusServiceUnavailable), httpcode.AwayText
 	}
 	return http.StatusInternalServerError, headOf(http.StatusInternalServerError), models.Explain(err)

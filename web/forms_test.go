@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 	"hefring/plugins"
 	"hefring/web/webtest"
@@ -86,6 +87,25 @@ func TestDistributionForm_PostedTwice_MakesOne(t *testing.T) {
 	site := url.Values{"uri": {"a.example.org"}, "profile": {"standard"}, "platform": {"11"}, "_once": {second}}
 	if one, two := b.post("/sites", site), b.post("/sites", site); one.location() == "" || one.location() != two.location() {
 		t.Errorf("sites: led to %q and %q", one.location(), two.location())
+	}
+}
+
+func TestForms_SentAgainWithOtherContent_SayWhatWasMade(t *testing.T) {
+	f := webtest.Sample()
+	b := signedIn(t, f)
+	for kind, page := range map[string]string{"distribution": "/distributions/7", "site": "/sites/7", "platform": "/platforms/7", "channel": "/notices/7", "webhook": "/webhooks/7"} {
+		err := models.Wrapf(models.Conflict, &fleet.SentBefore{Kind: kind, ID: 7}, "This form was sent before with something else in it.")
+		for path, called := range map[string]string{
+			"/sites": "CreateSite", "/sites/clone": "CloneSite", "/distributions": "CreateDistribution", "/notices": "SaveChannel",
+			"/distributions/1/webhooks": "CreateWebhook", "/distributions/2/platforms": "RegisterPlatform",
+		} {
+			f.Fail[called] = err
+			got := b.post(path, url.Values{"uri": {"a.example.org"}, "type": {"git"}, "site": {"31"}, "kind": {"email"}, "provider": {"gitlab"}, "_once": {"tok"}})
+			if got.status != http.StatusConflict {
+				t.Errorf("%s: status %d", path, got.status)
+			}
+			got.has(t, "<h1>This form was sent before</h1>", "with something else in it.", `href="`+page+`"`)
+		}
 	}
 }
 

@@ -455,8 +455,15 @@ func TestTask_Failed_CanBeRetried(t *testing.T) {
 	f.Jobs = append(f.Jobs, models.Task{
 		ID: 900, Kind: models.TaskCloneTo, Subject: models.Subject{Kind: models.SubjectNewcomer, ID: 31}, State: models.TaskFailed, Title: "Make a copy on web2",
 	})
+	copied := func(id, parent int64, kind models.TaskKind) models.Task {
+		return models.Task{ID: id, ParentID: &parent, Kind: kind, Subject: models.Subject{Kind: models.SubjectSite, ID: 31}, State: models.TaskWarning}
+	}
+	whole := models.Task{Kind: models.TaskCloneTo, Subject: models.Subject{Kind: models.SubjectNewcomer, ID: 31}, State: models.TaskWarning}
+	stayed, moved := whole, whole
+	stayed.ID, moved.ID = 910, 920
+	f.Jobs = append(f.Jobs, stayed, copied(911, 910, models.TaskClone), moved, copied(921, 920, models.TaskClone), copied(922, 920, models.TaskRelocate))
 	b := signedIn(t, f)
-	for path, want := range map[string]bool{"/tasks/900": true, "/tasks/124": true, "/tasks/102": true, "/tasks/111": true, "/tasks/101": false, "/tasks/107": false, "/tasks/104": false} {
+	for path, want := range map[string]bool{"/tasks/910": true, "/tasks/920": false, "/tasks/922": false, "/tasks/900": true, "/tasks/124": true, "/tasks/102": true, "/tasks/111": true, "/tasks/101": false, "/tasks/107": false, "/tasks/104": false} {
 		if got := strings.Contains(b.get(path).body, `action="`+path+`/retry"`); got != want {
 			t.Errorf("%s can be retried: %t, want %t", path, got, want)
 		}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"compress/gzip"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/static"
 )
@@ -154,7 +156,10 @@ func (s *server) bound(c echo.Context) (*server, error) {
 	if s.user(c) == "" || s.fleet != nil {
 		return s, nil
 	}
-	user, err := s.front.SessionUser(c.Request().Context(), s.ownSession(c), isActive(c))
+	// Who asks is looked up soon also where the answer may take its time.
+	ctx, cancel := context.WithTimeout(c.Request().Context(), httpcode.AnswerTime)
+	defer cancel()
+	user, err := s.front.SessionUser(ctx, s.ownSession(c), isActive(c))
 	if models.CodeOf(err) == models.NotFound {
 		return s, s.sessions.Destroy(c.Request().Context())
 	}

@@ -18,6 +18,7 @@ import (
 
 func (s *server) platforms(c echo.Context) error {
 	filter, page := listing(c)
+	filter.State = inState(c, models.PlatformTransitions().States())
 	rows, total, err := s.fleet.Platforms(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list platforms: %w", err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"hefring/internal/fleet"
+	"hefring/internal/httpcode"
 	"hefring/internal/webhook"
 	"hefring/models"
 )
@@ -103,7 +104,9 @@ func senderOf(r *http.Request) string {
 // could not be one is answered in the same way, after the same look.
 func (s *receiver) find(w http.ResponseWriter, r *http.Request, sender string) {
 	address := strings.TrimPrefix(r.URL.Path, hookPath)
-	hook, err := s.fleet.WebhookAt(r.Context(), address[:min(len(address), maxAddress)])
+	ctx, cancel := context.WithTimeout(r.Context(), hookTake)
+	defer cancel()
+	hook, err := s.fleet.WebhookAt(ctx, address[:min(len(address), maxAddress)])
 	switch {
 	case models.CodeOf(err) == models.NotFound:
 		w.Header().Set("Connection", "close") // the body is not read
@@ -117,6 +120,11 @@ func (s *receiver) find(w http.ResponseWriter, r *http.Request, sender string) {
 
 func (s *receiver) failed(w http.ResponseWriter, r *http.Request, err error) {
 	s.logger.ErrorContext(r.Context(), "take webhook", slog.Any("error", err))
+	if httpcode.Away(r.Context(), err) {
+		w.Header().Set("Retry-After", retryLater)
+		reply(w, http.StatusServiceUnavailable, httpcode.AwayText)
+		return
+	}
 	reply(w, http.StatusInternalServerError, "Something went wrong inside Hefring. Deliver it again later.")
 }
 

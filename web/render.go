@@ -83,7 +83,8 @@ func (s *server) countDecisions(ctx context.Context) int {
 // failure is still an error page.
 func render(c echo.Context, status int, page templ.Component) error {
 	var text bytes.Buffer
-	if err := page.Render(c.Request().Context(), &text); err != nil {
+	// Drawing asks for nothing, so it may still be done when the time to ask is over.
+	if err := page.Render(context.WithoutCancel(c.Request().Context()), &text); err != nil {
 		return fmt.Errorf("draw %s: %w", c.Path(), err)
 	}
 	c.Response().Header().Set(echo.HeaderVary, "HX-Request")
@@ -204,7 +205,7 @@ func number(text string) int64 {
 	return n
 }
 
-// listing reads search, state and page of a list.
+// listing reads search and page of a list, and what it is narrowed to beside a state.
 func listing(c echo.Context) (fleet.Filter, int) {
 	page := int(min(max(number(c.QueryParam("page")), 1), maxPage))
 	query := c.QueryParam("q")
@@ -212,10 +213,20 @@ func listing(c echo.Context) (fleet.Filter, int) {
 		query = query[:200]
 	}
 	return fleet.Filter{
-		Query: query, State: c.QueryParam("state"),
+		Query:          query,
 		DistributionID: number(c.QueryParam("distribution")), PlatformID: number(c.QueryParam("platform")),
 		ClientID: number(c.QueryParam("client")), Behind: c.QueryParam("behind") == "1", Limit: pageSize, Offset: (page - 1) * pageSize,
 	}, page
+}
+
+// inState is the state that a list is narrowed to. One that there is not does not
+// narrow, as with all that is chosen from.
+func inState[S ~string](c echo.Context, states []S) string {
+	state := c.QueryParam("state")
+	if !slices.Contains(states, S(state)) {
+		return ""
+	}
+	return state
 }
 
 // link is the address of the same list with some of its query changed; "" takes

@@ -250,6 +250,20 @@ func TestPages_HostileNames_AreEscaped(t *testing.T) {
 	}
 }
 
+func TestPages_TokenInAnAddress_IsNotShown(t *testing.T) {
+	f := webtest.Sample()
+	const address = "https://code.example.org/base.make?private_token="
+	f.Dists[0].Settings = models.Settings{"url": address + "hunter2"}
+	f.Plats[1].Provenance = models.Settings{"url": address + "hunter2"}
+	b := signedIn(t, f)
+	for _, path := range everyPage() {
+		b.get(path).hasNot(t, "hunter2")
+	}
+	for _, path := range []string{"/distributions/1", "/distributions/1/edit", "/platforms/11"} {
+		b.get(path).has(t, address+"…")
+	}
+}
+
 func TestErrors_Internal_HideTheirText(t *testing.T) {
 	f := webtest.Sample()
 	f.Fail["Sites"] = errors.New("dial tcp 10.0.0.1: password=hunter2")

@@ -20,6 +20,7 @@ func (s *server) sites(c echo.Context) error {
 	ctx := c.Request().Context()
 	filter, page := listing(c)
 	filter.Brief = true
+	filter.State = inState(c, slices.DeleteFunc(models.SiteTransitions().States(), models.SiteTransitions().Final)) // no list has those that are gone
 	rows, total, err := s.fleet.Sites(ctx, filter)
 	if err != nil {
 		return fmt.Errorf("list sites: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
+	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/templates/components"
 	"hefring/templates/layouts"
@@ -33,7 +34,9 @@ func (s *server) stream(c echo.Context) error {
 	}
 	wake, stop := s.fleet.Follow(id) // before the first look, or a line could slip between
 	defer stop()
-	if _, err := s.fleet.Task(c.Request().Context(), id); err != nil {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), httpcode.AnswerTime)
+	defer cancel()
+	if _, err := s.fleet.Task(ctx, id); err != nil {
 		return err
 	}
 	out := &eventStream{server: s, response: c.Response(), page: s.frame(c, "tasks", ""), session: s.ownSession(c), task: id, after: resumeAt(c)}
@@ -122,6 +125,8 @@ var errOther = errors.New("what the person may do has changed")
 // allowed fails when the session has ended or its user may do something else by now.
 // The browser asks anew then, and is answered as any other request.
 func (e *eventStream) allowed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, httpcode.AnswerTime)
+	defer cancel()
 	user, err := e.server.front.SessionUser(ctx, e.session, false)
 	if err != nil {
 		return err
@@ -137,6 +142,8 @@ func (e *eventStream) allowed(ctx context.Context) error {
 // send sends what is new. The task is read before its lines: when it was over by
 // then, no line can come after those.
 func (e *eventStream) send(ctx context.Context) (over bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, httpcode.AnswerTime)
+	defer cancel()
 	view, err := e.server.taskView(ctx, e.task)
 	if err != nil {
 		return false, err
@@ -164,6 +171,8 @@ func (e *eventStream) send(ctx context.Context) (over bool, err error) {
 }
 
 func (e *eventStream) sendLines(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, httpcode.AnswerTime)
+	defer cancel()
 	for {
 		lines, err := e.server.fleet.Lines(ctx, e.task, e.after, lineBatch)
 		if err != nil {

@@ -26,6 +26,7 @@ const (
 
 func (s *server) tasks(c echo.Context) error {
 	filter, page := listing(c)
+	filter.State = inState(c, models.TaskTransitions().States())
 	rows, total, err := s.fleet.Tasks(c.Request().Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list tasks: %w", err)

@@ -13,7 +13,6 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
-	"hefring/internal/httpcode"
 	"hefring/models"
 	"hefring/static"
 	"hefring/web/api"
@@ -96,7 +95,7 @@ func New(cfg Config) http.Handler { return newServer(cfg).handler() }
 
 func (s *server) handler() http.Handler {
 	pages := s.echo()
-	withSession := s.sessions.LoadAndSave(pages)
+	withSession := s.bounded(s.sessions.LoadAndSave(pages))
 	return s.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isHealth(r) {
 			routed(r.URL.Path, s.health).ServeHTTP(w, r) // it must answer without the database
@@ -138,6 +137,7 @@ func newServer(cfg Config) *server {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	s.sessions.ErrorFunc = s.sessionless
 	s.hooks = newReceiver(s.front, s.logger)
 	if s.health, s.observer, s.tracer = cfg.Health, cfg.Observer, cfg.Tracer; s.health == nil {
 		s.health = NewHealth(nil, s.logger)
@@ -154,12 +154,6 @@ func newSessions(cfg Config) *scs.SessionManager {
 	m.Cookie.HttpOnly = true
 	m.Cookie.SameSite = http.SameSiteLaxMode
 	m.Cookie.Secure = cfg.SecureCookies
-	m.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
-		if cfg.Logger != nil {
-			cfg.Logger.ErrorContext(r.Context(), "session", slog.Any("error", err))
-		}
-		http.Error(w, httpcode.AwayText, http.StatusServiceUnavailable)
-	}
 	return m
 }
 

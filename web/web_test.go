@@ -316,3 +316,29 @@ func TestSites_ManyDistributions_OfferTheChosenOne(t *testing.T) {
 	}
 	wantPage(t, "one that is gone", b.get("/sites?distribution=99999"), http.StatusOK)
 }
+
+// A state that there is not does not narrow a list, and none is marked as chosen.
+func TestServer_Lists_UnknownState(t *testing.T) {
+	b := signedIn(t, webtest.Sample())
+	for path, shown := range map[string]string{"/sites": "museum.example.org", "/platforms": "/platforms/11", "/tasks": "Upgrade", "/distributions": "/distributions/1"} {
+		plain := b.get(path).body
+		if !strings.Contains(plain, shown) {
+			t.Fatalf("%s has no %q", path, shown)
+		}
+		for _, state := range []string{"nothing", "%3Cb%3E"} {
+			got := b.get(path + "?state=" + state)
+			if got.status != http.StatusOK || !strings.Contains(got.body, shown) {
+				t.Errorf("%s?state=%s: status %d, nothing is listed", path, state, got.status)
+			}
+			if strings.Contains(plain, `aria-current="true">All`) != strings.Contains(got.body, `aria-current="true">All`) {
+				t.Errorf("%s?state=%s: All is not chosen", path, state)
+			}
+		}
+	}
+	if got := b.get("/sites?state=deleted"); !strings.Contains(got.body, "museum.example.org") {
+		t.Error("sites that are gone are in no list, and there is no state for them")
+	}
+	if got := b.get("/sites?state=broken"); strings.Contains(got.body, "museum.example.org") {
+		t.Error("a state narrows nothing any more")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
@@ -61,7 +62,6 @@ func newParser(ctx context.Context, commands any, loader *config.Loader) (*kong.
 	return kong.New(commands,
 		kong.Name("hefring"),
 		kong.Description("Hefring keeps a fleet of Drupal sites up to date."),
-		kong.UsageOnError(),
 		kong.Exit(func(code int) { os.Exit(usageCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.WithBeforeReset(loader.Load),
@@ -86,10 +86,28 @@ func groupSettings(k *kong.Kong) error {
 }
 
 // refuse ends the program over a command line or settings that do not fit.
-func refuse(parser *kong.Kong, err error) {
+func refuse(err error) {
 	if e, ok := errors.AsType[*models.Error](err); ok {
 		fmt.Fprintln(os.Stderr, "hefring:", e)
 		os.Exit(exitSettings)
 	}
-	parser.FatalIfErrorf(err)
+	code, command := exitSettings, "hefring"
+	if e, ok := errors.AsType[*kong.ParseError](err); ok {
+		code, command = usageCode(e.ExitCode()), commandOf(e.Context)
+	}
+	// What may be left out has "" among its values, which nobody types.
+	text := strings.Replace(err.Error(), `must be one of "",`, "must be one of ", 1)
+	fmt.Fprintf(os.Stderr, "hefring: %s\nRun '%s --help' for all flags.\n", text, command)
+	os.Exit(code)
+}
+
+// commandOf is the command as far as it was understood.
+func commandOf(ctx *kong.Context) string {
+	words := []string{"hefring"}
+	for _, part := range ctx.Path {
+		if part.Command != nil {
+			words = append(words, part.Command.Name)
+		}
+	}
+	return strings.Join(words, " ")
 }

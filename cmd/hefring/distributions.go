@@ -34,7 +34,7 @@ type distributionCmd struct {
 type distributionListCmd struct {
 	act
 	Query string `help:"Part of the name."`
-	State string `help:"Only distributions in this condition: new, current, changed, failing or held."`
+	State string `enum:",new,current,changed,failing,held" default:"" help:"Only distributions in this condition: new, current, changed, failing or held."`
 	Limit int    `default:"1000" help:"At most so many."`
 }
 

@@ -65,7 +65,7 @@ func main() {
 	}
 	command, err := parser.Parse(os.Args[1:])
 	if err != nil {
-		refuse(parser, loader.Explain(err))
+		refuse(loader.Explain(err))
 	}
 	if err := command.Run(); err != nil && !toldToStop(ctx, command.Command(), err) {
 		fmt.Fprintln(os.Stderr, "hefring:", err)

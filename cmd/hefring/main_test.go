@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"hefring/models"
 )
 
 // Flags of a command and of what it embeds must not collide, which kong finds
@@ -74,6 +76,57 @@ func TestToldToStop(t *testing.T) {
 	} {
 		if !right {
 			t.Error(name)
+		}
+	}
+}
+
+// A state that there is not is a mistake, and the answer has those that there are.
+func TestCLI_States_AreThoseThatThereAre(t *testing.T) {
+	for command, known := range map[string][]string{
+		"site list --state":         {"broken", "deleting"},
+		"platform list --state":     names(models.PlatformTransitions().States()),
+		"task list --state":         names(models.TaskTransitions().States()),
+		"distribution list --state": names(models.AllConditions()),
+		"audit --kind":              names(models.SubjectKinds()),
+		"audit --door":              names(models.Doors()),
+	} {
+		p := newProgram(t)
+		got := p.run(t, append(strings.Fields(command), "nothing")...)
+		for _, word := range known {
+			if got.code != exitSettings || !strings.Contains(got.err, `"`+word+`"`) {
+				t.Errorf("%s nothing: exit code %d, no %s in %s", command, got.code, word, got.err)
+			}
+		}
+	}
+}
+
+func names[S ~string](list []S) []string {
+	texts := make([]string, 0, len(list))
+	for _, one := range list {
+		texts = append(texts, string(one))
+	}
+	return texts
+}
+
+// A mistyped flag is named with the one that was meant, and not buried in help.
+func TestCLI_MistypedFlag(t *testing.T) {
+	p := newProgram(t)
+	for line, says := range map[string][]string{
+		"site list --stat broken":       {"unknown flag --stat", `did you mean "--state"?`, "Run 'hefring site list --help'"},
+		"site --frob":                   {"unknown flag --frob", "Run 'hefring site --help'"},
+		"site upgrade":                  {"<site>", "Run 'hefring site upgrade --help'"},
+		"site list --state nothing":     {`must be one of "installing",`, "Run 'hefring site list --help'"},
+		"nothing":                       {"unexpected argument nothing", "Run 'hefring --help'"},
+		"site list --limit many --json": {"--limit", "Run 'hefring site list --help'"},
+	} {
+		got := p.run(t, strings.Fields(line)...)
+		if got.code != exitSettings || got.out != "" || strings.Count(got.err, "\n") > 3 {
+			t.Errorf("%s: exit code %d, %s%s", line, got.code, got.out, got.err)
+		}
+		for _, part := range says {
+			if !strings.Contains(got.err, part) {
+				t.Errorf("%s: no %q in %s", line, part, got.err)
+			}
 		}
 	}
 }

@@ -31,7 +31,7 @@ type platformCmd struct {
 type platformListCmd struct {
 	act
 	Query string `help:"Part of the name."`
-	State string `help:"Only platforms in this state."`
+	State string `enum:",queued,building,ready,failed,deleting,deleted" default:"" help:"Only platforms in this state: queued, building, ready, failed, deleting or deleted."`
 	Limit int    `default:"1000" help:"At most so many."`
 }
 
@@ -374,7 +374,7 @@ type taskCmd struct {
 
 type taskListCmd struct {
 	act
-	State string `help:"Only tasks in this state."`
+	State string `enum:",queued,running,succeeded,warning,recovered,failed,cancelled" default:"" help:"Only tasks in this state: queued, running, succeeded, warning, recovered, failed or cancelled."`
 	Limit int    `default:"50" help:"At most so many."`
 }
 

@@ -48,7 +48,7 @@ type siteCmd struct {
 type siteListCmd struct {
 	act
 	Query  string `help:"Part of the address."`
-	State  string `help:"Only sites in this state."`
+	State  string `enum:",installing,enabled,disabled,upgrading,broken,deleting" default:"" help:"Only sites in this state: installing, enabled, disabled, upgrading, broken or deleting."`
 	Behind bool   `help:"Only sites that an upgrade waits for."`
 	Limit  int    `default:"1000" help:"At most so many."`
 }

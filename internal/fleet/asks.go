@@ -99,7 +99,9 @@ func (f *Fleet) await(ctx context.Context, id int64) (models.Task, error) {
 
 // takeBack ends a question that nobody waits for any more.
 func (f *Fleet) takeBack(ctx context.Context, t models.Task) error {
-	err := f.CancelTask(context.WithoutCancel(ctx), t.Actor, t.ID)
+	lasting, stop := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer stop()
+	err := f.CancelTask(lasting, t.Actor, t.ID)
 	if models.CodeOf(err) == models.Conflict { // it ended just now
 		return nil
 	}

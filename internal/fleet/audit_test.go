@@ -141,6 +141,13 @@ func (w *walker) people() {
 	if len(failed) != 2 || failed[1].Name != "eva" || failed[1].Address != "192.0.2.7" || failed[0].Subject.ID != 0 {
 		w.Errorf("failed attempts to sign in: %+v", failed)
 	}
+	for field, f := range map[string]fleet.EventFilter{"kind": {Subject: models.Subject{Kind: "sites"}}, "door": {Door: "window"}} {
+		_, err := w.fleet.Events(w.ctx, f)
+		wantCode(w.T, err, models.Invalid)
+		if wrong, _ := errors.AsType[*models.Error](err); wrong.Fields[field] == "" {
+			w.Errorf("an unknown %s: %v", field, err)
+		}
+	}
 	w.did("DeleteClient", func() error { return w.DeleteClient(w.ctx, client.ID) })
 	role := w.lines(fleet.EventFilter{Name: "eva", Verb: "change user"})
 	if len(role) != 1 || !slices.Equal(role[0].Changes, models.Changes{{Field: "role", Before: "viewer", After: "administrator"}}) {

@@ -619,7 +619,7 @@ func (f *Fleet) RegisterPlatform(ctx context.Context, by string, id int64, folde
 	}
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{once, "platform", p}, &first); err != nil {
 			return err
 		}
 		if err := f.queueBuild(ctx, tx, by, d, &p); err != nil {

@@ -32,7 +32,7 @@ func (f *Fleet) CloneSite(ctx context.Context, by string, in NewClone) (models.S
 	}
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{in.Once, "site", in}, &first); err != nil {
 			return err
 		}
 		if err := tx.CreateSite(ctx, &to); err != nil {

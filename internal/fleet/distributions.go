@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
 
@@ -32,7 +31,7 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 	}
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{in.Once, "distribution", in}, &first); err != nil {
 			return err
 		}
 		u, err := f.attach(ctx, tx, &d, source)
@@ -206,35 +205,6 @@ func (f *Fleet) RequestCheck(ctx context.Context, by string, id int64, trigger m
 		return task, models.Errorf(models.Conflict, "%s is being looked at already.", d.Name)
 	}
 	return task, err
-}
-
-var errTwin = errors.New("this form was posted before")
-
-// refuseTwin ends the transaction with errTwin when the form with this token
-// made something already; first is then its id.
-func (f *Fleet) refuseTwin(ctx context.Context, tx Tx, token string, first *int64) error {
-	if token == "" {
-		return nil
-	}
-	id, fresh, err := tx.Once(ctx, token)
-	if err != nil {
-		return err
-	}
-	if !fresh {
-		*first = id
-		return errTwin
-	}
-	return nil
-}
-
-func useForm(ctx context.Context, tx Tx, token string, id int64) error {
-	if token == "" {
-		return nil
-	}
-	if err := tx.UseOnce(ctx, token, id); err != nil {
-		return fmt.Errorf("remember form: %w", err)
-	}
-	return nil
 }
 
 func (f *Fleet) event(by, verb string, subject models.Subject, text string) models.Event {

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,19 @@ func TestFleet_CreateDistribution_FormPostedTwice_MakesOne(t *testing.T) {
 		made.Range(func(any, any) bool { n++; return true })
 		want(w.T, "distributions", n, 1)
 		w.pending(models.TaskCheck)
+
+		first, err := w.fleet.DistributionNamed(w.ctx, "thunder")
+		ok(w.T, err)
+		other := in
+		other.Name = "Lightning"
+		_, err = w.fleet.CreateDistribution(w.ctx, "ada", other)
+		wantCode(w.T, err, models.Conflict, "sent before with something else", "open the form anew")
+		if before, is := errors.AsType[*fleet.SentBefore](err); !is || *before != (fleet.SentBefore{Kind: "distribution", ID: first.ID}) {
+			w.Errorf("it does not say what was made: %v", err)
+		}
+		// Neither does a form of something else take what this one made for its own.
+		_, err = w.fleet.CreateSite(w.ctx, "ada", fleet.NewSite{URI: "a.example.org", Profile: "standard", PlatformID: 1, Once: in.Once})
+		wantCode(w.T, err, models.Conflict, "sent before with something else")
 	})
 }
 
@@ -123,6 +137,33 @@ func TestFleet_UpdateDistribution_ChecksOnlyWhatChanged(t *testing.T) {
 
 		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", 999, changed)
 		wantCode(w.T, err, models.NotFound)
+	})
+}
+
+// A token in the query of an address is shown to nobody; who sends the rest back as it
+// was shown keeps it, and who changes the rest does not send it elsewhere.
+func TestFleet_UpdateDistribution_TokenInTheAddress_IsKept(t *testing.T) {
+	const secret, shown = address + "?private_token=s3cr3t&ref=main", address + "?private_token=…&ref=main"
+	each(t, func(w *world) {
+		_, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Copied", UpdateType: "scripted", Settings: models.Settings{"url": shown}})
+		wantFields(w.T, err, "url")
+		d, err := w.fleet.CreateDistribution(w.ctx, "ada", fleet.NewDistribution{Name: "Thunder", UpdateType: "scripted", Settings: models.Settings{"url": secret}})
+		ok(w.T, err)
+		w.work()
+		again := fleet.NewDistribution{Name: "Thunder 10", Settings: d.Settings.Blotted()}
+		want(w.T, "what is shown", again.Settings["url"], shown)
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		ok(w.T, err)
+		want(w.T, "address", w.reload(d).Settings["url"], secret)
+		want(w.T, "name", w.reload(d).Name, "Thunder 10")
+		w.nothingQueued()
+		again.Settings = models.Settings{"url": strings.Replace(shown, "main", "next", 1)}
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		wantFields(w.T, err, "url")
+		again.Settings = models.Settings{"url": strings.Replace(secret, "s3cr3t", "other", 1)}
+		_, err = w.fleet.UpdateDistribution(w.ctx, "ada", d.ID, again)
+		ok(w.T, err)
+		want(w.T, "address", w.reload(d).Settings["url"], again.Settings["url"])
 	})
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"hefring/models"
@@ -97,6 +98,12 @@ func (f *Fleet) ChannelNamed(ctx context.Context, name string) (ChannelRow, erro
 // named finds the subject whose name a filter says.
 func (f *Fleet) named(ctx context.Context, in EventFilter) (EventFilter, error) {
 	in.Name = strings.TrimSpace(in.Name)
+	if in.Subject.Kind != "" && !slices.Contains(models.SubjectKinds(), in.Subject.Kind) {
+		return in, models.InvalidField("kind", "Nothing is of this kind. "+oneOf(models.SubjectKinds()))
+	}
+	if in.Door != "" && !slices.Contains(models.Doors(), in.Door) {
+		return in, models.InvalidField("door", "There is no such way to Hefring. "+oneOf(models.Doors()))
+	}
 	if in.Name == "" {
 		return in, nil
 	}
@@ -114,6 +121,14 @@ func (f *Fleet) named(ctx context.Context, in EventFilter) (EventFilter, error) 
 		}
 	}
 	return in, models.InvalidField("name", "Nothing has this name now. What was deleted is found by a part of the text.")
+}
+
+func oneOf[S ~string](words []S) string {
+	var list []string
+	for _, word := range words {
+		list = append(list, string(word))
+	}
+	return "Choose one of: " + strings.Join(list, ", ") + "."
 }
 
 // finder finds what has a name; NotFound or 0: nothing has.

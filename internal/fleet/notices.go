@@ -187,6 +187,7 @@ func (f *Fleet) checkOutlet(rawURL string) (string, error) {
 }
 
 func (f *Fleet) createChannel(ctx context.Context, by string, c models.Channel, outlet models.Outlet, once string) (models.Channel, string, error) {
+	form := sent{once, "channel", []any{c, outlet}}
 	secret := ""
 	if c.Kind == models.ChannelWebhook {
 		secret = webhook.NewSecret(models.ProviderStandard)
@@ -196,7 +197,7 @@ func (f *Fleet) createChannel(ctx context.Context, by string, c models.Channel, 
 	c.DigestAt = c.NextDigest(c.LookAt)
 	var first int64
 	err := f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, form, &first); err != nil {
 			return err
 		}
 		all, err := tx.ChannelRows(ctx)
@@ -298,7 +299,7 @@ func (f *Fleet) RotateChannelSecret(ctx context.Context, by string, id int64, on
 	secret := webhook.NewSecret(models.ProviderStandard)
 	err := f.store.InTx(ctx, func(tx Tx) error {
 		var first int64
-		if err := f.refuseTwin(ctx, tx, once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{once, "channel", []any{"secret", id}}, &first); err != nil {
 			return err
 		}
 		c, err := tx.Channel(ctx, id)

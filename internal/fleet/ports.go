@@ -183,9 +183,9 @@ type Tx interface {
 
 	RecordEvent(ctx context.Context, e models.Event) error
 	// Once claims the token of a form that makes something. If the token was
-	// claimed before, fresh is false and id is what the form made. Two claims
-	// at the same time wait for each other.
-	Once(ctx context.Context, token string) (id int64, fresh bool, err error)
+	// claimed before, fresh is false, and seen is what the form made and the content that
+	// it was claimed with. A claim waits for another one at the same time to end.
+	Once(ctx context.Context, token, content string) (seen SentForm, fresh bool, err error)
 	// UseOnce stores what the form with a claimed token made.
 	UseOnce(ctx context.Context, token string, id int64) error
 

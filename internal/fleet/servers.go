@@ -116,7 +116,8 @@ func (f *Fleet) TestDatabaseServer(ctx context.Context, by string, id int64) err
 		return err
 	}
 	failed := f.test(ctx, &s)
-	ctx = context.WithoutCancel(ctx)
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), testLimit)
+	defer stop()
 	if err := f.store.MarkDatabaseServer(ctx, s); err != nil {
 		return err
 	}

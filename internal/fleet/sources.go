@@ -77,8 +77,8 @@ func (f *Fleet) takeSecrets(d *models.Distribution, in models.Settings, oldHost 
 			if value != "" {
 				secret[name] = value
 			}
-		} else {
-			open[name] = value
+		} else if open[name], err = unblotted(name, value, d.Settings[name]); err != nil {
+			return err
 		}
 	}
 	for name, value := range kept {
@@ -89,6 +89,19 @@ func (f *Fleet) takeSecrets(d *models.Distribution, in models.Settings, oldHost 
 	}
 	d.Settings = open
 	return f.seal(d, plugin, secret, reused, oldHost)
+}
+
+// unblotted gives a setting as it is meant that came back as it is shown: with its
+// secrets, as long as nothing else of it was changed. Whoever may edit an address must
+// not thereby send its secret elsewhere.
+func unblotted(name, typed, stored string) (string, error) {
+	switch {
+	case !models.Blotted(typed):
+		return typed, nil
+	case models.Blot(stored) == typed:
+		return stored, nil
+	}
+	return "", models.InvalidField(name, "The part of the address that stands as … is not kept for another address: type it anew.")
 }
 
 // seal drops the secrets that the other settings leave no use for, and encrypts

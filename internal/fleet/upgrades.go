@@ -259,7 +259,7 @@ func (f *Fleet) upgradeEnd(ctx context.Context, u models.Upgrade, cause error) (
 	case models.UpgradeRecovered:
 		what := strings.TrimSuffix(u.Reason, ".")
 		if u.FailedStep != "" { // else its worker was lost
-			what = fmt.Sprintf("%s failed: %s", u.FailedStep, what)
+			what = fmt.Sprintf("Step %s: %s", u.FailedStep, what) // the reason says that it failed
 		}
 		return fmt.Sprintf("%s. %s serves %s as before.", what, site.URI, VersionLabel(from)), models.TaskRecovered, cause
 	case models.UpgradeCancelled:

@@ -176,7 +176,7 @@ func TestFleet_RunUpgrade_OtherOutcomes(t *testing.T) {
 		moved bool
 		words string
 	}{
-		models.UpgradeRecovered: {models.TaskRecovered, models.SiteEnabled, false, "updatedb failed: Column not found. museum.example.org serves 10.5.8 · a1 as before."},
+		models.UpgradeRecovered: {models.TaskRecovered, models.SiteEnabled, false, "Step updatedb: Column not found. museum.example.org serves 10.5.8 · a1 as before."},
 		models.UpgradeCancelled: {models.TaskCancelled, models.SiteEnabled, false, "Cancelled."},
 		models.UpgradeFatal:     {models.TaskFailed, models.SiteBroken, true, "A person must look"},
 	} {

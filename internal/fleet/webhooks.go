@@ -84,7 +84,7 @@ func (f *Fleet) CreateWebhook(ctx context.Context, by string, distributionID int
 	var secret string
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, in.Once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{in.Once, "webhook", []any{d.ID, in}}, &first); err != nil {
 			return err
 		}
 		if _, err := tx.LockDistribution(ctx, d.ID); err != nil {
@@ -136,7 +136,7 @@ func (f *Fleet) RotateWebhook(ctx context.Context, by string, id int64, once str
 	var secret string
 	var first int64
 	err = f.store.InTx(ctx, func(tx Tx) error {
-		if err := f.refuseTwin(ctx, tx, once, &first); err != nil {
+		if err := f.refuseTwin(ctx, tx, sent{once, "webhook", []any{"secret", id}}, &first); err != nil {
 			return err
 		}
 		live, err := lockSecrets(ctx, tx, id)

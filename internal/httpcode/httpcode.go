@@ -3,9 +3,11 @@
 package httpcode
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
+	"time"
 
 	"hefring/models"
 )
@@ -28,12 +30,26 @@ func Of(code models.Code) int {
 	}
 }
 
-// Away tells whether a failure that nobody explained is one of the network: what
-// Hefring needs does not answer, most likely its database, and does so later.
-func Away(err error) bool {
+// How long people and programs wait for an answer at most. A database that keeps its
+// connections and says nothing must not keep them, and who comes after them, for ever.
+const (
+	// AnswerTime is for what needs the database alone.
+	AnswerTime = 15 * time.Second
+	// PatientTime is for what also asks somebody else, who has less time than this. No
+	// answer is sent that takes a minute.
+	PatientTime = 50 * time.Second
+)
+
+// Away tells whether a request's failure that nobody explained is one of the network:
+// what Hefring needs does not answer, most likely its database, and does so later. ctx
+// is the request's.
+func Away(ctx context.Context, err error) bool {
 	_, ok := errors.AsType[net.Error](err)
-	return ok
+	return ok || errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
+
+// AwayRetry is for the header Retry-After, in seconds.
+const AwayRetry = "10"
 
 // AwayText says so.
 const AwayText = "Hefring cannot reach its database. Its log has the details; try again in a moment."

@@ -80,7 +80,9 @@ func (h *handler) join(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, models.Errorf(models.Invalid, "This is no request to join."))
 		return
 	}
-	sealed, err := h.control.JoinServer(r.Context(), in)
+	ctx, cancel := context.WithTimeout(r.Context(), httpcode.AnswerTime)
+	defer cancel()
+	sealed, err := h.control.JoinServer(ctx, in)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -95,7 +97,9 @@ func (h *handler) server(r *http.Request) (models.Server, error) {
 	if !ok {
 		return models.Server{}, models.Errorf(models.Forbidden, "Show the worker's key.")
 	}
-	return h.control.WorkerWithKey(r.Context(), key)
+	ctx, cancel := context.WithTimeout(r.Context(), httpcode.AnswerTime)
+	defer cancel()
+	return h.control.WorkerWithKey(ctx, key)
 }
 
 func (h *handler) platform(w http.ResponseWriter, r *http.Request) {
@@ -148,6 +152,10 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := httpcode.Of(code)
 	if status == http.StatusInternalServerError {
 		h.logger.ErrorContext(r.Context(), "answer worker", slog.String("path", r.URL.Path), slog.Any("error", err))
+		if httpcode.Away(r.Context(), err) {
+			answer(w, http.StatusServiceUnavailable, failure{models.Unavailable, httpcode.AwayText})
+			return
+		}
 		answer(w, status, failure{"", "The control plane failed. Its log says why."})
 		return
 	}

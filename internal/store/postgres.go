@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,10 +24,14 @@ const postgresConns = 16
 // changes the schema: "hefring" on a telephone's keys.
 const schemaLock = 4333746
 
+// endTime is how long the end of a transaction may take, whatever its context says.
+const endTime = 15 * time.Second
+
 type postgresEngine struct {
-	db   *sql.DB
-	pgx  *pgxpool.Pool
-	conf *pgxpool.Config
+	db      *sql.DB
+	pgx     *pgxpool.Pool
+	conf    *pgxpool.Config
+	endTime time.Duration
 }
 
 func openPostgres(ctx context.Context, dsn string) (engine, error) {
@@ -35,6 +40,9 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 		return nil, fmt.Errorf("read the database's address: %w", err)
 	}
 	conf.ConnConfig.DialFunc = dialer().DialContext
+	if conf.ConnConfig.ConnectTimeout == 0 {
+		conf.ConnConfig.ConnectTimeout = dialTime // also of a server that takes the connection and says nothing
+	}
 	conf.MaxConns = max(conf.MaxConns, postgresConns)
 	pool, err := pgxpool.NewWithConfig(ctx, conf)
 	if err != nil {
@@ -44,7 +52,7 @@ func openPostgres(ctx context.Context, dsn string) (engine, error) {
 		pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &postgresEngine{db: stdlib.OpenDBFromPool(pool), pgx: pool, conf: conf}, nil
+	return &postgresEngine{db: stdlib.OpenDBFromPool(pool), pgx: pool, conf: conf, endTime: endTime}, nil
 }
 
 func (e *postgresEngine) sql() *sql.DB        { return e.db }
@@ -80,11 +88,12 @@ func (e *postgresEngine) begin(ctx context.Context) (*txn, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	// Whether fn's work is committed must not depend on when ctx ends.
-	lasting := context.WithoutCancel(ctx)
 	// A statement that ctx ended has broken the connection, and the pool is
 	// closing it: Raw tells whether it is still ours.
 	ours := func(do func(context.Context) error) error {
+		// Whether fn's work is committed must not depend on when ctx ends.
+		lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.endTime)
+		defer cancel()
 		return conn.Raw(func(any) error { return do(lasting) })
 	}
 	return &txn{

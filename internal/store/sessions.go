@@ -13,6 +13,10 @@ import (
 // Sessions keeps browser sessions for the session manager of package web.
 type Sessions struct{ store *Store }
 
+// sessionTime is how long a session is looked for or stored. Live logs have no limit
+// as a whole, and begin with this.
+const sessionTime = 10 * time.Second
+
 // Sessions gives the keeper of browser sessions.
 func (s *Store) Sessions() *Sessions { return &Sessions{s} }
 
@@ -27,6 +31,8 @@ type session struct {
 
 // FindCtx gives a session's data; false when it is unknown or expired.
 func (k *Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, sessionTime)
+	defer cancel()
 	var found []session
 	err := k.store.with(ctx).Where("token = ? AND expiry > ?", token, now()).Limit(1).Find(&found).Error
 	if err != nil {
@@ -40,6 +46,8 @@ func (k *Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, err
 
 // CommitCtx stores a session's data until expiry.
 func (k *Sessions) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionTime)
+	defer cancel()
 	row := session{Token: token, Data: data, Expiry: expiry.UTC().Truncate(time.Microsecond)}
 	err := k.store.with(ctx).Clauses(clause.OnConflict{
 		Columns: []clause.Column{{Name: "token"}}, DoUpdates: clause.AssignmentColumns([]string{"data", "expiry"}),
@@ -52,6 +60,8 @@ func (k *Sessions) CommitCtx(ctx context.Context, token string, data []byte, exp
 
 // DeleteCtx removes a session; one that does not exist is no error.
 func (k *Sessions) DeleteCtx(ctx context.Context, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionTime)
+	defer cancel()
 	if err := k.store.with(ctx).Where("token = ?", token).Delete(&session{}).Error; err != nil {
 		return fmt.Errorf("delete session: %w", err)
 	}

@@ -84,10 +84,10 @@ func (e *sqliteEngine) provider() (*goose.Provider, error) {
 func (e *sqliteEngine) begin(ctx context.Context) (*txn, error) {
 	tx, err := e.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, translated(err)
 	}
 	return &txn{
-		conn: tx, native: tx, commit: tx.Commit,
+		conn: tx, native: tx, commit: func() error { return translated(tx.Commit()) },
 		end: func() { _ = tx.Rollback() }, // after a commit it only says so
 	}, nil
 }
@@ -118,8 +118,10 @@ func (e *sqliteEngine) exclusive(ctx context.Context, fn func(ctx context.Contex
 	}
 }
 
-// SQLite's extended result codes that have a meaning to us.
+// SQLite's extended result codes that have a meaning to us, and the one whose extended
+// codes all mean the same.
 const (
+	sqliteBusy       = 5
 	sqliteUnique     = 2067
 	sqlitePrimaryKey = 1555
 	sqliteForeignKey = 787
@@ -131,7 +133,9 @@ const (
 type translating struct{ gorm.Dialector }
 
 // Translate maps the driver's error codes.
-func (d translating) Translate(err error) error {
+func (d translating) Translate(err error) error { return translated(err) }
+
+func translated(err error) error {
 	failure, ok := errors.AsType[*moderncsqlite.Error](err)
 	if !ok {
 		return err
@@ -144,5 +148,21 @@ func (d translating) Translate(err error) error {
 	case sqliteCheck:
 		return gorm.ErrCheckConstraintViolated
 	}
+	if failure.Code()&0xff == sqliteBusy {
+		return busy{err}
+	}
 	return err
 }
+
+// busy is that others wrote for as long as we would wait. It is a net.Error, as is what
+// PostgreSQL's connections fail with when that does not answer.
+type busy struct{ error }
+
+// Unwrap gives the driver's error.
+func (b busy) Unwrap() error { return b.error }
+
+// Timeout tells that it was waited in vain.
+func (busy) Timeout() bool { return true }
+
+// Temporary tells that it may be better next time.
+func (busy) Temporary() bool { return true }

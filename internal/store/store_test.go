@@ -645,13 +645,13 @@ func TestStore_Once_SecondGetsFirst(t *testing.T) {
 			for range 5 {
 				posts.Go(func() {
 					err := w.InTx(w.ctx, func(tx fleet.Tx) error {
-						id, isFresh, err := tx.Once(w.ctx, "token")
+						seen, isFresh, err := tx.Once(w.ctx, "token", "what it says")
 						if err != nil {
 							return err
 						}
 						if !isFresh {
-							if id != 42 {
-								t.Errorf("the form made %d, want 42", id)
+							if seen != (fleet.SentForm{ID: 42, Content: "what it says"}) {
+								t.Errorf("the form was %+v", seen)
 							}
 							return nil
 						}

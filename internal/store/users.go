@@ -8,6 +8,7 @@ import (
 
 	"gorm.io/gorm/clause"
 
+	"hefring/internal/fleet"
 	"hefring/models"
 )
 
@@ -74,32 +75,33 @@ func (s *Store) UseLoginLink(ctx context.Context, tokenHash string, at time.Time
 type formToken struct {
 	Token     string `gorm:"primaryKey"`
 	ThingID   int64
+	Content   string `gorm:"default:''"` // "" is not known: an older Hefring took it
 	CreatedAt time.Time
 }
 
 // Once claims the token of a form that makes something. If the token was
-// claimed before, fresh is false and id is what the form made. A claim waits for
-// another one at the same time to end.
-func (s *Store) Once(ctx context.Context, token string) (id int64, fresh bool, err error) {
+// claimed before, fresh is false, and seen is what the form made and the content that
+// it was claimed with. A claim waits for another one at the same time to end.
+func (s *Store) Once(ctx context.Context, token, content string) (seen fleet.SentForm, fresh bool, err error) {
 	if token == "" {
-		return 0, false, errors.New("claim form: it has no token")
+		return seen, false, errors.New("claim form: it has no token")
 	}
 	err = s.atomic(ctx, func(tx *Store) error {
-		done := tx.with(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&formToken{Token: token})
+		done := tx.with(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&formToken{Token: token, Content: content})
 		if done.Error != nil {
 			return fmt.Errorf("claim form: %w", done.Error)
 		}
 		if fresh = done.RowsAffected == 1; fresh {
 			return nil
 		}
-		var seen formToken
-		if err := tx.with(ctx).Where("token = ?", token).Take(&seen).Error; err != nil {
+		var row formToken
+		if err := tx.with(ctx).Where("token = ?", token).Take(&row).Error; err != nil {
 			return fmt.Errorf("find what the form made: %w", err)
 		}
-		id = seen.ThingID
+		seen = fleet.SentForm{ID: row.ThingID, Content: row.Content}
 		return nil
 	})
-	return id, fresh, err
+	return seen, fresh, err
 }
 
 // UseOnce stores what the form with a claimed token made.

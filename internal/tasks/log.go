@@ -123,7 +123,7 @@ func (l *taskLog) add(level models.Level, text string) {
 		return
 	}
 	l.pending = append(l.pending, models.TaskLine{
-		TaskID: l.taskID, At: time.Now().UTC().Truncate(time.Microsecond), Step: l.step, Level: level, Text: text,
+		TaskID: l.taskID, At: time.Now().UTC().Truncate(time.Microsecond), Step: l.step, Level: level, Text: models.Blot(text),
 	})
 	if len(l.pending)%flushLines != 0 {
 		return

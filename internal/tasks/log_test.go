@@ -33,16 +33,17 @@ func TestTaskLog_Write_SplitsAndKeepsOrder(t *testing.T) {
 			write("one\r\ntw")
 			write("o\n\x1b[31mred\x1b[0m\n10%\r50%\r")
 			write("100%\n")
+			write("Fetching https://example.org/a.make?private_token=s3cr3t&ref=main\n")
 			write("open")
 			log.Step("deploy")
 			_, err := fmt.Fprint(log.Err(), "late "+strings.Repeat("x", 20_000))
 			ok(t, err)
 			log.close()
 			lines := strings.Split(f.log(t, task.ID), "\n")
-			for i, wanted := range []string{"|info|first", "|info|second", "copy|out|one", "copy|out|two", "copy|out|red", "copy|out|100%", "copy|out|open"} {
+			for i, wanted := range []string{"|info|first", "|info|second", "copy|out|one", "copy|out|two", "copy|out|red", "copy|out|100%", "copy|out|Fetching https://example.org/a.make?private_token=…&ref=main", "copy|out|open"} {
 				want(t, fmt.Sprint("line ", i), lines[i], wanted)
 			}
-			want(t, "the long line is cut", strings.HasPrefix(lines[7], "deploy|err|late xx") && strings.HasSuffix(lines[7], "(line cut)"), true)
+			want(t, "the long line is cut", strings.HasPrefix(lines[8], "deploy|err|late xx") && strings.HasSuffix(lines[8], "(line cut)"), true)
 		})
 	}
 }

@@ -657,3 +657,60 @@ func TestRunner_TooManyDeaths_FailsWithAReason(t *testing.T) {
 		})
 	}
 }
+
+// A database that keeps its connections and says nothing for longer than a lease: what
+// ran is done again or ends, what waits is begun, and nobody has to help.
+func TestRunner_PostgresFrozen_GoesOn(t *testing.T) {
+	t.Parallel()
+	server := testpg.Start(t)
+	s, err := store.Open(t.Context(), server.DSN("postgres"), slog.New(slog.DiscardHandler))
+	ok(t, err)
+	t.Cleanup(func() { ok(t, s.Close()) })
+	cfg := fast("test")
+	cfg.Lease = time.Second
+	r, err := New(t.Context(), s, Access(s.Access()), cfg)
+	ok(t, err)
+	s.SetEnqueuer(r)
+	f := &fixture{Store: s, r: r, ctx: t.Context()}
+	begun, frozen := make(chan struct{}, 2), make(chan struct{})
+	lost := make(chan error, 1)
+	var calls atomic.Int64
+	r.Handle(models.TaskVerify, func(ctx context.Context, _ models.Task, _ fleet.Log) (string, models.TaskState, error) {
+		if calls.Add(1) > 1 {
+			return "done again", "", nil
+		}
+		begun <- struct{}{}
+		<-ctx.Done()
+		lost <- context.Cause(ctx)
+		return "", "", ctx.Err()
+	})
+	r.Handle(models.TaskUpgrade, func(_ context.Context, _ models.Task, log fleet.Log) (string, models.TaskState, error) {
+		begun <- struct{}{}
+		<-frozen
+		log.Printf(models.LevelInfo, "said in the dark")
+		return "done", "", nil
+	})
+	r.Handle(models.TaskBuild, func(context.Context, models.Task, fleet.Log) (string, models.TaskState, error) {
+		return "built", "", nil
+	})
+	f.start(t)
+	stopped, through := f.create(t, models.TaskVerify, 1), f.create(t, models.TaskUpgrade, 2)
+	<-begun
+	<-begun
+	server.Freeze(t)
+	close(frozen)
+	select {
+	case err := <-lost:
+		want(t, "cause is ErrLost", errors.Is(err, fleet.ErrLost), true)
+	case <-time.After(patience):
+		t.Error("a handler goes on although others may have its task")
+	}
+	server.Thaw(t)
+	want(t, "message", f.ended(t, stopped.ID).Message, "done again")
+	want(t, "state", f.ended(t, through.ID).State, models.TaskSucceeded)
+	if log := f.log(t, through.ID); !strings.Contains(log, "said in the dark") {
+		t.Errorf("the log is %q", log)
+	}
+	want(t, "message", f.ended(t, f.create(t, models.TaskBuild, 3).ID).Message, "built")
+	eventually(t, "the worker works", func() bool { return r.Working() == nil })
+}

@@ -112,6 +112,24 @@ func (s *Server) Restart(tb testing.TB) {
 	})
 }
 
+// Freeze stops all processes of the server where they are: connections stay, new ones
+// are taken by the kernel, and nobody answers.
+func (s *Server) Freeze(tb testing.TB) {
+	tb.Helper()
+	s.command(tb, "freeze")
+	until(tb, "the server is frozen", func() error {
+		_, err := os.Stat(s.c.dir + "/frozen")
+		return err
+	})
+}
+
+// Thaw lets them go on.
+func (s *Server) Thaw(tb testing.TB) {
+	tb.Helper()
+	s.command(tb, "thaw")
+	until(tb, "the server answers", func() error { return s.c.exec("SELECT 1") })
+}
+
 func (s *Server) command(tb testing.TB, command string) {
 	tb.Helper()
 	if _, err := io.WriteString(s.c.stdin, command+"\n"); err != nil {

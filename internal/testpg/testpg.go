@@ -48,6 +48,10 @@ start() {
     -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c autovacuum=off "$@" </dev/null >>"$dir/log" 2>&1 &
   server=$!
 }
+signal() { # the first one first: it makes and buries the others
+  kill "$1" "$server"
+  kill "$1" $(cat "/proc/$server/task/$server/children")
+}
 start "$@"
 while read -r command; do
   case $command in
@@ -60,8 +64,15 @@ while read -r command; do
         while [ -n "$(cat "/proc/$child/maps" 2>/dev/null)" ]; do sleep 0.01; done
       done ;;
     start) start "$@" ;;
+    freeze)
+      signal -STOP
+      touch "$dir/frozen" ;;
+    thaw)
+      rm "$dir/frozen"
+      signal -CONT ;;
   esac
 done
+kill -CONT "$server" 2>/dev/null
 kill -QUIT "$server" 2>/dev/null
 wait "$server"
 rm -rf "$dir"

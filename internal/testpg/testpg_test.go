@@ -3,6 +3,7 @@ package testpg_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -51,4 +52,35 @@ func TestServer_KillAndRestart(t *testing.T) {
 	if err := run("INSERT INTO things VALUES (1)"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestServer_FreezeAndThaw(t *testing.T) {
+	s := testpg.Start(t)
+	conn, err := pgx.Connect(t.Context(), s.DSN("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context())) // the test is about the statement
+	s.Freeze(t)
+	asked := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), "SELECT 1")
+		asked <- err
+	}()
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	select {
+	case err := <-asked:
+		t.Fatalf("a frozen server answered: %v", err)
+	case <-short.Done():
+	}
+	s.Thaw(t)
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A test that ends while its server is frozen leaves nothing.
+func TestServer_Freeze_End(t *testing.T) {
+	testpg.Start(t).Freeze(t)
 }

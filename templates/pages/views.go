@@ -5,6 +5,7 @@ package pages
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -491,9 +492,16 @@ type Task struct {
 	Looked   bool               // it has ended and said what it found
 }
 
-// canRetry tells whether the same work may be asked for again.
+// canRetry tells whether it is of use to ask for the same work again: what ended with a
+// warning is done, but for a clone that was not sent off.
 func (t Task) canRetry() bool {
-	return t.Task.State != models.TaskWarning && fleet.Retryable(t.Task)
+	return fleet.Retryable(t.Task) && (t.Task.State != models.TaskWarning || t.stayed())
+}
+
+// stayed tells whether a clone for another server was made, and its move refused.
+func (t Task) stayed() bool {
+	moved := func(child models.Task) bool { return child.Kind == models.TaskRelocate }
+	return t.Task.Kind == models.TaskCloneTo && !slices.ContainsFunc(t.Children, moved)
 }
 
 // differing lists the files that a verification found to be different, if it
@@ -679,6 +687,7 @@ type Problem struct {
 	Status     int
 	Head, Text string
 	SignedIn   bool
+	Made       string // address of what the same form made before
 }
 
 func (s SiteForm) uriField() components.Field {

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -193,6 +194,19 @@ func (o operation) tag() string {
 	return first
 }
 
+// patience is how long the operation may take. Who is not named here needs the database
+// alone.
+func (o operation) patience() time.Duration {
+	switch o.id {
+	case "login-to-site", "quote-rollback", "rollback-site", "delete-backup", // ask the site's server
+		"add-database", "change-database", "test-database", // ask that database server
+		"test-channel": // asks who takes the notices
+		return httpcode.PatientTime
+	default:
+		return httpcode.AnswerTime
+	}
+}
+
 // parameters are those that operations have beside their own: whatever changes
 // something takes an idempotency key.
 func (o operation) parameters() []*huma.Param {
@@ -218,6 +232,8 @@ func register[I authorised, T any](s *server, o operation, do func(ctx context.C
 		Tags: []string{o.tag()}, Parameters: o.parameters(),
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *I) (*answer[T], error) {
+		ctx, cancel := context.WithTimeout(ctx, o.patience())
+		defer cancel()
 		by, err := s.front.UseToken(ctx, (*in).token())
 		if err != nil {
 			if models.CodeOf(err) == models.Forbidden {
@@ -244,11 +260,11 @@ func (s *server) problem(ctx context.Context, o operation, err error) error {
 	}
 	known, ok := errors.AsType[*models.Error](err)
 	if !ok {
-		if ctx.Err() == nil {
+		if !errors.Is(ctx.Err(), context.Canceled) {
 			s.logger.ErrorContext(ctx, "api", slog.String("operation", o.id), slog.Any("error", err))
 		}
-		if httpcode.Away(err) {
-			return huma.Error503ServiceUnavailable(httpcode.AwayText)
+		if httpcode.Away(ctx, err) {
+			return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(httpcode.AwayText), http.Header{"Retry-After": {httpcode.AwayRetry}})
 		}
 		return huma.Error500InternalServerError("Something failed inside Hefring. Its log has the details.")
 	}

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hefring/internal/fleet"
@@ -147,6 +149,73 @@ func ask(t *testing.T, f *fake, method, path, body string) (int, map[string]any)
 		t.Fatalf("%s %s: %d %q", method, path, w.Code, w.Body)
 	}
 	return w.Code, answer
+}
+
+// silent is a database that does not answer.
+type silent struct {
+	*fake
+
+	tokens, keys bool // whether it does not answer for them already
+}
+
+func (s *silent) UseToken(ctx context.Context, token string) (models.Actor, error) {
+	if s.tokens {
+		<-ctx.Done()
+		return models.Actor{}, ctx.Err()
+	}
+	return s.fake.UseToken(ctx, token)
+}
+
+func (s *silent) Recall(ctx context.Context, _ fleet.Keyed) ([]byte, bool, error) {
+	if s.keys {
+		<-ctx.Done()
+		return nil, false, ctx.Err()
+	}
+	return nil, true, nil
+}
+
+func (s *silent) Forget(ctx context.Context, _ fleet.Keyed) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *silent) SiteNamed(ctx context.Context, _ string) (models.Site, error) {
+	<-ctx.Done()
+	return models.Site{}, fmt.Errorf("load site: %w", ctx.Err())
+}
+
+func TestNew_DatabaseDoesNotAnswer_SaysSoInTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent
+		method, path, key string
+		after             time.Duration
+	}{
+		"token":         {silent{tokens: true}, http.MethodGet, "/sites/museum.example.org", "", 15 * time.Second},
+		"read":          {silent{}, http.MethodGet, "/sites/museum.example.org", "", 15 * time.Second},
+		"key":           {silent{keys: true}, http.MethodPost, "/sites/museum.example.org/verify", "k", 15 * time.Second},
+		"with a key":    {silent{}, http.MethodPost, "/sites/museum.example.org/verify", "k", 30 * time.Second}, // the key is given free
+		"asks a server": {silent{}, http.MethodPost, "/sites/museum.example.org/login", "", 50 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.fake = &fake{}
+				r := httptest.NewRequestWithContext(t.Context(), c.method, api.Prefix+c.path, nil)
+				r.Header.Set("Authorization", "Bearer "+good)
+				if c.key != "" {
+					r.Header.Set("Idempotency-Key", c.key)
+				}
+				w := httptest.NewRecorder()
+				began := time.Now()
+				api.New(&c.silent, func(models.Actor) api.Fleet { return &c.silent }, nil, "test").ServeHTTP(w, r)
+				if took := time.Since(began); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || took != c.after {
+					t.Errorf("after %s, want %s: status %d, Retry-After %q", took, c.after, w.Code, w.Header().Get("Retry-After"))
+				}
+				if w.Header().Get("Content-Type") != "application/problem+json" || !strings.Contains(w.Body.String(), "cannot reach its database") {
+					t.Errorf("%s: %s", w.Header().Get("Content-Type"), w.Body)
+				}
+			})
+		})
+	}
 }
 
 func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
@@ -441,5 +510,78 @@ func TestNew_BrokenBody(t *testing.T) {
 	api.New(f, f.as, nil, "test").ServeHTTP(answer, r)
 	if answer.Code < 400 || time.Since(begin) > 10*time.Second {
 		t.Errorf("a body that breaks off: %d", answer.Code)
+	}
+}
+
+// A state that there is not is refused and those that there are are named, in answers and
+// in the document.
+func TestNew_States_AreThoseThatThereAre(t *testing.T) {
+	f := &fake{}
+	w := httptest.NewRecorder()
+	api.New(f, f.as, nil, "test").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/openapi.json", nil))
+	var document struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Name   string `json:"name"`
+				Schema struct {
+					Enum []string `json:"enum"`
+				} `json:"schema"`
+			} `json:"parameters"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	sites := slices.DeleteFunc(words(models.SiteTransitions().States()), func(s string) bool { return s == "deleted" })
+	for _, c := range []struct {
+		path, name string
+		known      []string
+	}{
+		{"/sites", "state", sites},
+		{"/servers/{name}/sites", "state", sites},
+		{"/platforms", "state", words(models.PlatformTransitions().States())},
+		{"/tasks", "state", words(models.TaskTransitions().States())},
+		{"/distributions", "state", words(models.AllConditions())},
+		{"/audit", "kind", words(models.SubjectKinds())},
+		{"/audit", "door", words(models.Doors())},
+	} {
+		var listed []string
+		for _, p := range document.Paths[c.path]["get"].Parameters {
+			if p.Name == c.name {
+				listed = p.Schema.Enum
+			}
+		}
+		slices.Sort(listed)
+		slices.Sort(c.known)
+		if !slices.Equal(listed, c.known) {
+			t.Errorf("%s: the document lists %v of %s, there are %v", c.path, listed, c.name, c.known)
+		}
+		code, answer := ask(t, f, http.MethodGet, strings.Replace(c.path, "{name}", "web1", 1)+"?"+c.name+"=nothing", "")
+		if text := fmt.Sprint(answer); code != http.StatusUnprocessableEntity || !strings.Contains(text, "query."+c.name) || !strings.Contains(text, c.known[0]) {
+			t.Errorf("%s: %d %v", c.path, code, answer)
+		}
+	}
+}
+
+func words[S ~string](list []S) []string {
+	var texts []string
+	for _, one := range list {
+		texts = append(texts, string(one))
+	}
+	return texts
+}
+
+// secretless has no secret settings.
+type secretless struct{}
+
+func (secretless) SecretsSet(models.Distribution) map[string]bool { return nil }
+
+func TestDistributionView_TokenInTheAddress_IsNotShown(t *testing.T) {
+	row := fleet.DistributionRow{Distribution: models.Distribution{Settings: models.Settings{"url": "https://example.org/a.make?private_token=hunter2"}}}
+	if got := api.DistributionView(secretless{})(row).Source.Settings["url"]; got != "https://example.org/a.make?private_token=…" {
+		t.Errorf("shown as %s", got)
+	}
+	if row.Settings["url"] == "https://example.org/a.make?private_token=…" {
+		t.Error("what is stored has changed")
 	}
 }

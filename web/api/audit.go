@@ -14,7 +14,7 @@ type AuditIn struct {
 
 	Actor   string    `query:"actor" doc:"Who, exactly"`
 	Verb    string    `query:"verb" doc:"Did what, exactly"`
-	Kind    string    `query:"kind" doc:"What it is about, for example site"`
+	Kind    string    `query:"kind" enum:"site,distribution,platform,user,client,database-server,server,channel,queue,upstream,import,server-platform,departure,arrival,newcomer,target,server-target,question" doc:"What it is about, for example site"`
 	ID      int64     `query:"id" minimum:"0" doc:"Number of what it is about; needs kind"`
 	Name    string    `query:"name" doc:"Name of the site, distribution, platform, user, client or database server"`
 	Door    string    `query:"door" enum:"page,api,command,webhook,schedule,task"`

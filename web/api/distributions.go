@@ -77,7 +77,7 @@ func DistributionView(f keeper) func(fleet.DistributionRow) Distribution {
 }
 
 func sourceView(f keeper, d models.Distribution) Source {
-	v := Source{Settings: d.Settings, RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms}
+	v := Source{Settings: d.Settings.Blotted(), RebuildDays: d.RebuildDays, KeepPlatforms: d.KeepPlatforms}
 	if d.CheckEvery != nil {
 		seconds := int64(*d.CheckEvery / time.Second)
 		v.CheckSeconds = &seconds
@@ -94,7 +94,7 @@ func sourceView(f keeper, d models.Distribution) Source {
 // SourceBody is a distribution as it is sent.
 type SourceBody struct {
 	Name          string            `json:"name"`
-	Settings      map[string]string `json:"settings" doc:"As the update type has them, with secrets; an empty secret stays as it was"`
+	Settings      map[string]string `json:"settings" doc:"As the update type has them, with secrets; an empty secret stays as it was, and so does an address that is sent as it was given, with … for its token"`
 	CheckSeconds  *int64            `json:"check_seconds,omitempty" minimum:"0" maximum:"31622400" doc:"Overrides the queue's interval; 0: only by hand or webhook; none: as the queue"`
 	RebuildDays   int               `json:"rebuild_days,omitempty" doc:"Build the same revision again after so many days; 0 never"`
 	KeepPlatforms int               `json:"keep_platforms,omitempty" doc:"How many platforms stay beside the upgrade target; 0 keeps all"`
@@ -141,8 +141,14 @@ func looked(ctx context.Context, f Fleet, d models.Distribution, err error) (Loo
 }
 
 func (s *server) distributions() {
-	register(s, operation{get, "/distributions", "list-distributions", "List distributions by name"}, func(ctx context.Context, f Fleet, in Paging) (Page[Distribution], error) {
-		return listed(in, DistributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
+	register(s, operation{get, "/distributions", "list-distributions", "List distributions by name"}, func(ctx context.Context, f Fleet, in struct {
+		Paging
+
+		State string `query:"state" enum:"new,current,changed,failing,held" doc:"Only those in this condition"`
+	},
+	) (Page[Distribution], error) {
+		return listed(in.Paging, DistributionView(f), func(r fleet.DistributionRow) fleet.Position { return fleet.Position{Name: r.Name} }, func(filter fleet.Filter) ([]fleet.DistributionRow, int, error) {
+			filter.State = in.State
 			return f.Distributions(ctx, filter)
 		})
 	})

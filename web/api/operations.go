@@ -107,12 +107,13 @@ type newClone struct {
 func (s *server) sites() {
 	register(s, operation{get, "/sites", "list-sites", "List sites"}, func(ctx context.Context, f Fleet, in struct {
 		Paging
+		InState
 
 		Behind bool `query:"behind" doc:"Only sites that an upgrade waits for"`
 	},
 	) (Page[Site], error) {
 		return listed(in.Paging, SiteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
-			filter.Behind = in.Behind
+			filter.Behind, filter.State = in.Behind, in.State
 			return f.Sites(ctx, filter)
 		})
 	})
@@ -448,6 +449,7 @@ func (s *server) platforms() {
 	register(s, operation{get, "/platforms", "list-platforms", "List platforms"}, func(ctx context.Context, f Fleet, in struct {
 		Paging
 
+		State        string `query:"state" enum:"queued,building,ready,failed,deleting,deleted" doc:"Only those in this state; none is all but deleted ones"`
 		Distribution string `query:"distribution" maxLength:"200" doc:"Short name of the distribution whose platforms are asked for"`
 	},
 	) (Page[Platform], error) {
@@ -460,7 +462,7 @@ func (s *server) platforms() {
 			of = d.ID
 		}
 		return listed(in.Paging, PlatformView, func(r fleet.PlatformRow) fleet.Position { return fleet.Position{ID: r.ID} }, func(filter fleet.Filter) ([]fleet.PlatformRow, int, error) {
-			filter.DistributionID = of
+			filter.DistributionID, filter.State = of, in.State
 			return f.Platforms(ctx, filter)
 		})
 	})
@@ -631,8 +633,14 @@ type TaskIn struct {
 }
 
 func (s *server) tasks() {
-	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, f Fleet, in Paging) (Page[Task], error) {
-		return listed(in, TaskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} }, func(filter fleet.Filter) ([]models.Task, int, error) {
+	register(s, operation{get, "/tasks", "list-tasks", "List tasks, newest first"}, func(ctx context.Context, f Fleet, in struct {
+		Paging
+
+		State string `query:"state" enum:"queued,running,succeeded,warning,recovered,failed,cancelled" doc:"Only those in this state"`
+	},
+	) (Page[Task], error) {
+		return listed(in.Paging, TaskView, func(t models.Task) fleet.Position { return fleet.Position{ID: t.ID} }, func(filter fleet.Filter) ([]models.Task, int, error) {
+			filter.State = in.State
 			return f.Tasks(ctx, filter)
 		})
 	})

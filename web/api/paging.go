@@ -27,7 +27,11 @@ type Paging struct {
 	Steps
 
 	Query string `query:"query" maxLength:"200" doc:"Part of the name"`
-	State string `query:"state" maxLength:"40" doc:"Only those in this state"`
+}
+
+// InState narrows a list of sites, too.
+type InState struct {
+	State string `query:"state" enum:"installing,enabled,disabled,upgrading,broken,deleting" doc:"Only those in this state"`
 }
 
 // asking is a request for a part of a list.
@@ -45,7 +49,7 @@ func (s Steps) filter() (fleet.Filter, error) {
 
 func (p Paging) filter() (fleet.Filter, error) {
 	f, err := p.Steps.filter()
-	f.Query, f.State = p.Query, p.State
+	f.Query = p.Query
 	return f, err
 }
 

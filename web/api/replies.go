@@ -10,12 +10,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"hefring/internal/fleet"
+	"hefring/internal/httpcode"
 	"hefring/models"
 )
 
@@ -82,7 +84,7 @@ func fingerprint(r *http.Request, body []byte) string {
 }
 
 func (s *server) once(w http.ResponseWriter, r *http.Request, next http.Handler, k fleet.Keyed, body []byte) {
-	earlier, fresh, err := s.front.Recall(r.Context(), k)
+	earlier, fresh, err := s.recall(r, k)
 	if models.CodeOf(err) == models.NotFound { // no such token: the operation says so
 		fresh, err = true, nil
 	}
@@ -113,14 +115,23 @@ func (s *server) once(w http.ResponseWriter, r *http.Request, next http.Handler,
 	_, _ = kept.body.WriteTo(w)
 }
 
+// recall looks whether the request was answered before.
+func (s *server) recall(r *http.Request, k fleet.Keyed) (earlier []byte, fresh bool, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), httpcode.AnswerTime)
+	defer cancel()
+	return s.front.Recall(ctx, k)
+}
+
 // remember stores an answer that something was done.
 func (s *server) remember(r *http.Request, k fleet.Keyed, kept *keeping) bool {
 	if kept.status < 200 || kept.status > 299 || kept.body.Len() > maxReply {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), httpcode.AnswerTime)
+	defer cancel()
 	text, err := json.Marshal(reply{kept.status, kept.Header().Get("Content-Type"), kept.body.Bytes()})
 	if err == nil {
-		err = s.front.Remember(context.WithoutCancel(r.Context()), k, text)
+		err = s.front.Remember(ctx, k, text)
 	}
 	if err != nil {
 		s.logger.ErrorContext(r.Context(), "remember reply", slog.Any("error", err))
@@ -129,7 +140,9 @@ func (s *server) remember(r *http.Request, k fleet.Keyed, kept *keeping) bool {
 }
 
 func (s *server) forget(r *http.Request, k fleet.Keyed) {
-	if err := s.front.Forget(context.WithoutCancel(r.Context()), k); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), httpcode.AnswerTime)
+	defer cancel()
+	if err := s.front.Forget(ctx, k); err != nil {
 		s.logger.ErrorContext(r.Context(), "forget reply", slog.Any("error", err))
 	}
 }
@@ -151,12 +164,16 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request, text []byte) {
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	problem := s.problem(r.Context(), operation{id: keyHeader}, err)
 	status := http.StatusInternalServerError
+	if more, ok := errors.AsType[huma.HeadersError](problem); ok {
+		maps.Copy(w.Header(), more.GetHeaders())
+	}
+	var body any = problem
 	if said, ok := errors.AsType[huma.StatusError](problem); ok {
-		status = said.GetStatus()
+		status, body = said.GetStatus(), said
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(problem) //nolint:errchkjson // the program hung up
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // the program hung up
 }
 
 // keeping holds an answer back.

@@ -120,6 +120,7 @@ func (s *server) seenServers() {
 	})
 	register(s, operation{get, "/servers/{name}/sites", "list-server-sites", "List the sites on a web host"}, func(ctx context.Context, f Fleet, in struct {
 		Paging
+		InState
 
 		Name string `path:"name" doc:"The server's name"`
 	},
@@ -129,7 +130,7 @@ func (s *server) seenServers() {
 			return Page[Site]{}, err
 		}
 		return listed(in.Paging, SiteView(f), func(r fleet.SiteRow) fleet.Position { return fleet.Position{Name: r.URI} }, func(filter fleet.Filter) ([]fleet.SiteRow, int, error) {
-			filter.ServerID = named.ID
+			filter.ServerID, filter.State = named.ID, in.State
 			return f.Sites(ctx, filter)
 		})
 	})

@@ -231,7 +231,7 @@ func (e *engine) failed(ctx context.Context, at int, cause error) Outcome {
 		return e.abandoned(cause)
 	}
 	name := e.plan.Steps[at].Name
-	e.log.Printf(models.LevelError, "%s failed: %s", name, explain(cause))
+	e.log.Printf(models.LevelError, "Step %s: %s", name, explain(cause)) // which says that it failed
 	lasting := context.WithoutCancel(ctx)
 	tidying := name == models.StepRetire // it serves the new version; nothing is wrong with that
 	if !tidying {
