@@ -57,10 +57,28 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 	}
 	db.SetMaxOpenConns(sqliteConns)
 	db.SetMaxIdleConns(sqliteConns)
-	if err := db.PingContext(ctx); err != nil {
+	if err := reach(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
 	return &sqliteEngine{db: db, path: path}, nil
+}
+
+// reach makes the first connection. While another process makes the new file one with a
+// write-ahead log, SQLite refuses that at once, however long it was told to wait.
+func reach(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	for {
+		err := translated(db.PingContext(ctx))
+		if _, locked := errors.AsType[busy](err); !locked {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (e *sqliteEngine) sql() *sql.DB        { return e.db }
