@@ -36,6 +36,7 @@ verify: ## vet, formatting, generated code in step with its source
 
 unit: ## every package's tests, with the race detector
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /e2e)
+	$(GO) test -timeout 10m -run TestForms_Every ./cmd/hefring
 
 e2e: build ## the real binary with real git, PHP, nginx and a real browser
 	$(GO) test -count=1 -timeout 25m ./e2e/...

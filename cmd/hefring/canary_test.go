@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -217,12 +218,25 @@ type house struct {
 	app           *app
 	data, log     string
 	url           string
+	listener      net.Listener
+	db            *sql.DB // the same database, for who looks behind the pages
+	tables        map[string][]string
 	client        *http.Client
 	distributions map[string]models.Distribution
 	says          map[string]string
 }
 
 func startHouse(t *testing.T) *house {
+	t.Helper()
+	h := newHouse(t, nil)
+	h.answers()
+	h.works()
+	h.login()
+	return h
+}
+
+// newHouse is a Hefring with other settings, if any, that does nothing yet.
+func newHouse(t *testing.T, change func(*config.Config)) *house {
 	t.Helper()
 	base, err := os.MkdirTemp("", "hefring-canary-") //nolint:usetesting // builds are another user
 	if err != nil {
@@ -250,10 +264,13 @@ func startHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.url = "http://" + listener.Addr().String()
+	h.listener, h.url = listener, "http://"+listener.Addr().String()
 	cfg := config.Config{
 		Data: h.data, Listen: listener.Addr().String(), SitesListen: "127.0.0.1", SitesPort: 1, ProbePort: 2,
 		WebUser: "www-data", BuildUser: "nobody", EgressAllow: []string{"127.0.0.1/32"}, LogLevel: "debug",
+	}
+	if change != nil {
+		change(&cfg)
 	}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
@@ -261,34 +278,44 @@ func startHouse(t *testing.T) *house {
 	if h.app, err = newApp(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(h.app.close)
 	h.app.logger.Debug("the house is up")
-	h.start(listener)
-	h.login()
 	return h
 }
 
-func (h *house) start(listener net.Listener) {
-	a := h.app
-	ctx, stop := context.WithCancel(context.WithoutCancel(h.t.Context()))
-	for _, step := range []func(context.Context) error{a.fleet.EnsureQueues, a.fleet.EnsureUpstreams, a.tasks.Start} {
-		if err := step(ctx); err != nil {
+// works has the house do its tasks.
+func (h *house) works() {
+	h.t.Helper()
+	ctx := context.WithoutCancel(h.t.Context())
+	if err := h.app.tasks.Start(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		if err := h.app.tasks.Stop(ctx); err != nil {
+			h.t.Error(err)
+		}
+	})
+	if err := h.app.builder.Chown(layout(h.data).cache); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// answers has the house show its pages.
+func (h *house) answers() {
+	h.t.Helper()
+	for _, step := range []func(context.Context) error{h.app.fleet.EnsureQueues, h.app.fleet.EnsureUpstreams} {
+		if err := step(h.t.Context()); err != nil {
 			h.t.Fatal(err)
 		}
 	}
-	if err := a.builder.Chown(layout(h.data).cache); err != nil {
-		h.t.Fatal(err)
-	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	served := make(chan error, 1)
-	go func() { served <- a.serveHTTP(ctx, listener) }()
+	go func() { served <- h.app.serveHTTP(ctx, h.listener) }()
 	h.t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {
 			h.t.Error(err)
 		}
-		if err := a.tasks.Stop(context.WithoutCancel(ctx)); err != nil {
-			h.t.Error(err)
-		}
-		a.close()
 	})
 }
 

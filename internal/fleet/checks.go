@@ -422,31 +422,23 @@ func (f *Fleet) Pending(ctx context.Context, id int64) (plugins.Version, bool, e
 
 // Approve builds the version that was held. revision is what the person saw: if
 // the source went on meanwhile, nothing is built.
-func (f *Fleet) Approve(ctx context.Context, by string, id int64, revision string) (models.Platform, error) {
-	d, err := f.store.Distribution(ctx, id)
-	if err != nil {
-		return models.Platform{}, err
-	}
-	v, waiting, err := f.Pending(ctx, id)
-	if err != nil {
-		return models.Platform{}, err
-	}
-	if !waiting || v.Revision != revision {
-		return models.Platform{}, models.Errorf(models.Conflict, "What was held is no longer what %s holds. Reload the page and look again.", d.Name)
-	}
-	v.Hold = nil
-	accepted, err := encodeVersion(v)
-	if err != nil {
-		return models.Platform{}, err
-	}
-	p := f.newPlatform(d, v, f.buildKey(d, v.Content))
+func (f *Fleet) Approve(ctx context.Context, by string, id int64, revision string) (p models.Platform, err error) {
 	err = f.store.InTx(ctx, func(tx Tx) error {
+		d, err := tx.LockDistribution(ctx, id) // of two who approve at once, the second finds nothing held
+		if err != nil {
+			return err
+		}
+		v, accepted, err := release(ctx, tx, d, revision)
+		if err != nil {
+			return err
+		}
 		if err := tx.SaveSourceState(ctx, models.SourceState{DistributionID: d.ID, Accepted: accepted}); err != nil {
 			return err
 		}
 		if err := f.replaceQueued(ctx, tx, d); err != nil {
 			return err
 		}
+		p = f.newPlatform(d, v, f.buildKey(d, v.Content))
 		if err := f.queueBuild(ctx, tx, by, d, &p); err != nil {
 			return err
 		}
@@ -456,6 +448,24 @@ func (f *Fleet) Approve(ctx context.Context, by string, id int64, revision strin
 		return tx.RecordEvent(ctx, f.event(by, "approve", distributionSubject(d.ID), "Approved "+v.Revision+"."))
 	})
 	return p, err
+}
+
+// release gives the version that is held as one that is not, and as it is stored.
+// Conflict: another one is held, or none.
+func release(ctx context.Context, tx Tx, d models.Distribution, revision string) (v plugins.Version, accepted string, err error) {
+	state, err := tx.SourceState(ctx, d.ID)
+	if err != nil {
+		return v, "", err
+	}
+	if state.Pending != "" {
+		v = decodeVersion(state.Pending)
+	}
+	if v.Revision == "" || v.Revision != revision {
+		return v, "", models.Errorf(models.Conflict, "What was held is no longer what %s holds. Reload the page and look again.", d.Name)
+	}
+	v.Hold = nil
+	accepted, err = encodeVersion(v)
+	return v, accepted, err
 }
 
 // builtAs finds the newest platform that was made, or tried, with this key.

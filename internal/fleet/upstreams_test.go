@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +135,40 @@ func TestFleet_RequestCheck_WhileOneRuns_AnotherFollows(t *testing.T) {
 		want(w.T, "checks after it", w.dispatch(), 1)
 		w.work()
 		want(w.T, "state", w.named("thunder-b2").State, models.PlatformReady)
+	})
+}
+
+// A version that is approved in several windows at the same moment is built once.
+func TestFleet_Approve_AtOnce_BuildsOne(t *testing.T) {
+	each(t, func(w *world) {
+		d, source := w.thunder()
+		moved := version("b2")
+		moved.Hold = &plugins.Hold{Reason: models.ReasonTagMoved, Message: "The tag v1 names another commit now."}
+		source.mu.Lock()
+		source.version = moved
+		source.mu.Unlock()
+		w.check(d)
+		before, err := w.PlatformsOf(w.ctx, d.ID)
+		ok(w.T, err)
+		var all sync.WaitGroup
+		errs := make([]error, 8)
+		for i := range errs {
+			all.Go(func() { _, errs[i] = w.fleet.Approve(w.ctx, "ada", d.ID, "scripted:b2") })
+		}
+		all.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+				continue
+			}
+			wantCode(w.T, err, models.Conflict)
+		}
+		after, err := w.PlatformsOf(w.ctx, d.ID)
+		ok(w.T, err)
+		if won != 1 || len(after) != len(before)+1 {
+			w.Errorf("%d were told that it is built, in %d platforms", won, len(after)-len(before))
+		}
 	})
 }
 

@@ -66,10 +66,17 @@ func (s *Store) SealChannel(ctx context.Context, id int64, secret []byte) error 
 	return s.setChannel(ctx, id, map[string]any{"secret": secret, "updated_at": now()})
 }
 
-// PauseChannel stops or resumes a channel.
+// PauseChannel stops or resumes a channel. One that is as wanted stays as it is, and
+// the record says nothing of it.
 func (s *Store) PauseChannel(ctx context.Context, by string, id int64, paused bool) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		if err := tx.setChannel(ctx, id, map[string]any{"paused": paused, "updated_at": now()}); err != nil {
+		done := tx.with(ctx).Model(&models.Channel{}).Where("id = ? AND paused <> ?", id, paused).
+			UpdateColumns(map[string]any{"paused": paused, "updated_at": now()})
+		if done.Error != nil {
+			return fmt.Errorf("pause channel %d: %w", id, done.Error)
+		}
+		if done.RowsAffected == 0 {
+			_, err := tx.Channel(ctx, id)
 			return err
 		}
 		verb := map[bool]string{true: "pause", false: "resume"}[paused]

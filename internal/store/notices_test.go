@@ -54,6 +54,10 @@ func TestStore_Channel_KeepsEverything(t *testing.T) {
 		got.Name, got.DistributionID, got.Causes = "Operators", nil, nil
 		ok(t, w.SaveChannel(w.ctx, "ada", &got))
 		ok(t, w.PauseChannel(w.ctx, "ada", got.ID, true))
+		ok(t, w.PauseChannel(w.ctx, "ada", got.ID, true)) // pressed twice
+		page, err := w.Events(w.ctx, fleet.EventFilter{Verb: "channel pause", Limit: 10})
+		ok(t, err)
+		want(t, "pauses in the record", len(page.Rows), 1)
 		ok(t, w.MarkChannel(w.ctx, got.ID, "no answer", nil))
 		ok(t, w.MarkChannel(w.ctx, other.ID, "", &at))
 		rows, err := w.ChannelRows(w.ctx)
