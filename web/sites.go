@@ -32,7 +32,7 @@ func (s *server) sites(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("count fleet: %w", err)
 	}
-	distributions, err := s.choices(ctx, filter.DistributionID)
+	distributions, err := s.choices(ctx, counts.Distributions, filter.DistributionID)
 	if err != nil {
 		return err
 	}
@@ -49,18 +49,20 @@ func (s *server) sites(c echo.Context) error {
 // there are more, a distribution's own page leads to its sites.
 const shownChoices = 100
 
-// choices are the distributions that the form over the list of sites offers, always
-// with the one that is chosen.
-func (s *server) choices(ctx context.Context, chosen int64) ([]models.Distribution, error) {
+// choices are the distributions that the form over the list of sites offers if there
+// are not too many of them, and the one that is chosen in any case.
+func (s *server) choices(ctx context.Context, all int, chosen int64) ([]models.Distribution, error) {
 	if !s.actor.May(models.MaySeeFleet) {
 		return nil, nil
 	}
-	list, err := s.fleet.DistributionNames(ctx, shownChoices+1)
-	if err != nil {
-		return nil, fmt.Errorf("list distributions: %w", err)
-	}
-	if len(list) <= shownChoices {
-		return list, nil
+	if all <= shownChoices { // of which a client's figures know nothing
+		list, err := s.fleet.DistributionNames(ctx, shownChoices+1)
+		if err != nil {
+			return nil, fmt.Errorf("list distributions: %w", err)
+		}
+		if len(list) <= shownChoices {
+			return list, nil
+		}
 	}
 	if chosen == 0 {
 		return nil, nil

@@ -27,7 +27,7 @@ func (f *Fleet) PlatformPlan(ctx context.Context, platformID int64) (PlatformPla
 		return PlatformPlan{}, err
 	}
 	plan.Changes = models.ComparePackages(plan.From.Packages, plan.To.Packages)
-	if plan.Sites, _, err = f.store.Sites(ctx, Filter{PlatformID: platformID, Behind: true, Limit: plannedSites, NoTotal: true}); err != nil {
+	if plan.Sites, _, err = f.store.Sites(ctx, Filter{PlatformID: platformID, Behind: true, Brief: true, Limit: plannedSites, NoTotal: true}); err != nil {
 		return PlatformPlan{}, err
 	}
 	if running, err := f.store.RunningTask(ctx, platformSubject(platformID)); err == nil {
