@@ -531,8 +531,15 @@ func isGet(method ast.Expr) bool {
 	return false
 }
 
+// fetch takes an answer as it comes, compressed, as any browser's is: to unpack it is the
+// work of the reader's machine.
 func (b *pageBench) fetch(client *http.Client, path string) error {
-	response, err := client.Get(b.h.url + path)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, b.h.url+path, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Accept-Encoding", "gzip")
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
