@@ -16,7 +16,7 @@ type auditCmd struct {
 	act
 	Actor   string    `help:"Only changes by this one, named exactly as in the record."`
 	Verb    string    `help:"Only changes of this kind, for example edit."`
-	Kind    string    `enum:",site,distribution,platform,user,client,database-server,server,channel,queue,upstream,import,server-platform,departure,arrival,newcomer,target,server-target,question" default:"" help:"Only changes of such things, for example: site, distribution, platform, user, client, queue, database-server, server, channel."`
+	Kind    string    `placeholder:"KIND" enum:",site,distribution,platform,user,client,database-server,server,channel,queue,upstream,import,server-platform,departure,arrival,newcomer,target,server-target,question" default:"" help:"Only changes of such things, for example: site, distribution, platform, user, client, queue, database-server, server, channel."`
 	Name    string    `help:"Only changes of what has this name."`
 	Door    string    `enum:",page,api,command,webhook,schedule,task" default:"" help:"Only changes from there: page, api, command, webhook, schedule or task."`
 	Address string    `help:"Only changes from this network address."`

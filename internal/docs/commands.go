@@ -68,10 +68,10 @@ func settingVariables() map[string]bool {
 // placeholder stands for a flag's value.
 func placeholder(f *kong.Flag) string {
 	switch {
-	case f.Enum != "":
-		return strings.Join(f.EnumSlice(), "|")
-	case f.PlaceHolder != "":
+	case f.PlaceHolder != "": // of what there are too many kinds to name
 		return f.PlaceHolder
+	case f.Enum != "":
+		return strings.TrimPrefix(strings.Join(f.EnumSlice(), "|"), "|") // "" is what it is if it is not given
 	}
 	return strings.ToUpper(f.Name)
 }
