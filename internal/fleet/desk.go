@@ -311,7 +311,7 @@ func (d *Desk) Platforms(ctx context.Context, f Filter) ([]PlatformRow, int, err
 	return d.fleet.Platforms(ctx, f)
 }
 
-// PlatformChoices lists the newest ready platforms, to choose from.
+// PlatformChoices lists ready platforms to choose from, those of one distribution first.
 func (d *Desk) PlatformChoices(ctx context.Context, distributionID int64, limit int) ([]models.Platform, error) {
 	return guarded(d, models.MaySeeFleet, func() ([]models.Platform, error) { return d.fleet.PlatformChoices(ctx, distributionID, limit) })
 }

@@ -83,24 +83,31 @@ const farDown = 100
 
 // longList is a list that may be long: its table, what it is ordered by, and the text
 // that a search looks into, which an index has exactly so.
-type longList struct{ table, by, text string }
+type longList struct {
+	table, by, text string
+	lettered        bool // PostgreSQL has the text with letters between its words; see migration 0018
+}
 
-func tasksList() longList { return longList{"tasks", "tasks.id DESC", "LOWER(tasks.title)"} }
-func sitesList() longList { return longList{"sites", "sites.uri", "sites.found_by"} }
+func sitesList() longList {
+	return longList{table: "sites", by: "sites.uri", text: "sites.found_by", lettered: true}
+}
+
+func tasksList() longList {
+	return longList{table: "tasks", by: "tasks.id DESC", text: "LOWER(tasks.title)"}
+}
 
 func platformsList() longList {
-	return longList{"platforms", "platforms.id DESC", "LOWER(platforms.name)"}
+	return longList{table: "platforms", by: "platforms.id DESC", text: "LOWER(platforms.name)"}
 }
 
 func distributionsList() longList {
-	return longList{"distributions", "LOWER(distributions.name)", "LOWER(distributions.name || ' ' || distributions.slug)"}
+	return longList{table: "distributions", by: "LOWER(distributions.name)", text: "LOWER(distributions.name || ' ' || distributions.slug)"}
 }
 
-// holding narrows a query to the rows whose text holds a part. PostgreSQL has what sites
-// are found by with letters between the words; see migration 0018.
+// holding narrows a query to the rows whose text holds a part.
 func (s *Store) holding(query *gorm.DB, in longList, part string) *gorm.DB {
 	pattern := "?"
-	if in == sitesList() && s.engine.pool() != nil {
+	if in.lettered && s.engine.pool() != nil {
 		pattern = "translate(?, ' -.', 'ǀǁǂ')"
 	}
 	return query.Where(in.text+" LIKE "+pattern+` ESCAPE '\'`, contains(part))
