@@ -164,7 +164,10 @@ func lines(t *testing.T, db *sql.DB, count int, values string) {
 	ok(t, err)
 }
 
-func explained(t *testing.T, db *sql.DB, engine, query string) string {
+func explained(t *testing.T, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, engine, query string,
+) string {
 	t.Helper()
 	explain := map[string]string{"sqlite": "EXPLAIN QUERY PLAN ", "postgres": "EXPLAIN "}[engine]
 	rows, err := db.QueryContext(t.Context(), explain+query)

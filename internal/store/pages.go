@@ -85,11 +85,12 @@ const farDown = 100
 // that a search looks into, which an index has exactly so.
 type longList struct {
 	table, by, text string
-	lettered        bool // PostgreSQL has the text with letters between its words; see migration 0018
+	lettered        bool // PostgreSQL has the text with letters between its words; see migration 0019
+	walked          bool // an index of PostgreSQL has the text in the order of the list; see migration 0019
 }
 
 func sitesList() longList {
-	return longList{table: "sites", by: "sites.uri", text: "sites.found_by", lettered: true}
+	return longList{table: "sites", by: "sites.uri", text: "sites.found_by", lettered: true, walked: true}
 }
 
 func tasksList() longList {
@@ -108,7 +109,7 @@ func distributionsList() longList {
 func (s *Store) holding(query *gorm.DB, in longList, part string) *gorm.DB {
 	pattern := "?"
 	if in.lettered && s.engine.pool() != nil {
-		pattern = "translate(?, ' -.', 'ǀǁǂ')"
+		pattern = "translate(?, ' -.', 'QXZ')"
 	}
 	return query.Where(in.text+" LIKE "+pattern+` ESCAPE '\'`, contains(part))
 }
@@ -189,12 +190,13 @@ func (s *Store) search(ctx context.Context, some, query *gorm.DB, in longList, f
 	}
 	ids, err := s.numbers(ctx, looked, in)
 	total := len(ids)
-	if err != nil || total > countLimit {
+	first := in.walked && s.engine.pool() != nil && f.After == (fleet.Position{}) && f.Offset+f.Rows() <= total
+	if err != nil || total > countLimit && !first {
 		return holds(query), f, total, err
 	}
 	if f.After == (fleet.Position{}) {
 		begin := min(max(f.Offset, 0), total)
-		ids, f.Offset = ids[begin:min(begin+f.Rows(), total)], 0
+		ids, f.Offset, f.Query = ids[begin:min(begin+f.Rows(), total)], 0, ""
 	}
 	if s.engine.pool() == nil {
 		return query.Where(s.among(in.table+".id", ids)), f, total, nil
@@ -204,22 +206,25 @@ func (s *Store) search(ctx context.Context, some, query *gorm.DB, in longList, f
 	return query.Table("(? OFFSET 0) AS "+in.table, few), f, total, nil
 }
 
-// numbers gives the numbers of the rows of a query in the order of the list, or of any
-// countLimit and one if there are more. They come as one value: to hand over a thousand
-// rows would take longer than to find them.
+// numbers gives the numbers of the rows of a query in the order of the list, countLimit
+// and one of them if there are more: the first of a list that PostgreSQL can walk, any
+// of others. They come as one value: to hand over a thousand rows would take longer than to
+// find them.
 func (s *Store) numbers(ctx context.Context, query *gorm.DB, in longList) ([]int64, error) {
 	column, newest := strings.CutSuffix(in.by, " DESC")
-	joined, place := "string_agg(CAST(id AS text), ',' ORDER BY ", "place"
-	if s.engine.pool() == nil {
-		joined = "group_concat(id, ',' ORDER BY "
-	}
+	place, joined := "place", "string_agg(CAST(id AS text), ',' ORDER BY "
 	if newest {
 		place += " DESC"
 	}
-	joined += place + ")"
-	var text string
 	found := query.Select(in.table + ".id, " + column + " AS place").Limit(countLimit + 1)
-	if err := s.anew(ctx).Table("(?) AS found", found).Select("COALESCE(" + joined + ", '')").Scan(&text).Error; err != nil {
+	switch {
+	case s.engine.pool() == nil:
+		joined = "group_concat(id, ',' ORDER BY "
+	case in.walked:
+		found = found.Order(place)
+	}
+	var text string
+	if err := s.anew(ctx).Table("(?) AS found", found).Select("COALESCE(" + joined + place + "), '')").Scan(&text).Error; err != nil {
 		return nil, fmt.Errorf("search %s: %w", in.table, err)
 	}
 	return parted(text)
@@ -679,7 +684,9 @@ func (s *Store) siteQuery(ctx context.Context, f fleet.Filter) (query *gorm.DB, 
 	if err != nil || f.Query == "" {
 		return query, f, total, err
 	}
-	return s.search(ctx, some, query, sitesList(), f)
+	in := sitesList()
+	in.walked = !f.Behind // those are found by their platforms
+	return s.search(ctx, some, query, in, f)
 }
 
 // anywhere narrows a list of all sites, in any order and in its own, and tells how

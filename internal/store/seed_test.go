@@ -3,6 +3,8 @@ package store_test
 import (
 	"cmp"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,7 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 				{Query: "n.example.org The"}:                     "s.uri LIKE '%n.example.org' AND s.title LIKE 'The%'",
 				{Query: "-7.e"}:                                  "s.uri LIKE '%-7.e%'",
 				{Query: "-.e"}:                                   "false",
+				{Query: "orchardXg"}:                             "false", // as the database keeps a hyphen
 				{Query: "The G"}:                                 "LOWER(s.title) LIKE '%the g%'",
 			} {
 				for range 2 {
@@ -112,10 +115,13 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 					}
 				}
 			}
-			_, total, err := s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE"})
-			ok(t, err)
-			want(t, "more than are counted", total, 1001)
-			_, total, err = s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE", State: "disabled"})
+			for _, offset := range []int{0, 30, 950, 951, 952, 1001, 2000} {
+				rows, total, err := s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE", Offset: offset})
+				ok(t, err)
+				want(t, "more than are counted", total, 1001)
+				want(t, fmt.Sprint("rows from ", offset), uris(rows), addresses("s.uri LIKE '%example%'", 50, offset))
+			}
+			_, total, err := s.Sites(t.Context(), fleet.Filter{Query: "EXAMPLE", State: "disabled"})
 			ok(t, err)
 			want(t, "few of many", total, count("s.state = 'disabled' AND s.uri LIKE '%example%'"))
 			rows, total, err := s.Sites(t.Context(), fleet.Filter{DistributionID: 1, NoTotal: true, Limit: 2})
@@ -141,6 +147,44 @@ func TestStore_Pages_TotalsOfALargeFleet(t *testing.T) {
 				want(t, "target of "+p.Name, p.TargetName, row.TargetName)
 			}
 		})
+	}
+}
+
+// PostgreSQL's search index knows which words stand side by side, also in the locale C,
+// where it takes no letters for such but those of ASCII.
+func TestStore_Search_IndexKnowsWhatIsBetweenWords(t *testing.T) {
+	t.Parallel()
+	s := open(t, postgres.Open(t))
+	ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 30, Platforms: 60, Sites: 2600, Tasks: 30, Random: 3}))
+	db := s.Access().SQL
+	var locale string
+	ok(t, db.QueryRowContext(t.Context(), "SELECT datctype FROM pg_database WHERE datname = current_database()").Scan(&locale))
+	want(t, "locale", locale, "C")
+	count := func(where string) string {
+		var n string
+		ok(t, db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sites WHERE "+where).Scan(&n))
+		return n
+	}
+	together, both := count("uri LIKE '%orchard-gall%'"), count("uri LIKE '%orchard%' AND uri LIKE '%gall%'")
+	if together == "0" || together == both {
+		t.Fatalf("%s sites have the words side by side and %s have both", together, both)
+	}
+	tx, err := db.BeginTx(t.Context(), nil)
+	ok(t, err)
+	defer func() { ok(t, tx.Rollback()) }()
+	for _, way := range []string{"seqscan", "indexscan", "indexonlyscan"} {
+		_, err = tx.ExecContext(t.Context(), "SET LOCAL enable_"+way+" = off")
+		ok(t, err)
+	}
+	plan := explained(t, tx, "postgres", "(ANALYZE) SELECT id FROM sites WHERE found_by LIKE translate('%orchard-gall%', ' -.', 'QXZ')")
+	others := 0
+	if removed := regexp.MustCompile(`Removed by Index Recheck: (\d+)`).FindStringSubmatch(plan); removed != nil {
+		others, err = strconv.Atoi(removed[1])
+		ok(t, err)
+	}
+	// It would be 69 others if it did not know what is between the words.
+	if !strings.Contains(plan, "Bitmap Index Scan on sites_text") || !strings.Contains(plan, " rows="+together+" loops") || others > 2 {
+		t.Errorf("%s sites are found, by way of %d others:\n%s", together, others, plan)
 	}
 }
 
