@@ -65,8 +65,17 @@ func (e Event) With(before, after any) Event {
 }
 
 // Moved gives the event with a step from state to state.
-func (e Event) Moved(from, to string) Event {
-	e.Changes = Changes{{Field: "state", Before: from, After: to}}
+func (e Event) Moved(from, to string) Event { return e.Changed("state", from, to) }
+
+// Changed gives the event with what one field was and is; "" is nothing.
+func (e Event) Changed(field, before, after string) Event {
+	e.Changes = Changes{{Field: field, Before: before, After: after}}
+	return e
+}
+
+// Replaced gives the event with a secret that is another one now, or is no more.
+func (e Event) Replaced(secret string) Event {
+	e.Changes = Changes{{Field: secret, Secret: true}}
 	return e
 }
 

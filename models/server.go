@@ -30,7 +30,7 @@ type Server struct {
 	Version   string // of its worker
 	CreatedAt time.Time
 	JoinedAt  *time.Time
-	SeenAt    *time.Time // when its worker last said that it lives
+	SeenAt    *time.Time `audit:"-"` // when its worker last said that it lives
 }
 
 // ServerLost is after how much silence a worker is taken for lost.

@@ -445,7 +445,7 @@ func (f *Fleet) Approve(ctx context.Context, by string, id int64, revision strin
 		if err := tx.SetCondition(ctx, d.ID, models.ConditionChanged, "", ""); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "approve", distributionSubject(d.ID), "Approved "+v.Revision+"."))
+		return tx.RecordEvent(ctx, f.event(by, "approve", distributionSubject(d.ID), "Approved "+v.Revision+".").Changed("held version", v.Revision, ""))
 	})
 	return p, err
 }

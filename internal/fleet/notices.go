@@ -322,7 +322,7 @@ func (f *Fleet) RotateChannelSecret(ctx context.Context, by string, id int64, on
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "channel rotate", models.Subject{Kind: models.SubjectChannel, ID: id},
-			fmt.Sprintf("Made a new secret for channel %s.", c.Name)))
+			fmt.Sprintf("Made a new secret for channel %s.", c.Name)).Replaced("secret"))
 	})
 	if errors.Is(err, errTwin) {
 		return "", nil
@@ -369,7 +369,7 @@ func (f *Fleet) ResendMessage(ctx context.Context, by string, id int64) (models.
 			return models.Errorf(models.Conflict, "Somebody else was quicker. Reload the page and look again.")
 		}
 		return tx.RecordEvent(ctx, f.event(by, "channel resend", models.Subject{Kind: models.SubjectChannel, ID: m.ChannelID},
-			"Sent again: "+m.Letter.Title()+"."))
+			"Sent again: "+m.Letter.Title()+".").Moved(string(m.State), string(to.State)))
 	})
 }
 

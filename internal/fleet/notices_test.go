@@ -229,7 +229,8 @@ func TestFleet_DispatchNotices_ScopeAndCauses(t *testing.T) {
 		w.work()
 		client := models.Client{Name: "Museums"}
 		ok(w.T, w.SaveClient(w.ctx, &client))
-		ok(w.T, w.SetClient(w.ctx, sites[0].ID, &client.ID))
+		_, err = w.SetClient(w.ctx, sites[0].ID, &client.ID)
+		ok(w.T, err)
 		stranger := models.Client{Name: "Strangers"}
 		ok(w.T, w.SaveClient(w.ctx, &stranger))
 		w.hosting.upgrade = fail(models.UpgradeRecovered, models.StepUpdate, "No.")

@@ -70,7 +70,7 @@ func (f *Fleet) SetPassword(ctx context.Context, by, name, password string) erro
 		if err := tx.SetPassword(ctx, u.ID, hash); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "change password", userSubject(u.ID), u.Name+". All sessions were ended."))
+		return tx.RecordEvent(ctx, f.event(by, "change password", userSubject(u.ID), u.Name+". All sessions were ended.").Replaced("password"))
 	})
 }
 
@@ -95,7 +95,7 @@ func (f *Fleet) ChangePassword(ctx context.Context, userID int64, in NewPassword
 		if err := tx.SetPassword(ctx, u.ID, hash); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "change password", userSubject(u.ID), "Other sessions were ended."))
+		return tx.RecordEvent(ctx, f.event(u.Name, "change password", userSubject(u.ID), "Other sessions were ended.").Replaced("password"))
 	})
 }
 

@@ -199,7 +199,7 @@ type Tx interface {
 	CreateToken(ctx context.Context, t *models.Token) error                         // Conflict: name taken
 	UseToken(ctx context.Context, hash string, now time.Time) (models.Token, error) // NotFound: unknown or expired
 	Tokens(ctx context.Context, userID int64) ([]models.Token, error)
-	DeleteToken(ctx context.Context, userID int64, name string) error
+	DeleteToken(ctx context.Context, userID int64, name string) (models.Token, error) // the one that there was
 	// ClaimReply makes a request its caller's to do. fresh is false when it was made
 	// before; found is then what is known of that.
 	ClaimReply(ctx context.Context, tokenHash string, r models.Reply) (found models.Reply, fresh bool, err error)

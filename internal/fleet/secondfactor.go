@@ -173,7 +173,7 @@ func (f *Fleet) ConfirmSecondFactor(ctx context.Context, userID int64, code stri
 		if err := tx.ConfirmSecondFactor(ctx, factor, hashed); err != nil {
 			return err
 		}
-		return f.recordFor(ctx, tx, userID, "set up second factor")
+		return f.recordFor(ctx, tx, userID, models.Event{Verb: "set up second factor"}.Changed("second factor", "", "on"))
 	})
 	if err != nil {
 		return nil, err
@@ -181,12 +181,14 @@ func (f *Fleet) ConfirmSecondFactor(ctx context.Context, userID int64, code stri
 	return shown, f.forgive(ctx, tries)
 }
 
-func (f *Fleet) recordFor(ctx context.Context, tx Tx, userID int64, verb string) error {
+// recordFor records what a user does with what is the user's own.
+func (f *Fleet) recordFor(ctx context.Context, tx Tx, userID int64, e models.Event) error {
 	u, err := tx.User(ctx, userID)
 	if err != nil {
 		return err
 	}
-	return tx.RecordEvent(ctx, f.event(u.Name, verb, userSubject(userID), ""))
+	e.At, e.Actor, e.Subject = f.cfg.Now(), u.Name, userSubject(userID)
+	return tx.RecordEvent(ctx, e)
 }
 
 // step gives the time step that a code belongs to; 0 when it fits none.
@@ -279,7 +281,7 @@ func (f *Fleet) useRecoveryCode(ctx context.Context, userID int64, code string) 
 		if used, err = tx.UseRecoveryCode(ctx, userID, hashToken(code)); err != nil || !used {
 			return err
 		}
-		return f.recordFor(ctx, tx, userID, "use recovery code")
+		return f.recordFor(ctx, tx, userID, models.Event{Verb: "use recovery code"}.Replaced("recovery code"))
 	})
 	return used, err
 }
@@ -297,7 +299,7 @@ func (f *Fleet) NewRecoveryCodes(ctx context.Context, userID int64, code string)
 		if err := tx.SaveRecoveryCodes(ctx, userID, kept); err != nil {
 			return err
 		}
-		return f.recordFor(ctx, tx, userID, "renew recovery codes")
+		return f.recordFor(ctx, tx, userID, models.Event{Verb: "renew recovery codes"}.Replaced("recovery codes"))
 	})
 }
 
@@ -348,6 +350,6 @@ func (f *Fleet) dropSecondFactor(ctx context.Context, by string, userID int64) e
 		if err := tx.RemoveSecondFactor(ctx, userID); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "remove second factor", userSubject(userID), u.Name))
+		return tx.RecordEvent(ctx, f.event(by, "remove second factor", userSubject(userID), u.Name).Changed("second factor", "on", ""))
 	})
 }

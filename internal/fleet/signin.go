@@ -201,6 +201,10 @@ func (f *Fleet) Sessions(ctx context.Context, userID int64) ([]models.SignIn, er
 // EndSession signs a user out somewhere.
 func (f *Fleet) EndSession(ctx context.Context, userID int64, token string) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
+		list, err := tx.SignIns(ctx, userID, f.cfg.Now())
+		if err != nil {
+			return err
+		}
 		if err := tx.EndSession(ctx, userID, token); err != nil {
 			return err
 		}
@@ -208,7 +212,11 @@ func (f *Fleet) EndSession(ctx context.Context, userID int64, token string) erro
 		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "end session", userSubject(userID), ""))
+		e := f.event(u.Name, "end session", userSubject(userID), "")
+		if i := slices.IndexFunc(list, func(s models.SignIn) bool { return s.Token == token }); i >= 0 {
+			e = e.With(list[i], nil)
+		}
+		return tx.RecordEvent(ctx, e)
 	})
 }
 
@@ -223,7 +231,7 @@ func (f *Fleet) EndOtherSessions(ctx context.Context, userID int64, session stri
 		if n, err = tx.EndSessions(ctx, userID, session); err != nil || n == 0 {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "end session", userSubject(userID), "All others."))
+		return tx.RecordEvent(ctx, f.event(u.Name, "end session", userSubject(userID), "All others.").Changed("other sessions", strconv.Itoa(n), ""))
 	})
 	return n, err
 }

@@ -199,6 +199,7 @@ func TestFleet_ChangePassword_EndsOtherSessions(t *testing.T) {
 		_, err := w.fleet.SessionUser(w.ctx, other, true)
 		ok(w.T, err)
 		ok(w.T, change(password, "another horse battery"))
+		w.recorded("ada", "change password")
 		_, err = w.fleet.SessionUser(w.ctx, other, true)
 		wantCode(w.T, err, models.NotFound)
 		_, err = w.fleet.SessionUser(w.ctx, mine, true)
@@ -223,6 +224,7 @@ func TestFleet_EndSession_OneOrAllOthers(t *testing.T) {
 		n, err := w.fleet.EndOtherSessions(w.ctx, u.ID, "b")
 		ok(w.T, err)
 		want(w.T, "ended", n, 1)
+		w.recorded("ada", "end session")
 		_, err = w.fleet.SessionUser(w.ctx, "bobs", true)
 		ok(w.T, err)
 	})
@@ -244,6 +246,7 @@ func (w *world) secondFactor(u models.User) (string, []string) {
 	ok(w.T, err)
 	codes, err := w.fleet.ConfirmSecondFactor(w.ctx, u.ID, w.code(state.Secret))
 	ok(w.T, err)
+	w.recorded("ada", "set up second factor")
 	return state.Secret, codes
 }
 
@@ -304,6 +307,7 @@ func TestFleet_CheckCode_OnceAndInTime(t *testing.T) {
 		state, err := w.fleet.SecondFactor(w.ctx, u.ID)
 		ok(w.T, err)
 		want(w.T, "recovery codes left", state.Codes, 9)
+		w.recorded("ada", "use recovery code")
 	})
 }
 
@@ -338,6 +342,8 @@ func TestFleet_RemoveSecondFactor_ByPasswordCodeOrAdministrator(t *testing.T) {
 		_, _ = w.secondFactor(u)
 		token := w.signIn(u, "t1")
 		ok(w.T, w.fleet.DropSecondFactor(w.ctx, "root", u.ID))
+		w.recorded("ada", "remove second factor")
+		w.recorded("root", "remove second factor")
 		_, err := w.fleet.SessionUser(w.ctx, token, true)
 		wantCode(w.T, err, models.NotFound)
 		wantCode(w.T, w.fleet.DropSecondFactor(w.ctx, "root", u.ID), models.NotFound)
@@ -353,6 +359,7 @@ func TestFleet_NewRecoveryCodes_ReplaceTheOld(t *testing.T) {
 		w.clock.pass(time.Minute)
 		fresh, err := w.fleet.NewRecoveryCodes(w.ctx, u.ID, w.code(secret))
 		ok(w.T, err)
+		w.recorded("ada", "renew recovery codes")
 		wantFields(w.T, w.fleet.CheckCode(w.ctx, u.ID, old[0]), "code")
 		ok(w.T, w.fleet.CheckCode(w.ctx, u.ID, fresh[9]))
 	})

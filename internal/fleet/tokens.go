@@ -110,9 +110,10 @@ func (f *Fleet) RevokeToken(ctx context.Context, by, user, name string) error {
 		return err
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
-		if err := tx.DeleteToken(ctx, u.ID, name); err != nil {
+		token, err := tx.DeleteToken(ctx, u.ID, name)
+		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "revoke token", userSubject(u.ID), name))
+		return tx.RecordEvent(ctx, f.event(by, "revoke token", userSubject(u.ID), name).With(token, nil))
 	})
 }

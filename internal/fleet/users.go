@@ -19,9 +19,9 @@ type People interface {
 	ClientNames(ctx context.Context) ([]models.Client, error)           // by name
 	Client(ctx context.Context, id int64) (models.Client, error)        //
 	ClientNamed(ctx context.Context, name string) (models.Client, error)
-	SaveClient(ctx context.Context, c *models.Client) error             // ID 0 makes a new one; Conflict: name taken
-	DeleteClient(ctx context.Context, by string, id int64) error        // with its channels; Conflict: it has sites or users
-	SetClient(ctx context.Context, siteID int64, clientID *int64) error // whose a site is
+	SaveClient(ctx context.Context, c *models.Client) error                            // ID 0 makes a new one; Conflict: name taken
+	DeleteClient(ctx context.Context, by string, id int64) error                       // with its channels; Conflict: it has sites or users
+	SetClient(ctx context.Context, siteID int64, clientID *int64) (models.Site, error) // whose a site is; the site as it was
 }
 
 // UserRow is one line of the list of users.
@@ -212,10 +212,6 @@ func (f *Fleet) DeleteClient(ctx context.Context, by string, id int64) error {
 // GiveSite says whose a site is; 0: the host's own.
 func (f *Fleet) GiveSite(ctx context.Context, by string, siteID, clientID int64) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
-		site, err := tx.Site(ctx, siteID)
-		if err != nil {
-			return err
-		}
 		name := "nobody"
 		if clientID != 0 {
 			c, err := tx.Client(ctx, clientID)
@@ -224,10 +220,16 @@ func (f *Fleet) GiveSite(ctx context.Context, by string, siteID, clientID int64)
 			}
 			name = c.Name
 		}
-		if err := tx.SetClient(ctx, siteID, optional(clientID)); err != nil {
+		old, err := tx.SetClient(ctx, siteID, optional(clientID))
+		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name).With(models.Site{ClientID: site.ClientID}, models.Site{ClientID: optional(clientID)}))
+		e := f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name).
+			With(models.Site{ClientID: old.ClientID}, models.Site{ClientID: optional(clientID)})
+		if len(e.Changes) == 0 {
+			return nil // it is the client's already
+		}
+		return tx.RecordEvent(ctx, e)
 	})
 }
 

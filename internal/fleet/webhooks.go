@@ -153,7 +153,7 @@ func (f *Fleet) RotateWebhook(ctx context.Context, by string, id int64, once str
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "webhook rotate", distributionSubject(h.DistributionID),
-			fmt.Sprintf("Made a new secret for webhook %d.", id)))
+			fmt.Sprintf("Made a new secret for webhook %d.", id)).Replaced("secret"))
 	})
 	if errors.Is(err, errTwin) {
 		return "", nil
@@ -193,7 +193,7 @@ func (f *Fleet) RetireWebhookSecret(ctx context.Context, by string, id, secretID
 			return err
 		}
 		return tx.RecordEvent(ctx, f.event(by, "webhook retire", distributionSubject(h.DistributionID),
-			fmt.Sprintf("Retired a secret of webhook %d.", id)))
+			fmt.Sprintf("Retired a secret of webhook %d.", id)).Replaced("secret"))
 	})
 }
 

@@ -64,11 +64,12 @@ func (s *Store) MoveBackup(ctx context.Context, by string, b models.Backup, to m
 	})
 }
 
-// KeepBackup keeps a backup from retention, or lets retention have it.
+// KeepBackup keeps a backup from retention, or lets retention have it. One that is as
+// wanted stays as it is, and the record says nothing of it.
 func (s *Store) KeepBackup(ctx context.Context, by string, id int64, keep bool) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		b, err := tx.Backup(ctx, id)
-		if err != nil {
+		b, err := locked[models.Backup](ctx, tx, "backup", id)
+		if err != nil || b.State == models.BackupReady && b.Keep == keep {
 			return err
 		}
 		done := tx.with(ctx).Model(&models.Backup{}).Where("id = ? AND state = ?", id, models.BackupReady).Update("keep", keep)

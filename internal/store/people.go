@@ -196,14 +196,18 @@ func (s *Store) DeleteClient(ctx context.Context, by string, id int64) error {
 	})
 }
 
-// SetClient says whose a site is.
-func (s *Store) SetClient(ctx context.Context, siteID int64, clientID *int64) error {
+// SetClient says whose a site is, and gives the site as it was.
+func (s *Store) SetClient(ctx context.Context, siteID int64, clientID *int64) (models.Site, error) {
+	old, err := locked[models.Site](ctx, s, "site", siteID)
+	if err != nil {
+		return old, err
+	}
 	done := s.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).Update("client_id", clientID)
 	if done.Error != nil {
-		return fmt.Errorf("give site %d to its client: %w", siteID, done.Error)
+		return old, fmt.Errorf("give site %d to its client: %w", siteID, done.Error)
 	}
 	if done.RowsAffected == 0 {
-		return missing("site", siteID)
+		return old, missing("site", siteID)
 	}
-	return nil
+	return old, nil
 }

@@ -59,7 +59,7 @@ func (s *Store) takeNames(ctx context.Context, site models.Site) error {
 // ConfigureSite stores how a site is served and looked after.
 func (s *Store) ConfigureSite(ctx context.Context, by string, site models.Site) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		old, err := tx.Site(ctx, site.ID)
+		old, err := locked[models.Site](ctx, tx, "site", site.ID)
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (s *Store) PlaceSite(ctx context.Context, site models.Site, platformID int6
 }
 
 // SetHeld pins a site to its platform, until a time if one is given, or lets it
-// go.
+// go. One that is as wanted stays as it is, and the record says nothing of it.
 func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string, until *time.Time) error {
 	verb := "release"
 	if held {
@@ -205,9 +205,15 @@ func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool,
 		reason, until = "", nil
 	}
 	return s.atomic(ctx, func(tx *Store) error {
-		old, err := tx.Site(ctx, siteID)
+		old, err := locked[models.Site](ctx, tx, "site", siteID)
 		if err != nil {
 			return err
+		}
+		after := old
+		after.Held, after.HeldReason, after.HeldUntil = held, reason, until
+		e := models.Event{Actor: by, Verb: verb, Subject: siteSubject(siteID), Text: reason}.With(old, after)
+		if old.State != models.SiteDeleted && len(e.Changes) == 0 {
+			return nil
 		}
 		done := tx.with(ctx).Model(&models.Site{}).Where("id = ? AND state <> ?", siteID, models.SiteDeleted).
 			Updates(map[string]any{"held": held, "held_reason": reason, "held_until": until})
@@ -217,9 +223,7 @@ func (s *Store) SetHeld(ctx context.Context, by string, siteID int64, held bool,
 		if done.RowsAffected == 0 {
 			return missing("site", siteID)
 		}
-		after := old
-		after.Held, after.HeldReason, after.HeldUntil = held, reason, until
-		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: siteSubject(siteID), Text: reason}.With(old, after))
+		return tx.RecordEvent(ctx, e)
 	})
 }
 

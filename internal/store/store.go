@@ -21,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -220,6 +221,13 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 // get loads the row with this id; what names it in the answer NotFound.
 func get[T any](ctx context.Context, s *Store, what string, id int64) (T, error) {
 	return first[T](s.with(ctx).Where("id = ?", id), what, id)
+}
+
+// locked is get of a row that nobody else changes until the transaction ends: two who
+// change the same at once change it one after the other, and the record has what each
+// found. SQLite lets one write at a time in any case.
+func locked[T any](ctx context.Context, tx *Store, what string, id int64) (T, error) {
+	return first[T](tx.with(ctx).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).Where("id = ?", id), what, id)
 }
 
 // first loads the first row of the query, NotFound when there is none.

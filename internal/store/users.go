@@ -156,13 +156,14 @@ func (s *Store) Tokens(ctx context.Context, userID int64) ([]models.Token, error
 }
 
 // DeleteToken revokes a token.
-func (s *Store) DeleteToken(ctx context.Context, userID int64, name string) error {
-	done := s.with(ctx).Where("user_id = ? AND name = ?", userID, name).Delete(&models.Token{})
-	if done.Error != nil {
-		return fmt.Errorf("revoke token: %w", done.Error)
+func (s *Store) DeleteToken(ctx context.Context, userID int64, name string) (models.Token, error) {
+	var deleted []models.Token
+	err := s.with(ctx).Clauses(clause.Returning{}).Where("user_id = ? AND name = ?", userID, name).Delete(&deleted).Error
+	if err != nil {
+		return models.Token{}, fmt.Errorf("revoke token: %w", err)
 	}
-	if done.RowsAffected == 0 {
-		return missing("token", name)
+	if len(deleted) == 0 {
+		return models.Token{}, missing("token", name)
 	}
-	return nil
+	return deleted[0], nil
 }

@@ -111,6 +111,7 @@ func (s *Store) InviteServer(ctx context.Context, by string, server *models.Serv
 	if err := s.TakesServers(); err != nil {
 		return err
 	}
+	e := models.Event{Actor: by, Verb: "invite", Text: server.Name}.Replaced("token")
 	return s.atomic(ctx, func(tx *Store) error {
 		if server.ID == 0 {
 			server.State = models.ServerInvited
@@ -118,6 +119,7 @@ func (s *Store) InviteServer(ctx context.Context, by string, server *models.Serv
 			if err := beside("name", create(ctx, tx, "server", server, taken)); err != nil {
 				return err
 			}
+			e = e.With(nil, *server)
 		}
 		join := models.ServerJoin{ServerID: server.ID, TokenHash: tokenHash, ExpiresAt: until.UTC()}
 		err := tx.with(ctx).Clauses(clause.OnConflict{
@@ -126,7 +128,8 @@ func (s *Store) InviteServer(ctx context.Context, by string, server *models.Serv
 		if err != nil {
 			return fmt.Errorf("invite server %s: %w", server.Name, err)
 		}
-		return tx.event(ctx, by, "invite", webServerSubject(server.ID), server.Name)
+		e.Subject = webServerSubject(server.ID)
+		return tx.RecordEvent(ctx, e)
 	})
 }
 
@@ -147,9 +150,9 @@ func (s *Store) JoinServer(ctx context.Context, in fleet.Joining) (models.Server
 		if used.RowsAffected == 0 {
 			return refusedJoin(nil)
 		}
-		before := server.Role
-		if before != "" {
-			if err := tx.dropRole(ctx, before); err != nil {
+		before := server
+		if before.Role != "" {
+			if err := tx.dropRole(ctx, before.Role); err != nil {
 				return err
 			}
 		}
@@ -166,7 +169,8 @@ func (s *Store) JoinServer(ctx context.Context, in fleet.Joining) (models.Server
 		if err := tx.with(ctx).Where("server_id = ?", server.ID).Delete(&models.ServerKey{}).Error; err != nil {
 			return fmt.Errorf("forget keys of server %s: %w", server.Name, err)
 		}
-		return tx.event(ctx, machine, "join", webServerSubject(server.ID), server.Name+" as "+server.Role)
+		e := models.Event{Actor: machine, Verb: "join", Subject: webServerSubject(server.ID), Text: server.Name + " as " + server.Role}
+		return tx.RecordEvent(ctx, e.With(before, server))
 	})
 	return server, err
 }
@@ -202,7 +206,7 @@ func (s *Store) RemoveServer(ctx context.Context, by string, server models.Serve
 				return err
 			}
 		}
-		return tx.event(ctx, by, "remove", webServerSubject(server.ID), server.Name)
+		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "remove", Subject: webServerSubject(server.ID), Text: server.Name}.With(server, nil))
 	})
 }
 

@@ -204,6 +204,11 @@ func TestServer_JoinAndRemove(t *testing.T) {
 		verbs = append(verbs, line.Actor+" "+line.Verb)
 	}
 	want(t, "the record of changes", strings.Join(verbs, ", "), "ada invite, system join, ada invite, ada remove")
+	for _, line := range page.Rows {
+		if len(line.Changes) == 0 {
+			t.Errorf("the record does not say what %s changed", line.Verb)
+		}
+	}
 }
 
 func TestServer_Invite_NeedsPostgreSQL(t *testing.T) {
