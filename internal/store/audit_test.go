@@ -166,11 +166,11 @@ func lines(t *testing.T, db *sql.DB, count int, values string) {
 
 func explained(t *testing.T, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}, engine, query string,
+}, engine, query string, args ...any,
 ) string {
 	t.Helper()
 	explain := map[string]string{"sqlite": "EXPLAIN QUERY PLAN ", "postgres": "EXPLAIN "}[engine]
-	rows, err := db.QueryContext(t.Context(), explain+query)
+	rows, err := db.QueryContext(t.Context(), explain+query, args...)
 	ok(t, err)
 	defer rows.Close()
 	names, err := rows.Columns()

@@ -49,7 +49,7 @@ func (s *Store) Seed(ctx context.Context, size SeedSize) error {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	if s.engine.pool() == nil {
-		return nil
+		return s.weigh(ctx)
 	}
 	// What the server does by itself after a while.
 	if err := s.with(ctx).Exec("VACUUM ANALYZE").Error; err != nil {

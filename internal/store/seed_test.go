@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"cmp"
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -186,6 +188,28 @@ func TestStore_Search_IndexKnowsWhatIsBetweenWords(t *testing.T) {
 	if !strings.Contains(plan, "Bitmap Index Scan on sites_text") || !strings.Contains(plan, " rows="+together+" loops") || others > 2 {
 		t.Errorf("%s sites are found, by way of %d others:\n%s", together, others, plan)
 	}
+}
+
+// SQLite knows how its indexes divide the sites: those of a platform are found by that,
+// and not by going through all that are enabled.
+func TestStore_Prune_SQLiteKnowsWhatIsRare(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "hefring.db")
+	s := open(t, sqlite.Open(t, path))
+	ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 30, Platforms: 60, Sites: 2600, Tasks: 30, Random: 3}))
+	byPlatform := func() bool { // a connection knows what was known when it was made
+		db, err := sql.Open("sqlite", path)
+		ok(t, err)
+		defer func() { ok(t, db.Close()) }()
+		return strings.Contains(explained(t, db, "sqlite", "SELECT title FROM sites WHERE state <> 'deleted' AND platform_id = ? AND (state = 'enabled' AND NOT held"+
+			" AND platform_id IN (SELECT o.id FROM platforms o JOIN distributions d ON d.id = o.distribution_id WHERE d.target_id <> o.id)) ORDER BY uri LIMIT 100", 7), "sites_platform")
+	}
+	want(t, "after it was filled", byPlatform(), true)
+	_, err := s.Access().SQL.ExecContext(t.Context(), "DROP TABLE sqlite_stat1; DROP TABLE IF EXISTS sqlite_stat4")
+	ok(t, err)
+	want(t, "without knowing", byPlatform(), false)
+	ok(t, open(t, "sqlite:"+path).Prune(t.Context(), time.Now()))
+	want(t, "after it was tended", byPlatform(), true)
 }
 
 // What the Queues page counts of many sources is remembered for a moment, and is the

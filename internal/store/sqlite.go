@@ -29,6 +29,10 @@ const sqliteOptions = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pr
 // anyway; the others let pages read meanwhile.
 const sqliteConns = 8
 
+// sqliteConnLife is how long a connection is used: it knows of how much there is, see
+// weigh, what was known when it was made.
+const sqliteConnLife = time.Hour
+
 type sqliteEngine struct {
 	db   *sql.DB
 	path string
@@ -57,6 +61,7 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 	}
 	db.SetMaxOpenConns(sqliteConns)
 	db.SetMaxIdleConns(sqliteConns)
+	db.SetConnMaxLifetime(sqliteConnLife)
 	if err := reach(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
