@@ -141,6 +141,7 @@ type verdict struct {
 // torture carries out the ordeals of a lane, each as a test of its own, in an
 // order that the seed decides, until the time is over.
 func (l *lane) torture(t *testing.T, list []ordeal, seed uint64, end time.Time) []verdict {
+	t.Helper()
 	var verdicts []verdict
 	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, o := range list {

@@ -54,13 +54,13 @@ const awayHead = "The database does not answer"
 
 // sentBefore is what a form made that is sent again with other content; nil for other
 // failures.
-func sentBefore(err error) *fleet.SentBefore {
-	before, _ := errors.AsType[*fleet.SentBefore](err)
+func sentBefore(err error) *fleet.SentBeforeError {
+	before, _ := errors.AsType[*fleet.SentBeforeError](err)
 	return before
 }
 
 // madePath is the page of what a form made.
-func madePath(made *fleet.SentBefore) string {
+func madePath(made *fleet.SentBeforeError) string {
 	section := made.Kind + "s"
 	if made.Kind == "channel" {
 		section = "notices"

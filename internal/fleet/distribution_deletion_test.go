@@ -51,7 +51,7 @@ func TestFleet_DeleteDistribution_TakesEverythingAlong(t *testing.T) {
 		}
 
 		ok(w.T, w.fleet.DeleteDistribution(w.ctx, "ada", d.ID))
-		w.recorded("ada", "delete")
+		w.recorded("delete")
 		w.work()
 		missing, err := w.platforms.Missing(roots)
 		ok(w.T, err)

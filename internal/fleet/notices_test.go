@@ -365,7 +365,7 @@ func TestFleet_DispatchNotices_RetriesAndGivesUp(t *testing.T) {
 		via.fail = nil
 		_, err = w.fleet.ResendMessage(w.ctx, "ada", m.ID)
 		ok(w.T, err)
-		w.recorded("ada", "channel resend")
+		w.recorded("channel resend")
 		_, err = w.fleet.ResendMessage(w.ctx, "ada", m.ID)
 		wantCode(w.T, err, models.Conflict)
 		want(w.T, "sent again", w.later(0, via), "Source needs attention: Thunder")
@@ -674,8 +674,8 @@ func TestFleet_DeleteClient_TakesChannelsAlong(t *testing.T) {
 		ok(w.T, w.fleet.DeleteClient(w.ctx, "ada", client.ID))
 		_, err := w.Channel(w.ctx, c.ID)
 		wantCode(w.T, err, models.NotFound)
-		w.recorded("ada", "channel delete")
-		w.recorded("ada", "delete client")
+		w.recorded("channel delete")
+		w.recorded("delete client")
 	})
 }
 

@@ -195,7 +195,7 @@ func TestFleet_Held_IsBuiltWhenApproved(t *testing.T) {
 		wantCode(w.T, err, models.Conflict)
 		p, err := w.fleet.Approve(w.ctx, "ada", d.ID, "scripted:b2")
 		ok(w.T, err)
-		w.recorded("ada", "approve")
+		w.recorded("approve")
 		_, err = w.fleet.Approve(w.ctx, "ada", d.ID, "scripted:b2")
 		wantCode(w.T, err, models.Conflict)
 		w.work()

@@ -337,16 +337,7 @@ func TestStore_Seed_StatesArePossible(t *testing.T) {
 						query = strings.TrimSuffix(query, "?") + "$1"
 					}
 				}
-				rows, err := s.Access().SQL.QueryContext(t.Context(), query+" ", args...)
-				ok(t, err)
-				var found []string
-				for rows.Next() {
-					var one any
-					ok(t, rows.Scan(&one))
-					found = append(found, fmt.Sprint(one))
-				}
-				ok(t, rows.Err())
-				ok(t, rows.Close())
+				found := found(t, s, query, args...)
 				if len(found) != 0 {
 					t.Errorf("there are %d of %s, such as %s", len(found), what, found[0])
 				}
@@ -367,6 +358,22 @@ func TestStore_Seed_StatesArePossible(t *testing.T) {
 			}
 		})
 	}
+}
+
+// found is the first column of what a query finds.
+func found(t *testing.T, s *store.Store, query string, args ...any) []string {
+	t.Helper()
+	rows, err := s.Access().SQL.QueryContext(t.Context(), query, args...)
+	ok(t, err)
+	defer func() { ok(t, rows.Close()) }()
+	var list []string
+	for rows.Next() {
+		var one any
+		ok(t, rows.Scan(&one))
+		list = append(list, fmt.Sprint(one))
+	}
+	ok(t, rows.Err())
+	return list
 }
 
 // minorAndPatch is an expression for the version of Drupal that grows with it.
