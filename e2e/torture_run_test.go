@@ -191,6 +191,7 @@ func (l *lane) survive() {
 
 // suffer is one run.
 func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
+	t.Helper()
 	m := moves()[slices.IndexFunc(moves(), func(m move) bool { return m.name == v.move })]
 	site := m.site(l)
 	at := v.point
@@ -269,6 +270,7 @@ func (l *lane) judge(t *testing.T, v *verdict, site *torturedSite, task int64) {
 
 // tellBroken keeps what a broken run said, where HEFRING_TORTURE_LOGS says.
 func (l *lane) tellBroken(t *testing.T, v verdict) {
+	t.Helper()
 	if !v.broken {
 		return
 	}

@@ -524,8 +524,10 @@ func (h *house) people() {
 	for _, u := range []fleet.NewUser{
 		{Name: weak, Role: models.RoleViewer, ClientID: client.ID},
 		{Name: cautious, Role: models.RoleAdministrator, Password: typedSecret},
-		{Name: "nina", Role: models.RoleViewer, Password: typedSecret}, {Name: "paul", Role: models.RoleViewer, Password: typedSecret},
-		{Name: "ida", Role: models.RoleAdministrator}, {Name: "omar", Role: models.RoleOperator},
+		{Name: "nina", Role: models.RoleViewer, Password: typedSecret},
+		{Name: "paul", Role: models.RoleViewer, Password: typedSecret},
+		{Name: "ida", Role: models.RoleAdministrator},
+		{Name: "omar", Role: models.RoleOperator},
 	} {
 		made, err := f.AddUser(ctx, "admin", u)
 		h.must(err)
