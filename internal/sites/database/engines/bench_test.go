@@ -163,6 +163,7 @@ func one(server models.DatabaseServer) func(context.Context, int64) (models.Data
 }
 
 func benchMySQL(t *testing.T, megabytes int) []way {
+	t.Helper()
 	s := testmysql.Start(t, "--innodb-flush-log-at-trx-commit=1")
 	server := s.Socket()
 	e := mysql.New(sites.Layout{Root: t.TempDir()}, run.New(run.Config{}), one(server))
@@ -179,6 +180,7 @@ mysqldump $c --single-transaction --quick "$3" | mysql $c "$4"`
 }
 
 func benchPostgres(t *testing.T, megabytes int) []way {
+	t.Helper()
 	s := testpg.Start(t, "-c", "fsync=on", "-c", "full_page_writes=on")
 	server := s.Socket()
 	e := postgres.New(sites.Layout{Root: t.TempDir()}, run.New(run.Config{}), one(server))
