@@ -217,7 +217,7 @@ func (d *drupal) clone(s *drupalSite) {
 func (d *drupal) restore(s *drupalSite, platform platformLine) {
 	d.t.Helper()
 	finish := d.read(s)
-	d.ends(d.landed(d.press(fmt.Sprintf("/backups/%d/restore", s.backup), url.Values{"platform": {fmt.Sprint(platform.id)}})), "succeeded")
+	d.ends(d.landed(d.press(fmt.Sprintf("/backups/%d/restore", s.backup), url.Values{"platform": {strconv.FormatInt(platform.id, 10)}})), "succeeded")
 	finish()
 	d.runs(s, platform)
 	d.whole(s, "Moored safely")
@@ -310,7 +310,7 @@ func (d *drupal) alias(s *drupalSite) {
 func (d *drupal) remove(s *drupalSite) {
 	d.t.Helper()
 	d.ends(d.landed(d.press(fmt.Sprintf("/sites/%d/delete", s.id), url.Values{"confirm": {s.uri}})), "succeeded")
-	if exists(d.h.path("sites", fmt.Sprint(s.id), "releases")) {
+	if exists(d.h.path("sites", strconv.FormatInt(s.id, 10), "releases")) {
 		d.t.Errorf("the folder of %s was left", s.uri)
 	}
 	for _, platform := range []int64{d.old.id, d.new.id} {

@@ -672,7 +672,7 @@ func sum(queries map[string]int) int {
 // show prints each of a page's questions, for who has to find one too many.
 func show(queries map[string]int) {
 	for _, query := range slices.Sorted(maps.Keys(queries)) {
-		fmt.Printf("%20d × %s\n", queries[query], strings.Join(strings.Fields(query), " "))
+		_, _ = fmt.Fprintf(os.Stdout, "%20d × %s\n", queries[query], strings.Join(strings.Fields(query), " "))
 	}
 }
 

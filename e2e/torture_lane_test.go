@@ -109,6 +109,7 @@ func (l *lane) useServer() {
 
 // in lets everything that the lane does report to a test.
 func (l *lane) in(t *testing.T) {
+	t.Helper()
 	l.h.t, l.p.t, l.v.t, l.j.t, l.k.t = t, t, t, t, t
 	if l.server != nil {
 		l.server.t = t
@@ -188,7 +189,7 @@ func (l *lane) savedSite() *torturedSite {
 func (l *lane) restore(site *torturedSite) page {
 	backup := l.j.number(`SELECT MAX(id) FROM backups WHERE site_id = ? AND purpose = 'manual' AND state = 'ready'`, site.id)
 	path := fmt.Sprintf("/backups/%d/restore", backup)
-	return l.p.submit(path, path, url.Values{"platform": {fmt.Sprint(l.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site.id))}})
+	return l.p.submit(path, path, url.Values{"platform": {strconv.FormatInt(l.j.number(`SELECT platform_id FROM sites WHERE id = ?`, site.id), 10)}})
 }
 
 // back takes a site again, if it may be used once more: its pages must not grow

@@ -141,6 +141,7 @@ type verdict struct {
 // torture carries out the ordeals of a lane, each as a test of its own, in an
 // order that the seed decides, until the time is over.
 func (l *lane) torture(t *testing.T, list []ordeal, seed uint64, end time.Time) []verdict {
+	t.Helper()
 	var verdicts []verdict
 	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, o := range list {
@@ -190,6 +191,7 @@ func (l *lane) survive() {
 
 // suffer is one run.
 func (l *lane) suffer(t *testing.T, v *verdict, random *rand.Rand) {
+	t.Helper()
 	m := moves()[slices.IndexFunc(moves(), func(m move) bool { return m.name == v.move })]
 	site := m.site(l)
 	at := v.point
@@ -268,6 +270,7 @@ func (l *lane) judge(t *testing.T, v *verdict, site *torturedSite, task int64) {
 
 // tellBroken keeps what a broken run said, where HEFRING_TORTURE_LOGS says.
 func (l *lane) tellBroken(t *testing.T, v verdict) {
+	t.Helper()
 	if !v.broken {
 		return
 	}

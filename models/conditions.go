@@ -53,11 +53,14 @@ func Conditions(in ConditionInput) []ConditionLine {
 	say(in.Paused && !in.ByHand, TypeSuspended, "", "The queue of this update type is paused.", "Resume it on the Queues page, or press Check now.")
 	say(!in.Paused && !in.ByHand && u.NextCheckAt == nil && !u.Stalled, TypeSuspended, "", "Checks are made by hand and by webhook only.", "")
 	ready := ConditionLine{Type: TypeReady, Holds: d.TargetID != nil && (d.Condition == ConditionCurrent || in.ByHand)}
-	ready.Message = "The upgrade target is what the source holds."
-	if in.ByHand {
+	switch {
+	case ready.Holds && in.ByHand:
 		ready.Message = "The upgrade target was chosen by hand."
-	}
-	if !ready.Holds {
+	case ready.Holds:
+		ready.Message = "The upgrade target is what the source holds."
+	case in.ByHand:
+		ready.Message = "No upgrade target was chosen yet."
+	default:
 		ready.Message = "The upgrade target is not yet, or no longer, what the source holds."
 	}
 	return append([]ConditionLine{ready}, list...)

@@ -75,10 +75,10 @@ func TestComparePackages_AddedRemovedChanged(t *testing.T) {
 // Where no field is marked nobody is sent to look for one.
 func TestError_Error_NamesTheFields(t *testing.T) {
 	for want, err := range map[string]*Error{
-		"port: Use a number.":                             InvalidField("port", "Use a number."),
-		"host: Name it.; port: Use a number.":             InvalidFields(map[string]string{"port": "Use a number.", "host": "Name it."}),
-		"It does not answer.; host: connection refused":   {Code: Invalid, Message: "It does not answer.", Fields: map[string]string{"host": "connection refused"}},
-		"The disk does not answer. Look at it.: on fire.": Wrapf(Unavailable, errors.New("on fire."), "The disk does not answer. Look at it."),
+		"port: Use a number.":                            InvalidField("port", "Use a number."),
+		"host: Name it.; port: Use a number.":            InvalidFields(map[string]string{"port": "Use a number.", "host": "Name it."}),
+		"It does not answer.; host: connection refused":  {Code: Invalid, Message: "It does not answer.", Fields: map[string]string{"host": "connection refused"}},
+		"The disk does not answer. Look at it.: on fire": Wrapf(Unavailable, errors.New("on fire"), "The disk does not answer. Look at it."),
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -123,10 +123,14 @@ func TestConditions_EachReasonSaysWhatToDo(t *testing.T) {
 		"insecure": {models.ConditionInput{
 			Distribution: models.Distribution{Condition: models.ConditionChanged}, Unsafe: 1,
 		}, []string{"Reconciling", "Insecure", "Suspended"}},
-		"by hand": {models.ConditionInput{Distribution: models.Distribution{TargetID: &id}, ByHand: true}, []string{"Ready"}},
+		"by hand":                 {models.ConditionInput{Distribution: models.Distribution{TargetID: &id}, ByHand: true}, []string{"Ready"}},
+		"by hand, nothing chosen": {models.ConditionInput{ByHand: true}, nil},
 	} {
 		var got []string
 		for _, line := range models.Conditions(test.in) {
+			if test.in.ByHand && strings.Contains(line.Message, "source") {
+				t.Errorf("%s: there is no source: %s", name, line.Message)
+			}
 			if line.Holds {
 				got = append(got, line.Type)
 			}

@@ -43,18 +43,24 @@ func (s *server) fail(err error, c echo.Context) {
 	if before := sentBefore(err); before != nil {
 		view.Head, view.Made = "This form was sent before", madePath(before)
 	}
+	if away {
+		view.Head, view.Again = awayHead, c.Request().Method == http.MethodGet
+	}
 	s.problem(c, view)
 }
 
+// awayHead stands above the page that says that the control plane's database is away.
+const awayHead = "The database does not answer"
+
 // sentBefore is what a form made that is sent again with other content; nil for other
 // failures.
-func sentBefore(err error) *fleet.SentBefore {
-	before, _ := errors.AsType[*fleet.SentBefore](err)
+func sentBefore(err error) *fleet.SentBeforeError {
+	before, _ := errors.AsType[*fleet.SentBeforeError](err)
 	return before
 }
 
 // madePath is the page of what a form made.
-func madePath(made *fleet.SentBefore) string {
+func madePath(made *fleet.SentBeforeError) string {
 	section := made.Kind + "s"
 	if made.Kind == "channel" {
 		section = "notices"
@@ -81,7 +87,7 @@ func (s *server) sessionless(w http.ResponseWriter, r *http.Request, err error) 
 		s.plain(c, status, headOf(status))
 		return
 	}
-	view := pages.Problem{Status: status, Head: headOf(status), Text: httpcode.AwayText}
+	view := pages.Problem{Status: status, Head: awayHead, Text: httpcode.AwayText, Again: r.Method == http.MethodGet}
 	view.Page = layouts.Page{Title: view.Head, Theme: themeOf(c), Here: "/", Version: s.version, Decisions: -1}
 	draw := s.headers(func(c echo.Context) error { s.problem(c, view); return nil })
 	_ = draw(c) // it never fails

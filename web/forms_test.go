@@ -94,7 +94,7 @@ func TestForms_SentAgainWithOtherContent_SayWhatWasMade(t *testing.T) {
 	f := webtest.Sample()
 	b := signedIn(t, f)
 	for kind, page := range map[string]string{"distribution": "/distributions/7", "site": "/sites/7", "platform": "/platforms/7", "channel": "/notices/7", "webhook": "/webhooks/7"} {
-		err := models.Wrapf(models.Conflict, &fleet.SentBefore{Kind: kind, ID: 7}, "This form was sent before with something else in it.")
+		err := models.Wrapf(models.Conflict, &fleet.SentBeforeError{Kind: kind, ID: 7}, "This form was sent before with something else in it.")
 		for path, called := range map[string]string{
 			"/sites": "CreateSite", "/sites/clone": "CloneSite", "/distributions": "CreateDistribution", "/notices": "SaveChannel",
 			"/distributions/1/webhooks": "CreateWebhook", "/distributions/2/platforms": "RegisterPlatform",

@@ -116,7 +116,7 @@ func TestServer_DatabaseDoesNotAnswer_SaysSoInTime(t *testing.T) {
 				if strings.HasSuffix(c.path, "/stream") {
 					return
 				}
-				for _, text := range []string{"<!doctype html>", "Hefring cannot reach its database"} {
+				for _, text := range []string{"<!doctype html>", "The database does not answer", "Hefring cannot reach its database", `href="">Try again`} {
 					if !strings.Contains(got.Body.String(), text) {
 						t.Errorf("the page has no %q", text)
 					}

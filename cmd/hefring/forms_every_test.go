@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"go/ast"
 	goparser "go/parser"
@@ -387,26 +386,37 @@ func (h *house) rows() rows {
 		h.tables = h.columns(ctx)
 	}
 	for table, columns := range h.tables {
-		found, err := h.db.QueryContext(ctx, `SELECT "`+strings.Join(columns, `", "`)+`" FROM "`+table+`"`)
-		h.must(err)
-		for found.Next() {
-			row := make([]any, len(columns))
-			for i := range row {
-				row[i] = new(any)
-			}
-			h.must(found.Scan(row...))
-			var line strings.Builder
-			for i, value := range row {
-				if v := *value.(*any); v != nil {
-					fmt.Fprintf(&line, "%s: %v\t", columns[i], v)
-				}
-			}
-			all[table] = append(all[table], line.String())
+		if list := h.rowsOf(ctx, table, columns); list != nil {
+			all[table] = list
 		}
-		h.must(errors.Join(found.Err(), found.Close()))
-		slices.Sort(all[table])
 	}
 	return all
+}
+
+// rowsOf reads one table, in an order that is always the same.
+func (h *house) rowsOf(ctx context.Context, table string, columns []string) []string {
+	h.t.Helper()
+	found, err := h.db.QueryContext(ctx, `SELECT "`+strings.Join(columns, `", "`)+`" FROM "`+table+`"`)
+	h.must(err)
+	defer func() { h.must(found.Close()) }()
+	var list []string
+	for found.Next() {
+		row := make([]any, len(columns))
+		for i := range row {
+			row[i] = new(any)
+		}
+		h.must(found.Scan(row...))
+		var line strings.Builder
+		for i, value := range row {
+			if v := *value.(*any); v != nil {
+				fmt.Fprintf(&line, "%s: %v\t", columns[i], v)
+			}
+		}
+		list = append(list, line.String())
+	}
+	h.must(found.Err())
+	slices.Sort(list)
+	return list
 }
 
 // columns are those of each table that are compared. Packages never change, and are most
@@ -418,6 +428,7 @@ func (h *house) columns(ctx context.Context) map[string][]string {
 	}
 	found, err := h.db.QueryContext(ctx, query)
 	h.must(err)
+	defer func() { h.must(found.Close()) }()
 	all := map[string][]string{}
 	for found.Next() {
 		var table, column string
@@ -426,7 +437,7 @@ func (h *house) columns(ctx context.Context) map[string][]string {
 			all[table] = append(all[table], column)
 		}
 	}
-	h.must(errors.Join(found.Err(), found.Close()))
+	h.must(found.Err())
 	return all
 }
 
@@ -511,9 +522,12 @@ func (h *house) people() {
 	client, err := f.SaveClient(ctx, "admin", models.Client{Name: "Museum"})
 	h.must(err)
 	for _, u := range []fleet.NewUser{
-		{Name: weak, Role: models.RoleViewer, ClientID: client.ID}, {Name: cautious, Role: models.RoleAdministrator, Password: typedSecret},
-		{Name: "nina", Role: models.RoleViewer, Password: typedSecret}, {Name: "paul", Role: models.RoleViewer, Password: typedSecret},
-		{Name: "ida", Role: models.RoleAdministrator}, {Name: "omar", Role: models.RoleOperator},
+		{Name: weak, Role: models.RoleViewer, ClientID: client.ID},
+		{Name: cautious, Role: models.RoleAdministrator, Password: typedSecret},
+		{Name: "nina", Role: models.RoleViewer, Password: typedSecret},
+		{Name: "paul", Role: models.RoleViewer, Password: typedSecret},
+		{Name: "ida", Role: models.RoleAdministrator},
+		{Name: "omar", Role: models.RoleOperator},
 	} {
 		made, err := f.AddUser(ctx, "admin", u)
 		h.must(err)
@@ -791,7 +805,7 @@ type walk struct {
 
 func TestForms_Every_StandsWhatIsSent(t *testing.T) {
 	for name, database := range map[string]func(t *testing.T) string{
-		"sqlite": func(*testing.T) string { return "" }, "postgres": func(t *testing.T) string { return testpg.Empty(t) },
+		"sqlite": func(*testing.T) string { return "" }, "postgres": func(t *testing.T) string { t.Helper(); return testpg.Empty(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := furnished(t, database(t))
@@ -914,9 +928,7 @@ func (f form) values(fill bool) url.Values {
 		}
 		values.Set(c.name, value)
 	}
-	for name, list := range chosen(time.Now().UnixNano())[f.route] {
-		values[name] = list
-	}
+	maps.Copy(values, chosen(time.Now().UnixNano())[f.route])
 	return values
 }
 

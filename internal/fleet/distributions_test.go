@@ -95,7 +95,7 @@ func TestFleet_CreateDistribution_FormPostedTwice_MakesOne(t *testing.T) {
 		other.Name = "Lightning"
 		_, err = w.fleet.CreateDistribution(w.ctx, "ada", other)
 		wantCode(w.T, err, models.Conflict, "sent before with something else", "open the form anew")
-		if before, is := errors.AsType[*fleet.SentBefore](err); !is || *before != (fleet.SentBefore{Kind: "distribution", ID: first.ID}) {
+		if before, is := errors.AsType[*fleet.SentBeforeError](err); !is || *before != (fleet.SentBeforeError{Kind: "distribution", ID: first.ID}) {
 			w.Errorf("it does not say what was made: %v", err)
 		}
 		// Neither does a form of something else take what this one made for its own.

@@ -186,10 +186,10 @@ func (e *twoHosts) ended(s models.Subject) models.Task {
 	return e.ends(list[0].ID)
 }
 
-// on makes a site on the web host.
-func (e *twoHosts) on(uri string) models.Site {
+// museum makes a site on the web host.
+func (e *twoHosts) museum() models.Site {
 	e.Helper()
-	s, err := e.fleet.CreateSite(e.ctx, "ada", fleet.NewSite{URI: uri, Profile: "standard", PlatformID: e.named("thunder-a1").ID, ServerID: e.server.ID})
+	s, err := e.fleet.CreateSite(e.ctx, "ada", fleet.NewSite{URI: museum, Profile: "standard", PlatformID: e.named("thunder-a1").ID, ServerID: e.server.ID})
 	ok(e.T, err)
 	e.ended(models.Subject{Kind: models.SubjectSite, ID: s.ID})
 	return e.at(s.ID)
@@ -198,7 +198,7 @@ func (e *twoHosts) on(uri string) models.Site {
 func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
-	site := e.on(museum)
+	site := e.museum()
 	before := e.named("thunder-a1")
 	want(t, "files that were sent", e.sent.Load(), before.Files)
 	if !e.disk.Holds(e.disk.RootOf(before.Root)) {
@@ -245,7 +245,7 @@ func TestFleet_SiteElsewhere_IsAskedByItsWorker(t *testing.T) {
 func TestFleet_SiteElsewhere_LossIsCounted(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
-	site := e.on(museum)
+	site := e.museum()
 	e.there.loss = models.Loss{Tables: []models.TableLoss{{Table: "node", Added: 3}}}
 	target := e.target("b2")
 	task, err := e.fleet.UpgradeToTarget(e.ctx, "ada", site.ID)
@@ -292,7 +292,7 @@ func (e *twoHosts) target(label string) models.Platform {
 func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
-	site := e.on(museum)
+	site := e.museum()
 	e.sent.Store(0)
 	target := e.target("b2")
 	known := func() models.Comparison {
@@ -333,7 +333,7 @@ func TestFleet_SiteElsewhere_IsComparedInAdvance(t *testing.T) {
 func TestFleet_SiteElsewhere_WorkerIsAway(t *testing.T) {
 	t.Parallel()
 	e := newTwoHosts(t)
-	site := e.on(museum)
+	site := e.museum()
 	e.there.mu.Lock()
 	e.there.act = func(_ context.Context, what string) error {
 		if strings.HasPrefix(what, "login") {

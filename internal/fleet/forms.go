@@ -18,15 +18,15 @@ type SentForm struct {
 	Content string // kind of that, and a hash of all that was said; "" is not known
 }
 
-// SentBefore says that a form was sent before with other content, and what was made of
+// SentBeforeError says that a form was sent before with other content, and what was made of
 // that. It is the cause of a models.Error.
-type SentBefore struct {
+type SentBeforeError struct {
 	Kind string // as in sent
 	ID   int64
 }
 
 // Error names it.
-func (e *SentBefore) Error() string { return fmt.Sprintf("it made %s %d", e.Kind, e.ID) }
+func (e *SentBeforeError) Error() string { return fmt.Sprintf("it made %s %d", e.Kind, e.ID) }
 
 // sent is a form that makes something.
 type sent struct {
@@ -47,7 +47,7 @@ func (s sent) content() (string, error) {
 var errTwin = errors.New("this form was posted before")
 
 // refuseTwin ends the transaction with errTwin when the same form made something
-// already; first is then its id. Conflict: it made that of other content, see SentBefore.
+// already; first is then its id. Conflict: it made that of other content, see SentBeforeError.
 func (f *Fleet) refuseTwin(ctx context.Context, tx Tx, form sent, first *int64) error {
 	if form.token == "" {
 		return nil
@@ -62,7 +62,7 @@ func (f *Fleet) refuseTwin(ctx context.Context, tx Tx, form sent, first *int64) 
 		return err
 	case seen.Content != "" && seen.Content != content:
 		kind, _, _ := strings.Cut(seen.Content, " ")
-		return models.Wrapf(models.Conflict, &SentBefore{kind, seen.ID},
+		return models.Wrapf(models.Conflict, &SentBeforeError{kind, seen.ID},
 			"This form was sent before with something else in it, and that was done. Nothing was done with what it holds now. For one more, open the form anew.")
 	}
 	*first = seen.ID

@@ -155,7 +155,7 @@ func loadRows(ctx context.Context, e engine, d *dumpReader, enqueuer Enqueuer) e
 			return err
 		}
 	}
-	unfinished, err := l.end(ctx)
+	unfinished, err := l.end(ctx, d.contents.Schema)
 	if err != nil {
 		return fmt.Errorf("check rows: %w", err)
 	}
@@ -188,7 +188,7 @@ type loader interface {
 	begin(ctx context.Context) error // puts off the look at foreign keys: tables refer to each other in circles
 	rows(ctx context.Context, from *dumpTable) error
 	count(ctx context.Context, table string, lastID int64) error // goes on after lastID
-	end(ctx context.Context) (unfinished []models.Task, err error)
+	end(ctx context.Context, schema int64) (unfinished []models.Task, err error)
 }
 
 func newLoader(tx any) (loader, error) {
@@ -201,7 +201,15 @@ func newLoader(tx any) (loader, error) {
 	return nil, fmt.Errorf("load dump: the transaction is a %T", tx)
 }
 
-const unfinishedTasks = `SELECT id, kind FROM tasks WHERE state IN ('queued', 'running') ORDER BY id`
+// unfinishedTasks asks for the tasks that are queued again: what says in which queue
+// they wait.
+func unfinishedTasks(schema int64) string {
+	server := "server_id"
+	if schema < 11 { // there was one host
+		server = "NULL"
+	}
+	return "SELECT id, kind, " + server + " FROM tasks WHERE state IN ('queued', 'running') ORDER BY id"
+}
 
 type sqliteLoader struct{ tx *sql.Tx }
 
@@ -243,7 +251,7 @@ func (l *sqliteLoader) count(ctx context.Context, table string, lastID int64) er
 	return err
 }
 
-func (l *sqliteLoader) end(ctx context.Context) (unfinished []models.Task, err error) {
+func (l *sqliteLoader) end(ctx context.Context, schema int64) (unfinished []models.Task, err error) {
 	var table, parent string
 	err = l.tx.QueryRowContext(ctx, `SELECT "table", parent FROM pragma_foreign_key_check LIMIT 1`).Scan(&table, &parent)
 	if err == nil {
@@ -252,14 +260,14 @@ func (l *sqliteLoader) end(ctx context.Context) (unfinished []models.Task, err e
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	rows, err := l.tx.QueryContext(ctx, unfinishedTasks)
+	rows, err := l.tx.QueryContext(ctx, unfinishedTasks(schema))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // Err says what Close would
 	for rows.Next() {
 		var t models.Task
-		if err := rows.Scan(&t.ID, &t.Kind); err != nil {
+		if err := rows.Scan(&t.ID, &t.Kind, &t.ServerID); err != nil {
 			return nil, err
 		}
 		unfinished = append(unfinished, t)
@@ -316,17 +324,17 @@ func (l *postgresLoader) count(ctx context.Context, table string, lastID int64) 
 	return err
 }
 
-func (l *postgresLoader) end(ctx context.Context) ([]models.Task, error) {
+func (l *postgresLoader) end(ctx context.Context, schema int64) ([]models.Task, error) {
 	for _, add := range l.keys {
 		if _, err := l.tx.Exec(ctx, add); err != nil {
 			return nil, models.Wrapf(models.Invalid, err, "The dump cannot be used: a row belongs to one that is not in it (%s).", add)
 		}
 	}
-	rows, err := l.tx.Query(ctx, unfinishedTasks)
+	rows, err := l.tx.Query(ctx, unfinishedTasks(schema))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t models.Task, err error) {
-		return t, row.Scan(&t.ID, &t.Kind)
+		return t, row.Scan(&t.ID, &t.Kind, &t.ServerID)
 	})
 }

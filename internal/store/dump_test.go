@@ -360,9 +360,19 @@ func filled(t *testing.T, dsn string) {
 	must(t, err)
 }
 
+// giveTask makes a task that of a server's worker.
+func giveTask(t *testing.T, dsn string, id int64) {
+	t.Helper()
+	s, err := Open(t.Context(), dsn, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	must(t, s.db.Exec("UPDATE tasks SET server_id = (SELECT MIN(id) FROM servers) WHERE id = ?", id).Error)
+}
+
 func TestDump_Load_AcrossEngines(t *testing.T) {
 	for from, source := range emptyDSNs(t) {
 		filled(t, source)
+		giveTask(t, source, 9)
 		var text bytes.Buffer
 		c, err := Dump(t.Context(), source, &text)
 		must(t, err)
@@ -383,6 +393,9 @@ func TestDump_Load_AcrossEngines(t *testing.T) {
 				var ids []int64
 				for _, task := range jobs.tasks {
 					ids = append(ids, task.ID)
+					if (task.ServerID != nil) != (task.ID == 9) {
+						t.Errorf("task %d waits for the server %v", task.ID, task.ServerID)
+					}
 				}
 				if !slices.Equal(ids, []int64{2, 3, 4, 9, 10}) {
 					t.Errorf("jobs for the tasks %v", ids)

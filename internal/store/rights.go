@@ -84,7 +84,8 @@ func (s *Store) rightsMark(ctx context.Context) (string, error) {
 // RenewRights gives the workers of all joined servers the rights that this program's
 // workers need, where they have others: a migration or a newer program came since they
 // joined. It changes nothing where nothing is to be changed, and is safe to be called
-// by several processes at once. A role that is not there is left out.
+// by several processes at once. A role that is not there is left out, and so is one that
+// belongs to the control plane that this one was restored from.
 func (s *Store) RenewRights(ctx context.Context) error {
 	if s.engine.pool() == nil {
 		return nil
@@ -123,6 +124,7 @@ func (s *Store) staleRights(ctx context.Context) ([]models.Server, error) {
 	var list []models.Server
 	err = s.with(ctx).Joins("JOIN pg_roles r ON r.rolname = servers.role").
 		Where("servers.state = ? AND COALESCE(shobj_description(r.oid, 'pg_authid'), '') <> ?", models.ServerJoined, mark).
+		Where("NOT (" + usedElsewhere + " AND NOT " + usedHere + ")").
 		Order("servers.id").Find(&list).Error
 	if err != nil {
 		return nil, fmt.Errorf("look for workers' rights: %w", err)

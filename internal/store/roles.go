@@ -173,33 +173,46 @@ func (s *Store) grantSequences(ctx context.Context, tx pgx.Tx, role string) erro
 	return nil
 }
 
-// dropRole takes the role of a worker away, and ends its connections.
+// usedElsewhere is true of a role of PostgreSQL's that has rights in another database
+// of that server: it belongs to the control plane that this one was restored from,
+// which may be at work.
+const usedElsewhere = `EXISTS (SELECT 1 FROM pg_shdepend u JOIN pg_database o ON o.oid = u.dbid
+	WHERE u.refclassid = 'pg_authid'::regclass AND u.refobjid = r.oid AND o.datname <> current_database())`
+
+// usedHere is true of a role that has rights in this database.
+const usedHere = `EXISTS (SELECT 1 FROM pg_shdepend u JOIN pg_database o ON o.oid = u.dbid
+	WHERE u.refclassid = 'pg_authid'::regclass AND u.refobjid = r.oid AND o.datname = current_database())`
+
+// dropRole takes the role of a worker away, and ends its connections. One that has
+// rights in another database keeps those.
 func (s *Store) dropRole(ctx context.Context, role string) error {
 	tx, err := s.postgresTx()
 	if err != nil {
 		return err
 	}
 	var database, schema string
-	var there bool
-	err = tx.QueryRow(ctx, "SELECT current_database(), current_schema(), EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)", role).Scan(&database, &schema, &there)
+	var shared bool
+	err = tx.QueryRow(ctx, "SELECT current_database(), current_schema(), "+usedElsewhere+" FROM pg_roles r WHERE rolname = $1", role).Scan(&database, &schema, &shared)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("look for role %s: %w", role, err)
 	}
-	if !there {
-		return nil
-	}
 	name := quote(role)
-	if err := execAll(ctx, tx, []string{"ALTER ROLE " + name + " NOLOGIN"}); err != nil {
-		return err
+	if !shared {
+		if err := execAll(ctx, tx, []string{"ALTER ROLE " + name + " NOLOGIN"}); err != nil {
+			return err
+		}
 	}
 	if err := s.revokeRights(ctx, tx, role); err != nil {
 		return err
 	}
-	return execAll(ctx, tx, []string{
-		"REVOKE ALL ON SCHEMA " + quote(schema) + " FROM " + name,
-		"REVOKE ALL ON DATABASE " + quote(database) + " FROM " + name,
-		"DROP ROLE " + name,
-	})
+	statements := []string{"REVOKE ALL ON SCHEMA " + quote(schema) + " FROM " + name, "REVOKE ALL ON DATABASE " + quote(database) + " FROM " + name}
+	if !shared {
+		statements = append(statements, "DROP ROLE "+name)
+	}
+	return execAll(ctx, tx, statements)
 }
 
 // How often the tables are asked for that a role's rules are about to change.

@@ -77,22 +77,20 @@ func (s *Store) unused(ctx context.Context) error {
 type seeder struct {
 	SeedSize
 
-	db   *gorm.DB
-	tx   any // *sql.Tx or pgx.Tx
-	r    *rand.Rand
-	now  time.Time
-	span time.Duration // how long ago it began
+	db      *gorm.DB
+	tx      any // *sql.Tx or pgx.Tx
+	r       *rand.Rand
+	now     time.Time
+	span    time.Duration // how long ago what tasks and the record tell began
+	founded time.Time     // when the fleet began
 
-	families  int     // distributions that have platforms
-	platforms []int64 // distribution of each platform
-	states    []models.PlatformState
-	of        [][]int64 // ready platforms of each family, oldest first
-	homes     []int64   // platform of each site
-	clients   int
+	seedPlan
 }
 
 func newSeeder(size SeedSize) *seeder {
-	return &seeder{SeedSize: size, r: rand.New(rand.NewPCG(size.Random, 0)), now: now(), span: 90 * 24 * time.Hour} //nolint:gosec // an invented fleet needs no secrets
+	g := &seeder{SeedSize: size, r: rand.New(rand.NewPCG(size.Random, 0)), now: now(), span: 90 * 24 * time.Hour} //nolint:gosec // an invented fleet needs no secrets
+	g.founded = g.now.Add(-4 * g.span)
+	return g
 }
 
 func (g *seeder) all(ctx context.Context) error {
@@ -129,45 +127,6 @@ func (g *seeder) all(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// plan draws which distribution each platform and which platform each site has:
-// few are popular, most are not.
-func (g *seeder) plan() {
-	g.families = min(max(g.Platforms/4, 1), g.Distributions)
-	g.clients = g.Sites / 400
-	g.of = make([][]int64, g.families)
-	for i := range g.Platforms {
-		family := i % g.families
-		if i >= 2*g.families { // the first rounds give everybody one
-			family = g.popular(g.families)
-		}
-		state := g.state(i)
-		g.platforms, g.states = append(g.platforms, int64(family+1)), append(g.states, state)
-		if state == models.PlatformReady {
-			g.of[family] = append(g.of[family], int64(i+1))
-		}
-	}
-	for range g.Sites {
-		ready := g.of[g.popular(g.families)]
-		i := len(ready) - 1
-		if i > 0 && g.chance(18) {
-			i -= 1 + g.r.IntN(min(i, 3))
-		}
-		g.homes = append(g.homes, ready[i])
-	}
-}
-
-func (g *seeder) state(platform int) models.PlatformState {
-	switch {
-	case platform < g.families: // every family has a ready one
-		return models.PlatformReady
-	case g.chance(4):
-		return models.PlatformFailed
-	case g.chance(6):
-		return models.PlatformDeleted
-	}
-	return models.PlatformReady
 }
 
 // chance is true in so many of a hundred draws.
@@ -257,7 +216,7 @@ func (g *seeder) upstreams() iter.Seq[models.Upstream] {
 			last := g.past()
 			u := models.Upstream{
 				ID: id, UpdateType: g.typeOf(id), Key: fmt.Sprintf("https://%s/fleet/%d.git", hostName(id), id), Host: hostName(id),
-				NextCheckAt: g.later(), LastCheckAt: &last, LastChangeAt: last, CreatedAt: g.now.Add(-g.span),
+				NextCheckAt: g.later(), LastCheckAt: &last, LastChangeAt: last, CreatedAt: g.founded,
 			}
 			if g.permille(10) {
 				u.Failures, u.Stalled, u.Reason, u.Message = 3, true, models.ReasonAuthentication, "The source refuses the credential."
@@ -280,12 +239,12 @@ func (g *seeder) distributions() iter.Seq[models.Distribution] {
 			name := distributionName(id, g.word())
 			d := models.Distribution{
 				ID: id, Name: name, Slug: models.Slugify(name), UpdateType: g.typeOf(id), UpstreamID: &upstream,
-				Settings: models.Settings{"url": fmt.Sprintf("https://%s/fleet/%d.git", hostName(id), upstream), "ref": "main"},
-				Observed: fmt.Sprintf("git:refs/heads/main@sha1:%040x", id), Condition: models.ConditionNew,
-				CreatedAt: g.now.Add(-g.span), UpdatedAt: last,
+				Settings:  models.Settings{"url": fmt.Sprintf("https://%s/fleet/%d.git", hostName(id), upstream), "ref": "main"},
+				Condition: models.ConditionNew,
+				CreatedAt: g.founded, UpdatedAt: last,
 			}
 			if byHand(id) {
-				d.UpstreamID, d.Settings, d.Observed = nil, nil, ""
+				d.UpstreamID, d.Settings = nil, nil
 			}
 			if int(i) < g.families {
 				d.Condition, d.LastCheckAt = models.ConditionCurrent, &last
@@ -310,7 +269,7 @@ func (g *seeder) webhooks() iter.Seq[models.Webhook] {
 	return func(yield func(models.Webhook) bool) {
 		for i := range int64(g.Distributions / hooked) {
 			at := g.past()
-			w := models.Webhook{ID: i + 1, DistributionID: i*hooked + 1, Address: fmt.Sprintf("%026d", i), Provider: models.ProviderGitHub, HookAt: &at, CreatedAt: g.now.Add(-g.span), UpdatedAt: at}
+			w := models.Webhook{ID: i + 1, DistributionID: i*hooked + 1, Address: fmt.Sprintf("%026d", i), Provider: models.ProviderGitHub, HookAt: &at, CreatedAt: g.founded, UpdatedAt: at}
 			if !yield(w) {
 				return
 			}
@@ -338,7 +297,7 @@ func (g *seeder) servers() iter.Seq[models.DatabaseServer] {
 		for i := range int64(seededServers) {
 			d := models.DatabaseServer{
 				ID: i + 1, Name: fmt.Sprintf("db%d", i+1), Engine: models.EngineMySQL, Host: fmt.Sprintf("db%d.example.org", i+1), User: "hefring", TLS: models.TLSOff,
-				Clients: "%", Prefix: "hefring", Default: i == 0, Version: "10.11", TestedAt: &g.now, CreatedAt: g.now.Add(-g.span), UpdatedAt: g.now,
+				Clients: "%", Prefix: "hefring", Default: i == 0, Version: "10.11", TestedAt: &g.now, CreatedAt: g.founded, UpdatedAt: g.now,
 			}
 			if i == seededServers-1 {
 				d.Reason = "It does not answer."
@@ -350,33 +309,52 @@ func (g *seeder) servers() iter.Seq[models.DatabaseServer] {
 	}
 }
 
-// packageList is as long as a real Drupal's.
-func (g *seeder) packageList(version string) []models.Package {
-	list := []models.Package{{Name: "drupal", Type: "core", Version: version, Schema: 10400}}
-	for i := range 70 {
+// packageList is as long as a real Drupal's. The platforms of a distribution have the
+// same packages, most of them in newer versions as time goes by.
+func (g *seeder) packageList(i int) []models.Package {
+	list := []models.Package{{Name: "drupal", Type: "core", Version: g.version(i), Schema: 10400}}
+	own := *g
+	own.r = rand.New(rand.NewPCG(g.Random, uint64(g.platforms[i]))) //nolint:gosec // an invented fleet
+	for k := range 70 {
+		release := 60 + k%7 + g.age(i, 40)*(k%4)/2
 		list = append(list, models.Package{
-			Name: fmt.Sprintf("%s_%d", g.word(), i), Type: oneOf(g, "module", "module", "module", "theme", "library"),
-			Version: fmt.Sprintf("%d.%d.%d", 1+i%8, g.r.IntN(20), g.r.IntN(10)), Schema: 8000 + g.r.IntN(100),
+			Name: fmt.Sprintf("%s_%d", own.word(), k), Type: oneOf(&own, "module", "module", "module", "theme", "library"),
+			Version: fmt.Sprintf("%d.%d.%d", 1+k%8, release/10, release%10), Schema: 8000 + release,
 		})
 	}
 	return list
 }
 
+// age is how late the i-th platform was built, in so many parts of all the time.
+func (g *seeder) age(i, parts int) int { return parts * i / g.Platforms }
+
+// version of Drupal in the i-th platform: that of its time.
+func (g *seeder) version(i int) string {
+	age := g.age(i, 48)
+	return fmt.Sprintf("10.%d.%d", 3+age/12, age%12)
+}
+
+// revision is what the source said of a platform.
+func revision(platform int64) string {
+	return fmt.Sprintf("git:refs/heads/main@sha1:%040x", platform)
+}
+
 func (g *seeder) platformRows() iter.Seq[models.Platform] {
 	return func(yield func(models.Platform) bool) {
 		for i, distribution := range g.platforms {
-			at, version := g.moment(i, g.Platforms), fmt.Sprintf("10.%d.%d", 3+4*i/g.Platforms, g.r.IntN(12))
+			at, built, version := g.begun[i], g.built[i], g.version(i)
 			name := fmt.Sprintf("platform-%d-%s-%07x", distribution, version, i+1)
 			p := models.Platform{
 				ID: int64(i + 1), DistributionID: distribution, Server: "local", Name: name,
-				Revision: fmt.Sprintf("git:refs/heads/main@sha1:%040x", i+1), Content: fmt.Sprintf("tree:%040x", i+1), BuildKey: fmt.Sprintf("%064x", i+1),
+				Revision: revision(int64(i + 1)), Content: fmt.Sprintf("tree:%040x", i+1), BuildKey: fmt.Sprintf("%064x", i+1),
 				Label: fmt.Sprintf("%07x", i+1), Note: "Update Drupal to " + version, DrupalVersion: version, PHPVersion: "8.3",
-				Packages: g.packageList(version), Profiles: []string{"standard", "minimal"}, ManifestDigest: fmt.Sprintf("%064x", i+1),
-				Files: 18_000, Bytes: 140 << 20, State: g.states[i], BuiltAt: &at, CreatedAt: at, UpdatedAt: at,
+				Packages: g.packageList(i), Profiles: []string{"standard", "minimal"}, ManifestDigest: fmt.Sprintf("%064x", i+1),
+				Files: 18_000, Bytes: 140 << 20, State: g.states[i], BuiltAt: &built, CreatedAt: at, UpdatedAt: built,
 				Root: "/nowhere/" + name, Docroot: "web", Locked: true,
 			}
 			if p.State == models.PlatformFailed {
 				p.Root, p.BuiltAt, p.Reason = "", nil, "composer install failed: a package asks for another version of PHP."
+				p.ManifestDigest, p.Files, p.Bytes = "", 0, 0
 			}
 			if p.State == models.PlatformReady && g.permille(20) {
 				p.Standing = []models.Finding{{Kind: models.FindingInsecure, Package: "drupal", Version: version, Title: "A security release mends it.", Severity: "high"}}
@@ -395,6 +373,7 @@ func (g *seeder) promote(ctx context.Context) error {
 	for _, statement := range []string{
 		"UPDATE distributions SET target_id = " + newest,
 		"UPDATE distributions SET signature = (SELECT p.revision FROM platforms p WHERE p.id = distributions.target_id) WHERE target_id IS NOT NULL",
+		"UPDATE distributions SET observed = signature WHERE upstream_id IS NOT NULL",
 		"UPDATE platforms SET locked = false WHERE id IN (SELECT target_id FROM distributions)",
 	} {
 		if err := g.exec(ctx, statement); err != nil {
@@ -407,7 +386,7 @@ func (g *seeder) promote(ctx context.Context) error {
 func (g *seeder) clientRows() iter.Seq[models.Client] {
 	return func(yield func(models.Client) bool) {
 		for i := range g.clients {
-			if !yield(models.Client{ID: int64(i + 1), Name: fmt.Sprintf("%s %d", g.word(), i+1), CreatedAt: g.now.Add(-g.span)}) {
+			if !yield(models.Client{ID: int64(i + 1), Name: fmt.Sprintf("%s %d", g.word(), i+1), CreatedAt: g.founded}) {
 				return
 			}
 		}
@@ -424,18 +403,33 @@ func siteURI(id int64) string {
 // aliased are sites with a second address.
 func aliased(id int64) bool { return id%5 == 0 }
 
+// seededContent is where a site's content is.
+func seededContent(id int64) models.Database {
+	if server := serverOf(id); server != 0 {
+		return models.Database{Engine: models.EngineMySQL, Name: fmt.Sprintf("hefring_%d", id), Server: server, User: fmt.Sprintf("hefring_%d", id)}
+	}
+	return models.Database{Engine: models.EngineSQLite, Name: fmt.Sprintf("/nowhere/%d/content.sqlite", id)}
+}
+
+// serverOf is the database server that a site is on, 0 for none.
+func serverOf(id int64) int64 {
+	if server := id % 10; server <= seededServers {
+		return server
+	}
+	return 0
+}
+
 func (g *seeder) siteRows() iter.Seq[models.Site] {
 	return func(yield func(models.Site) bool) {
 		for i, platform := range g.homes {
-			id, at := int64(i+1), g.past()
+			id := int64(i + 1)
 			site := models.Site{
-				ID: id, URI: siteURI(id), PlatformID: platform, Server: "local", Database: models.Database{Engine: models.EngineSQLite, Name: fmt.Sprintf("/nowhere/%d/content.sqlite", id)},
+				ID: id, URI: siteURI(id), PlatformID: platform, Server: "local", Database: seededContent(id),
 				Profile: "standard", Title: fmt.Sprintf("The %s of the %s", g.word(), g.word()), State: models.SiteEnabled,
-				BackupEvery: 24 * time.Hour, BackupKeep: 7, BackupNextAt: g.later(), CreatedAt: g.now.Add(-g.span), UpdatedAt: at,
+				BackupEvery: 24 * time.Hour, BackupKeep: 7, BackupNextAt: g.later(), CreatedAt: g.now.Add(-g.span), UpdatedAt: g.past(),
 			}
-			if server := id % 10; server >= 1 && server <= seededServers {
+			if server := serverOf(id); server != 0 {
 				site.DatabaseServerID = &server
-				site.Database = models.Database{Engine: models.EngineMySQL, Name: fmt.Sprintf("hefring_%d", id), Server: server, User: fmt.Sprintf("hefring_%d", id)}
 			}
 			if aliased(id) {
 				site.Aliases = []string{"www." + site.URI}
@@ -444,7 +438,14 @@ func (g *seeder) siteRows() iter.Seq[models.Site] {
 				client := int64(g.popular(g.clients) + 1)
 				site.ClientID = &client
 			}
-			g.trouble(&site)
+			if job, busy := g.busy[id]; busy {
+				site.State, site.UpdatedAt = job.state, job.since
+			} else {
+				g.trouble(&site)
+			}
+			if site.State == models.SiteInstalling {
+				site.CreatedAt = site.UpdatedAt
+			}
 			if !yield(site) {
 				return
 			}
@@ -458,13 +459,11 @@ func (g *seeder) trouble(site *models.Site) {
 	case g.permille(20):
 		site.State = models.SiteDisabled
 	case g.permille(3):
-		site.State, site.Reason = models.SiteBroken, "It answers with status 500 since its last upgrade."
+		site.State, site.Reason = models.SiteBroken, "It answers with status 500."
 	case g.permille(30):
 		site.Held, site.HeldReason = true, "The theme does not work with the new version yet."
 	case g.permille(5):
 		site.State = models.SiteDeleted
-	case g.r.IntN(max(g.Sites/20, 1)) == 0:
-		site.State = oneOf(g, models.SiteInstalling, models.SiteUpgrading)
 	}
 }
 
@@ -480,108 +479,42 @@ func (g *seeder) names() iter.Seq[siteName] {
 	}
 }
 
-// quiet is the first of the tasks of the last hour. Only from then on there are
-// looks at sources that found nothing, and most tasks are such: they are deleted
-// when an hour is over.
-func (g *seeder) quiet() int { return g.Tasks - g.Tasks/20 }
-
-// taskAt is when the i-th task was made.
-func (g *seeder) taskAt(i int) time.Time {
-	quiet, lately := g.quiet(), 50*time.Minute
-	if i < quiet {
-		return g.moment(i, quiet).Add(-time.Hour)
-	}
-	n := max(g.Tasks-quiet, 1)
-	return g.now.Add(-lately / time.Duration(n) * time.Duration(g.Tasks-i)).Truncate(time.Microsecond)
-}
-
-// taskKind gives the kinds of tasks in an order that goes on and on. Each upgrade
-// task has its upgrade, each backup its backup.
-func (g *seeder) taskKind(i int) models.TaskKind {
-	if i >= g.quiet() && i%10 < 7 {
-		return models.TaskCheck
-	}
-	switch i % 10 {
-	case 0, 3, 7:
-		return models.TaskUpgrade
-	case 1, 2, 5, 9:
-		return models.TaskBackup
-	case 4:
-		return models.TaskBuild
-	}
-	return []models.TaskKind{models.TaskVerify, models.TaskDisable, models.TaskEnable, models.TaskConfigure}[i/10%4]
-}
-
-// seededOpen is how many tasks at the end may be queued or running. Nobody works on
-// them.
-const seededOpen = 24
-
-// taskSite is the site of the i-th task; every site has some.
-func (g *seeder) taskSite(i int) int64 { return int64(i*7919%g.Sites) + 1 }
-
-func (g *seeder) taskSubject(i int, kind models.TaskKind) models.Subject {
-	if kind == models.TaskBuild || kind == models.TaskVerify {
-		return models.Subject{Kind: models.SubjectPlatform, ID: int64(i%g.Platforms) + 1}
-	}
-	if kind != models.TaskCheck {
-		return models.Subject{Kind: models.SubjectSite, ID: g.taskSite(i)}
-	}
-	distribution := int64(i%g.Distributions) + 1
-	if byHand(distribution) {
-		distribution--
-	}
-	return models.Subject{Kind: models.SubjectUpstream, ID: upstreamOf(distribution)}
-}
-
-// ends draws how the i-th task ended. It is the same whoever asks.
-func (g *seeder) ends(i int) models.TaskState {
-	own := rand.New(rand.NewPCG(g.Random, uint64(i)+1)) //nolint:gosec // an invented fleet
-	kind := g.taskKind(i)
-	switch n := own.IntN(1000); {
-	case n < 12:
-		return models.TaskFailed
-	case n < 20 && kind == models.TaskUpgrade:
-		return models.TaskRecovered
-	case n < 26:
-		return models.TaskCancelled
-	case n < 40:
-		return models.TaskWarning
-	}
-	return models.TaskSucceeded
-}
-
 func (g *seeder) tasks() iter.Seq[models.Task] {
 	return func(yield func(models.Task) bool) {
-		open := map[models.Subject]bool{}
 		for i := range g.Tasks {
-			if !yield(g.task(i, open)) {
+			if !yield(g.task(i)) {
 				return
 			}
 		}
 	}
 }
 
-func (g *seeder) task(i int, open map[models.Subject]bool) models.Task {
-	kind, at := g.taskKind(i), g.taskAt(i)
-	end := at.Add(time.Duration(1+g.r.IntN(90)) * time.Second)
+func (g *seeder) task(i int) models.Task {
+	at, end := g.taskAt(i), g.taskEnd(i)
 	t := models.Task{
-		ID: int64(i + 1), Kind: kind, Subject: g.taskSubject(i, kind), Attempt: 1, Actor: oneOf(g, "ada", "admin", "operator"),
+		ID: int64(i + 1), Kind: g.kinds[i], Subject: g.taskSubject(i), Attempt: 1, Actor: oneOf(g, "ada", "admin", "operator"),
 		State: g.ends(i), CreatedAt: at, StartedAt: &at, EndedAt: &end,
 	}
 	switch t.Subject.Kind {
 	case models.SubjectUpstream:
 		t.Title, t.Actor, t.Message = fmt.Sprintf("Check source %d", t.Subject.ID), queueActor, "Nothing changed."
 	case models.SubjectPlatform:
-		t.Title, t.Message = fmt.Sprintf("%s platform %d", kind, t.Subject.ID), "Every file is as it was built."
+		t.Title, t.Message = fmt.Sprintf("%s platform %d", t.Kind, t.Subject.ID), "Every file is as it was built."
 	default:
-		t.Title, t.Message = fmt.Sprintf("%s %s", kind, siteURI(t.Subject.ID)), "Done."
+		t.Title, t.Message = fmt.Sprintf("%s %s", t.Kind, siteURI(t.Subject.ID)), "Done."
 	}
-	if t.State == models.TaskFailed {
+	switch t.State {
+	case models.TaskFailed:
 		t.Message = "A program ended with code 1. The log has its last words."
-	}
-	if i >= g.Tasks-seededOpen && !open[t.Subject] && kind != models.TaskUpgrade {
-		open[t.Subject] = true
-		t.State, t.Message, t.EndedAt = oneOf(g, models.TaskQueued, models.TaskRunning), "", nil
+	case models.TaskRecovered:
+		t.Message = "Step updatedb: " + failedUpdate + " The site serves as before."
+	case models.TaskCancelled:
+		t.Message = "Cancelled."
+	case models.TaskQueued:
+		t.Message, t.Attempt, t.StartedAt, t.EndedAt = "", 0, nil, nil
+	case models.TaskRunning:
+		t.Message, t.EndedAt = "", nil
+	case models.TaskSucceeded, models.TaskWarning:
 	}
 	return t
 }
@@ -596,10 +529,14 @@ func (g *seeder) lines() iter.Seq[models.TaskLine] {
 	return func(yield func(models.TaskLine) bool) {
 		id := int64(0)
 		for i := max(g.Tasks-loggedTasks, 0); i < g.Tasks; i++ {
+			if g.ends(i) == models.TaskQueued {
+				continue
+			}
 			at := g.taskAt(i)
+			each := g.taskEnd(i).Sub(at) / loggedLines
 			for n := range loggedLines {
 				id++
-				line := models.TaskLine{ID: id, TaskID: int64(i + 1), At: at.Add(time.Duration(n) * time.Second), Level: models.LevelOut, Text: fmt.Sprintf("Line %d: %s and %s are as they should be.", n+1, g.word(), g.word())}
+				line := models.TaskLine{ID: id, TaskID: int64(i + 1), At: at.Add(time.Duration(n) * each), Level: models.LevelOut, Text: fmt.Sprintf("Line %d: %s and %s are as they should be.", n+1, g.word(), g.word())}
 				if !yield(line) {
 					return
 				}
@@ -608,48 +545,41 @@ func (g *seeder) lines() iter.Seq[models.TaskLine] {
 	}
 }
 
-// each gives the numbers of tasks of a kind.
-func (g *seeder) each(kind models.TaskKind) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i := range g.Tasks {
-			if g.taskKind(i) == kind && !yield(i) {
-				return
-			}
-		}
-	}
-}
-
 func (g *seeder) upgrades() iter.Seq[models.Upgrade] {
 	return func(yield func(models.Upgrade) bool) {
-		id := int64(0)
-		for i := range g.each(models.TaskUpgrade) {
-			id++
-			if !yield(g.upgrade(id, i)) {
+		for n, m := range g.moves {
+			if !yield(g.upgrade(int64(n+1), m)) {
 				return
 			}
 		}
 	}
 }
 
-func (g *seeder) upgrade(id int64, i int) models.Upgrade {
-	site, at := g.taskSite(i), g.taskAt(i)
-	home := g.homes[site-1]
-	family := g.of[g.platforms[home-1]-1]
-	end := at.Add(time.Minute)
+// failedUpdate is why upgrades of the invented fleet fail.
+const failedUpdate = "node_update_10201 ended with an error."
+
+func (g *seeder) upgrade(id int64, m seedMove) models.Upgrade {
+	at, end := g.taskAt(m.task), g.taskEnd(m.task)
+	database := seededContent(m.site)
+	old := database
+	old.Name += "_old"
 	u := models.Upgrade{
-		ID: id, Kind: models.KindUpgrade, TaskID: int64(i + 1), SiteID: site, FromID: family[0], ToID: home, Mode: models.ModeDatabase,
-		State: models.UpgradeSucceeded, Switched: true, ReadOnly: time.Duration(2+g.r.IntN(20)) * time.Second,
-		OldDatabase: models.Database{Engine: models.EngineSQLite, Name: fmt.Sprintf("/nowhere/%d/old.sqlite", site)},
-		NewDatabase: models.Database{Engine: models.EngineSQLite, Name: fmt.Sprintf("/nowhere/%d/content.sqlite", site)},
-		Updates:     []models.PendingUpdate{{Name: "node_update_10201", Module: "node", Kind: "hook_update_n", Description: "Adds an index."}},
-		StartedAt:   &at, EndedAt: &end, CreatedAt: at, DroppedOldAt: &end,
+		ID: id, Kind: models.KindUpgrade, TaskID: int64(m.task + 1), SiteID: m.site, FromID: m.from, ToID: m.to, Mode: models.ModeDatabase,
+		State: models.UpgradeSucceeded, Switched: true, ReadOnly: end.Sub(at) / 4, OldDatabase: old, NewDatabase: database,
+		Updates:   []models.PendingUpdate{{Name: "node_update_10201", Module: "node", Kind: "hook_update_n", Description: "Adds an index."}},
+		StartedAt: &at, EndedAt: &end, CreatedAt: at, DroppedOldAt: &end,
 	}
-	switch g.ends(i) {
+	switch g.ends(m.task) {
 	case models.TaskRecovered, models.TaskFailed:
-		u.State, u.Switched, u.FailedStep, u.Reason, u.ToID = models.UpgradeRecovered, false, models.StepUpdate, "node_update_10201 ended with an error.", family[len(family)-1]
+		u.State, u.FailedStep, u.Reason = models.UpgradeRecovered, models.StepUpdate, failedUpdate
 	case models.TaskCancelled:
-		u.State, u.Switched = models.UpgradeCancelled, false
-	case models.TaskSucceeded, models.TaskWarning, models.TaskQueued, models.TaskRunning:
+		u.State, u.Reason = models.UpgradeCancelled, "Cancelled."
+	case models.TaskRunning:
+		u.State, u.EndedAt = models.UpgradeRunning, nil
+	case models.TaskSucceeded, models.TaskWarning, models.TaskQueued:
+	}
+	if u.State != models.UpgradeSucceeded { // the copy is gone, or is being made
+		u.Switched, u.OldDatabase, u.NewDatabase, u.DroppedOldAt = false, database, old, nil
 	}
 	return u
 }
@@ -659,16 +589,12 @@ const steppedUpgrades = 500
 
 func (g *seeder) steps() iter.Seq[models.UpgradeStep] {
 	return func(yield func(models.UpgradeStep) bool) {
-		total := int64(0)
-		for range g.each(models.TaskUpgrade) {
-			total++
-		}
-		names := models.StepsOf(models.KindUpgrade, models.ModeDatabase)
 		id := int64(0)
-		for upgrade := max(total-steppedUpgrades, 0) + 1; upgrade <= total; upgrade++ {
-			for _, name := range names {
+		for n := max(len(g.moves)-steppedUpgrades, 0); n < len(g.moves); n++ {
+			for _, step := range g.journal(g.moves[n]) {
 				id++
-				if !yield(models.UpgradeStep{ID: id, UpgradeID: upgrade, Name: name, State: models.StepDone, Message: "As it should be.", StartedAt: &g.now, EndedAt: &g.now}) {
+				step.ID, step.UpgradeID = id, int64(n+1)
+				if !yield(step) {
 					return
 				}
 			}
@@ -676,35 +602,85 @@ func (g *seeder) steps() iter.Seq[models.UpgradeStep] {
 	}
 }
 
+// journal gives the steps of a move. One that did not come to its end was undone from
+// the update of the database on.
+func (g *seeder) journal(m seedMove) []models.UpgradeStep {
+	names, state := models.StepsOf(models.KindUpgrade, models.ModeDatabase), g.ends(m.task)
+	at, end := g.taskAt(m.task), g.taskEnd(m.task)
+	each := end.Sub(at) / time.Duration(len(names))
+	var list []models.UpgradeStep
+	reached := len(names) - 1
+	if state != models.TaskSucceeded && state != models.TaskWarning {
+		reached = slices.Index(names, models.StepUpdate)
+	}
+	for i, name := range names {
+		begun, ended := at.Add(time.Duration(i)*each), at.Add(time.Duration(i+1)*each)
+		step := models.UpgradeStep{Name: name, State: models.StepDone, Message: "As it should be.", StartedAt: &begun, EndedAt: &ended}
+		switch {
+		case i > reached:
+			step = models.UpgradeStep{Name: name, State: models.StepPending}
+		case reached == len(names)-1:
+		case state == models.TaskRunning && i == reached:
+			step.State, step.Message, step.EndedAt = models.StepRunning, "", nil
+		case state == models.TaskRunning:
+		case i == reached && state == models.TaskRecovered:
+			step.State, step.Message, step.UndoneAt = models.StepFailed, failedUpdate, &end
+		default:
+			step.State, step.UndoneAt = models.StepUndone, &end
+		}
+		list = append(list, step)
+	}
+	return list
+}
+
 func (g *seeder) backups() iter.Seq[models.Backup] {
 	return func(yield func(models.Backup) bool) {
 		id := int64(0)
-		for i := range g.each(models.TaskBackup) {
+		for i, kind := range g.kinds {
+			if kind != models.TaskBackup {
+				continue
+			}
 			id++
-			site, at := g.taskSite(i), g.taskAt(i)
-			b := models.Backup{
-				ID: id, SiteID: site, TaskID: int64(i + 1), URI: siteURI(site), PlatformID: g.homes[site-1], Purpose: models.BackupSchedule, State: models.BackupReady,
-				Path: fmt.Sprintf("/nowhere/backups/%d.tar.gz", id), Engine: models.EngineSQLite, DrupalVersion: "10.6.2", Profile: "standard",
-				Bytes: 40 << 20, Digest: fmt.Sprintf("%064x", id), Tables: 72, Files: 900, CreatedAt: at, EndedAt: &at, Keep: true,
-			}
-			if g.ends(i) == models.TaskFailed {
-				b.State, b.Path, b.Digest, b.Reason = models.BackupDeleted, "", "", "The disk was full."
-			}
-			if !yield(b) {
+			if !yield(g.backup(id, i)) {
 				return
 			}
 		}
 	}
 }
 
+func (g *seeder) backup(id int64, i int) models.Backup {
+	site, end := g.subjects[i], g.taskEnd(i)
+	b := models.Backup{
+		ID: id, SiteID: site, TaskID: int64(i + 1), URI: siteURI(site), PlatformID: g.wheres[i], Purpose: models.BackupSchedule, State: models.BackupReady,
+		Path: fmt.Sprintf("/nowhere/backups/%d.tar.gz", id), Engine: seededContent(site).Engine, DrupalVersion: g.version(int(g.wheres[i]) - 1), Profile: "standard",
+		Bytes: 40 << 20, Digest: fmt.Sprintf("%064x", id), Tables: 72, Files: 900, CreatedAt: g.taskAt(i), EndedAt: &end, Keep: true,
+	}
+	switch g.ends(i) {
+	case models.TaskFailed:
+		b.State, b.Reason = models.BackupDeleted, "The disk was full."
+	case models.TaskCancelled:
+		b.State, b.Reason = models.BackupDeleted, "Cancelled."
+	case models.TaskQueued, models.TaskRunning:
+		b.State, b.EndedAt = models.BackupMaking, nil
+	default:
+		return b
+	}
+	b.Path, b.Digest, b.Bytes, b.Tables, b.Files = "", "", 0, 0, 0
+	return b
+}
+
 func (g *seeder) checks() iter.Seq[models.Check] {
 	return func(yield func(models.Check) bool) {
 		for i := range int64(2 * g.Distributions) {
-			distribution, at := i%int64(g.Distributions)+1, g.past()
+			distribution, at, took := i%int64(g.Distributions)+1, g.past(), 80*time.Millisecond
+			seen := ""
+			if int(distribution) <= g.families {
+				of := g.of[distribution-1]
+				seen = revision(of[len(of)-1])
+			}
 			c := models.Check{
 				ID: i + 1, DistributionID: distribution, Trigger: models.TriggerQueue, Outcome: models.CheckUnchanged, Times: 1 + g.r.IntN(500),
-				StartedAt: at, EndedAt: at, Took: 80 * time.Millisecond, Requests: 1, Received: 400,
-				OldRevision: fmt.Sprintf("git:refs/heads/main@sha1:%040x", distribution), NewRevision: fmt.Sprintf("git:refs/heads/main@sha1:%040x", distribution),
+				StartedAt: at.Add(-took), EndedAt: at, Took: took, Requests: 1, Received: 400, OldRevision: seen, NewRevision: seen,
 			}
 			if !yield(c) {
 				return
@@ -716,12 +692,12 @@ func (g *seeder) checks() iter.Seq[models.Check] {
 func (g *seeder) events() iter.Seq[models.Event] {
 	return func(yield func(models.Event) bool) {
 		for i := range g.Events {
-			e := models.Event{ID: int64(i + 1), At: g.moment(i, g.Events), Actor: oneOf(g, "ada", "admin", "operator", machine), Verb: "place", Subject: siteSubject(int64(g.r.IntN(g.Sites)) + 1)}
+			e := models.Event{ID: int64(i + 1), At: g.moment(i, g.Events), Actor: oneOf(g, "ada", "admin", "operator", machine), Verb: "place", Subject: siteSubject(int64(g.r.IntN(g.settled)) + 1)}
 			switch i % 4 {
 			case 0:
 				e.Verb, e.Text = "backup ready", ""
 			case 1:
-				e.Verb, e.Subject = "unlock", platformSubject(int64(g.r.IntN(g.Platforms))+1)
+				e.Verb, e.Subject = "unlock", platformSubject(oneOf(g, g.stock...))
 				e = e.Moved("locked", "unlocked")
 			case 2:
 				e.Verb, e.Text = "upgrade succeeded", "Moved to the upgrade target."

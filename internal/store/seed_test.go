@@ -333,3 +333,119 @@ func TestStore_PlatformChoices_OwnFirst(t *testing.T) {
 		})
 	}
 }
+
+// An invented fleet shows only what a real one can: whoever looks at a page of it must
+// not wonder. Each question finds what cannot be.
+func TestStore_Seed_StatesArePossible(t *testing.T) {
+	t.Parallel()
+	const sites = " FROM sites s JOIN platforms p ON p.id = s.platform_id JOIN distributions d ON d.id = p.distribution_id "
+	const moves = " FROM upgrades u JOIN sites s ON s.id = u.site_id JOIN platforms h ON h.id = s.platform_id" +
+		" JOIN platforms a ON a.id = u.from_id JOIN platforms b ON b.id = u.to_id JOIN tasks t ON t.id = u.task_id "
+	impossible := map[string]string{
+		"a target that is not the newest platform that was built": "SELECT d.id FROM distributions d WHERE target_id <> (SELECT MAX(id) FROM platforms p WHERE p.distribution_id = d.id AND state = 'ready')",
+		"ready platforms without a target":                        "SELECT p.id FROM platforms p JOIN distributions d ON d.id = p.distribution_id WHERE p.state = 'ready' AND d.target_id IS NULL",
+		"a locked target, or another platform that is open":       "SELECT p.id FROM platforms p JOIN distributions d ON d.id = p.distribution_id WHERE p.locked = (p.id = COALESCE(d.target_id, 0))",
+		"a target that its distribution does not know":            "SELECT d.id FROM distributions d JOIN platforms p ON p.id = d.target_id WHERE d.signature <> p.revision OR d.upstream_id IS NOT NULL AND d.condition = 'current' AND d.observed <> p.revision",
+		"a platform with an older Drupal than the one before it":  "SELECT a.id FROM platforms a JOIN platforms b ON b.distribution_id = a.distribution_id AND b.id > a.id WHERE " + minorAndPatch("b") + " < " + minorAndPatch("a"),
+		"a platform that was built before the one before it":      "SELECT a.id FROM platforms a JOIN platforms b ON b.distribution_id = a.distribution_id AND b.id > a.id WHERE b.created_at <= a.created_at",
+		"a failed platform that was built, or one that was not":   "SELECT id FROM platforms WHERE (state = 'failed') <> (built_at IS NULL) OR (state = 'failed') <> (reason <> '')",
+		"a platform out of order":                                 "SELECT p.id FROM platforms p JOIN distributions d ON d.id = p.distribution_id WHERE p.created_at < d.created_at OR p.built_at < p.created_at OR p.updated_at < p.created_at",
+		"a site on a platform that is not there":                  "SELECT s.id" + sites + "WHERE p.state <> 'ready'",
+		"a site behind that is not on an older platform":          "SELECT s.id" + sites + "WHERE p.id <> d.target_id AND p.id > d.target_id",
+		"a site older than its first platform":                    "SELECT s.id" + sites + "WHERE s.created_at < p.built_at AND NOT EXISTS (SELECT 1 FROM upgrades u WHERE u.site_id = s.id AND u.to_id = p.id)",
+		"a site out of order":                                     "SELECT id FROM sites WHERE updated_at < created_at",
+		"a site at work without a task":                           "SELECT id FROM sites s WHERE state IN ('installing', 'upgrading') AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.subject_kind = 'site' AND t.subject_id = s.id AND t.state IN ('queued', 'running'))",
+		"a broken site without a reason":                          "SELECT id FROM sites WHERE (state = 'broken') <> (reason <> '') OR held <> (held_reason <> '')",
+		"a task of a site before the site":                        "SELECT t.id FROM tasks t JOIN sites s ON s.id = t.subject_id WHERE t.subject_kind = 'site' AND t.created_at < s.created_at",
+		"a task out of order":                                     "SELECT id FROM tasks WHERE started_at < created_at OR ended_at < started_at",
+		"a task that ended and did not":                           "SELECT id FROM tasks WHERE (state IN ('queued', 'running')) <> (ended_at IS NULL) OR (state = 'queued') <> (started_at IS NULL)",
+		"a task that ended without a word":                        "SELECT id FROM tasks WHERE (message = '') <> (state IN ('queued', 'running')) OR state <> 'succeeded' AND message IN ('Done.', 'Nothing changed.') AND state <> 'warning'",
+		"two tasks at work on one thing":                          "SELECT MIN(id) FROM tasks WHERE state IN ('queued', 'running') GROUP BY subject_kind, subject_id HAVING COUNT(*) > 1",
+		"a build that its platform does not know":                 "SELECT t.id FROM tasks t JOIN platforms p ON p.id = t.subject_id WHERE t.kind = 'build' AND ((t.state = 'failed') <> (p.state = 'failed') OR p.created_at <> t.created_at OR p.built_at <> t.ended_at)",
+		"a second build of a platform":                            "SELECT MIN(id) FROM tasks WHERE kind = 'build' GROUP BY subject_id HAVING COUNT(*) > 1",
+		"a look at a platform that is not there yet":              "SELECT t.id FROM tasks t JOIN platforms p ON p.id = t.subject_id WHERE t.kind = 'verify' AND (p.built_at IS NULL OR p.built_at > t.created_at)",
+		"an upgrade to another distribution's platform":           "SELECT u.id" + moves + "WHERE a.distribution_id <> b.distribution_id OR b.distribution_id <> h.distribution_id",
+		"an upgrade that does not lead on":                        "SELECT u.id" + moves + "WHERE u.to_id <= u.from_id OR b.state <> 'ready'",
+		"an upgrade to what was not built":                        "SELECT u.id" + moves + "WHERE b.built_at > u.created_at",
+		"an upgrade that its task does not know":                  "SELECT u.id" + moves + "WHERE t.subject_id <> u.site_id OR t.kind <> 'upgrade' OR (u.state = 'succeeded') <> (t.state IN ('succeeded', 'warning')) OR (u.state = 'recovered') <> (t.state = 'recovered') OR (u.state = 'running') <> (t.state = 'running')",
+		"an upgrade without its task, or the other way round":     "SELECT t.id FROM tasks t LEFT JOIN upgrades u ON u.task_id = t.id WHERE (t.kind = 'upgrade') <> (u.id IS NOT NULL)",
+		"an upgrade that went where its site is not":              "SELECT u.id" + moves + "WHERE u.state = 'succeeded' AND u.to_id <> s.platform_id AND NOT EXISTS (SELECT 1 FROM upgrades n WHERE n.site_id = u.site_id AND n.id > u.id AND n.state = 'succeeded')",
+		"an upgrade from where the one before did not go":         "SELECT u.id" + moves + "WHERE u.from_id <> (SELECT n.to_id FROM upgrades n WHERE n.site_id = u.site_id AND n.id < u.id AND n.state = 'succeeded' ORDER BY n.id DESC LIMIT 1)",
+		"an upgrade that failed and does not say at what":         "SELECT id FROM upgrades WHERE (state = 'recovered') <> (failed_step <> '') OR (state IN ('recovered', 'cancelled')) <> (reason <> '') OR (state = 'succeeded') <> switched",
+		"an upgrade out of order":                                 "SELECT u.id" + moves + "WHERE u.started_at < u.created_at OR u.ended_at < u.started_at OR u.ended_at > t.ended_at OR (u.state = 'running') <> (u.ended_at IS NULL)",
+		"a running upgrade of a site that is not upgraded":        "SELECT u.id" + moves + "WHERE (u.state = 'running') <> (s.state = 'upgrading') AND u.state = 'running'",
+		"a step out of order":                                     "SELECT x.id FROM upgrade_steps x JOIN upgrades u ON u.id = x.upgrade_id WHERE x.started_at < u.started_at OR x.ended_at < x.started_at OR x.ended_at > u.ended_at OR (x.state = 'pending') <> (x.started_at IS NULL)",
+		"steps that end otherwise than their upgrade":             "SELECT u.id FROM upgrades u WHERE EXISTS (SELECT 1 FROM upgrade_steps x WHERE x.upgrade_id = u.id) AND ((u.state = 'recovered') <> EXISTS (SELECT 1 FROM upgrade_steps x WHERE x.upgrade_id = u.id AND x.state = 'failed') OR (u.state = 'succeeded') <> NOT EXISTS (SELECT 1 FROM upgrade_steps x WHERE x.upgrade_id = u.id AND x.state <> 'done'))",
+		"a backup of a platform that the site cannot have had":    "SELECT b.id FROM backups b JOIN sites s ON s.id = b.site_id JOIN platforms h ON h.id = s.platform_id JOIN platforms p ON p.id = b.platform_id WHERE p.distribution_id <> h.distribution_id OR p.id > h.id OR p.built_at > b.created_at OR p.drupal_version <> b.drupal_version",
+		"a backup without its task, or the other way round":       "SELECT t.id FROM tasks t LEFT JOIN backups b ON b.task_id = t.id WHERE (t.kind = 'backup') <> (b.id IS NOT NULL)",
+		"a backup that is there although it failed":               "SELECT b.id FROM backups b JOIN tasks t ON t.id = b.task_id WHERE (b.state = 'ready') <> (t.state IN ('succeeded', 'warning')) OR (b.state = 'ready') <> (b.digest <> '') OR b.ended_at < b.created_at",
+		"a check out of order":                                    "SELECT id FROM checks WHERE ended_at < started_at",
+		"a record of what was not there yet":                      "SELECT e.id FROM events e JOIN platforms p ON p.id = e.subject_id WHERE e.subject_kind = 'platform' AND e.at < p.built_at",
+		"a record of a site before the site":                      "SELECT e.id FROM events e JOIN sites s ON s.id = e.subject_id WHERE e.subject_kind = 'site' AND e.at < s.created_at",
+	}
+	for table, columns := range map[string][]string{
+		"upstreams": {"last_check_at", "last_change_at", "created_at"}, "distributions": {"last_check_at", "updated_at"}, "platforms": {"built_at", "updated_at"},
+		"sites": {"created_at", "updated_at"}, "tasks": {"created_at", "started_at", "ended_at"}, "task_lines": {"at"}, "upgrades": {"ended_at", "dropped_old_at"},
+		"upgrade_steps": {"ended_at", "undone_at"}, "backups": {"ended_at"}, "checks": {"ended_at"}, "events": {"at"}, "deliveries": {"at"}, "webhooks": {"hook_at"},
+	} {
+		for _, column := range columns {
+			impossible["a future "+column+" of "+table] = "SELECT MAX(" + column + ") FROM " + table + " HAVING MAX(" + column + ") > ?"
+		}
+	}
+	for name, database := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, database(t))
+			ok(t, s.Seed(t.Context(), store.SeedSize{Distributions: 60, Platforms: 120, Sites: 1000, Tasks: 6000, Events: 500, Random: 5}))
+			for what, query := range impossible {
+				var args []any
+				if strings.HasSuffix(query, "?") {
+					args = []any{time.Now().UTC()}
+					if name != "sqlite" {
+						query = strings.TrimSuffix(query, "?") + "$1"
+					}
+				}
+				found := found(t, s, query, args...)
+				if len(found) != 0 {
+					t.Errorf("there are %d of %s, such as %s", len(found), what, found[0])
+				}
+			}
+			// Each of them must be there to be looked at.
+			for what, query := range map[string]string{
+				"sites behind": "SELECT COUNT(*)" + sites + "WHERE p.id <> d.target_id", "builds": "SELECT COUNT(*) FROM tasks WHERE kind = 'build'",
+				"sites with two upgrades": "SELECT COUNT(*) FROM (SELECT site_id FROM upgrades WHERE state = 'succeeded' GROUP BY site_id HAVING COUNT(*) > 1) x",
+				"recovered upgrades":      "SELECT COUNT(*) FROM upgrades WHERE state = 'recovered'", "cancelled upgrades": "SELECT COUNT(*) FROM upgrades WHERE state = 'cancelled'",
+				"sites upgrading": "SELECT COUNT(*) FROM sites WHERE state = 'upgrading'", "sites installing": "SELECT COUNT(*) FROM sites WHERE state = 'installing'",
+				"queued tasks": "SELECT COUNT(*) FROM tasks WHERE state = 'queued'", "failed platforms": "SELECT COUNT(*) FROM platforms WHERE state = 'failed'",
+			} {
+				var n int
+				ok(t, s.Access().SQL.QueryRowContext(t.Context(), query).Scan(&n))
+				if n == 0 {
+					t.Errorf("there are no %s", what)
+				}
+			}
+		})
+	}
+}
+
+// found is the first column of what a query finds.
+func found(t *testing.T, s *store.Store, query string, args ...any) []string {
+	t.Helper()
+	rows, err := s.Access().SQL.QueryContext(t.Context(), query, args...)
+	ok(t, err)
+	defer func() { ok(t, rows.Close()) }()
+	var list []string
+	for rows.Next() {
+		var one any
+		ok(t, rows.Scan(&one))
+		list = append(list, fmt.Sprint(one))
+	}
+	ok(t, rows.Err())
+	return list
+}
+
+// minorAndPatch is an expression for the version of Drupal that grows with it.
+func minorAndPatch(table string) string {
+	v := table + ".drupal_version"
+	return "(100 * CAST(SUBSTR(" + v + ", 4, 1) AS INTEGER) + CAST(SUBSTR(" + v + ", 6) AS INTEGER))"
+}

@@ -45,7 +45,7 @@ func TestStore_PostgresFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	s.engine.(*postgresEngine).endTime = 200 * time.Millisecond //nolint:forcetypeassert // it is
+	s.engine.(*postgresEngine).endTime = 200 * time.Millisecond
 	soon := func() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(t.Context(), 200*time.Millisecond)
 	}

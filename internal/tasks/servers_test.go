@@ -211,6 +211,32 @@ func TestServer_JoinAndRemove(t *testing.T) {
 	}
 }
 
+// A control plane that was restored beside the one that it comes from, in another
+// database of the same PostgreSQL, leaves that one's workers alone and takes its own.
+func TestServer_RestoredBesideItsOrigin(t *testing.T) {
+	t.Parallel()
+	dsn, copied := postgres.Open(t), postgres.Open(t)
+	f, restored := setup(t, dsn), setup(t, copied)
+	server, address := f.joined(t, dsn, "web2")
+	there := models.Server{Name: "web2"}
+	ok(t, restored.InviteServer(t.Context(), "ada", &there, "hash of web2", time.Now().Add(time.Hour)))
+	owner, err := pgx.Connect(t.Context(), copied)
+	ok(t, err)
+	t.Cleanup(func() { ok(t, owner.Close(context.Background())) })
+	_, err = owner.Exec(t.Context(), "UPDATE servers SET state = 'joined', role = $1", server.Role)
+	ok(t, err)
+
+	ok(t, restored.RenewRights(t.Context()))
+	want(t, "what the worker may read in the copy", len(tablesOf(t, owner, server.Role, "SELECT")), 0)
+	w := workerOf(t, server, address) // which looks for its rights
+	again, err := restored.JoinServer(t.Context(), fleet.Joining{Name: "web2", TokenHash: "hash of web2", Recipient: "age1", Password: "another", KeyHash: "x", Now: time.Now()})
+	ok(t, err)
+	want(t, "has a role of its own", again.Role != server.Role, true)
+	ok(t, w.BeatServer(t.Context(), server.ID, "1.2.3"))
+	ok(t, restored.RemoveServer(t.Context(), "ada", again))
+	ok(t, f.RemoveServer(t.Context(), "ada", server))
+}
+
 func TestServer_Invite_NeedsPostgreSQL(t *testing.T) {
 	t.Parallel()
 	f := setup(t, databases()["sqlite"](t))

@@ -132,7 +132,8 @@ func (c *client) post(ctx context.Context, body []byte) (again time.Duration, er
 		return 0, nil
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
-		return min(time.Duration(max(seconds, 0)), longPause/time.Second) * time.Second, fmt.Errorf("send traces: it answers %s", answer.Status)
+		seconds = min(max(seconds, 0), int(longPause/time.Second)) // before it is a duration, which has no room for all
+		return time.Duration(seconds) * time.Second, fmt.Errorf("send traces: it answers %s", answer.Status)
 	default:
 		return -1, fmt.Errorf("send traces: it answers %s", answer.Status)
 	}

@@ -688,6 +688,7 @@ type Problem struct {
 	Head, Text string
 	SignedIn   bool
 	Made       string // address of what the same form made before
+	Again      bool   // the same address may answer in a moment
 }
 
 func (s SiteForm) uriField() components.Field {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -246,14 +247,14 @@ func TestNew_Describes_EveryOperationAndAsksForAToken(t *testing.T) {
 			if o.ID == "" || o.Summary == "" {
 				t.Errorf("%s %s says nothing of itself", method, path)
 			}
-			query := "?"
+			query := url.Values{}
 			for _, p := range o.Parameters {
 				if p.In == "query" && p.Required {
-					query += p.Name + "=x"
+					query.Set(p.Name, "x")
 				}
 			}
 			for _, token := range []string{"", "Bearer hefring_bad", "Basic " + good, good} {
-				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+query, nil)
+				r := httptest.NewRequestWithContext(t.Context(), strings.ToUpper(method), api.Prefix+names.Replace(path)+"?"+query.Encode(), nil)
 				r.Header.Set("Authorization", token)
 				w := httptest.NewRecorder()
 				handler.ServeHTTP(w, r) // anything but UseToken panics

@@ -152,7 +152,7 @@ func (h *Host) packCargo(ctx context.Context, cargo models.Cargo, source backup.
 	if err := prune(ctx, source, &list); err != nil {
 		return cargo, err
 	}
-	text, err := json.Marshal(list)
+	text, err := json.Marshal(list) //nolint:gosec // the new server needs the password; the file is for Hefring alone
 	if err != nil {
 		return cargo, fmt.Errorf("write list of files: %w", err)
 	}

@@ -80,6 +80,7 @@ func done(steps ...models.StepName) (list []point) {
 func TestHost_Rollback_Killed_DatabaseMode(t *testing.T) {
 	t.Parallel()
 	endure(t, func(t *testing.T) *journey {
+		t.Helper()
 		f := site(t, tidepool.V1058)
 		old := f.from
 		up := f.run(f.move(tidepool.V1062)).Upgrade
@@ -97,6 +98,7 @@ func TestHost_Rollback_Killed_DatabaseMode(t *testing.T) {
 func TestHost_Rollback_Killed_CodeMode(t *testing.T) {
 	t.Parallel()
 	endure(t, func(t *testing.T) *journey {
+		t.Helper()
 		f := site(t, tidepool.V1062)
 		old := f.from
 		up := f.run(f.move(tidepool.V1063)).Upgrade
@@ -122,6 +124,7 @@ func TestHost_Rollback_Killed_CodeMode(t *testing.T) {
 func TestHost_Restore_Killed_SamePlatform(t *testing.T) {
 	t.Parallel()
 	endure(t, func(t *testing.T) *journey {
+		t.Helper()
 		f, b := withPast(t, tidepool.V1062)
 		return &journey{
 			subject: f, versions: [2]string{"10.6.2", "10.6.2"}, refuses: true,
@@ -140,6 +143,7 @@ func TestHost_Restore_Killed_SamePlatform(t *testing.T) {
 func TestHost_Restore_Killed_OtherPlatform(t *testing.T) {
 	t.Parallel()
 	endure(t, func(t *testing.T) *journey {
+		t.Helper()
 		f, b := withPast(t, tidepool.V1058)
 		old := f.from
 		up := f.run(f.move(tidepool.V1062)).Upgrade

@@ -39,7 +39,7 @@ type way struct {
 // TestBenchClones measures Hefring's way to clone a database against the usual
 // tools. Every server runs with its own defaults for durability, on this machine.
 func TestBenchClones(t *testing.T) {
-	fmt.Printf("%-12s %8s  %-40s %10s %10s %8s\n", "engine", "size", "way", "least", "median", "ratio")
+	_, _ = fmt.Fprintf(os.Stdout, "%-12s %8s  %-40s %10s %10s %8s\n", "engine", "size", "way", "least", "median", "ratio")
 	for _, megabytes := range []int{8, 200} {
 		for name, bench := range map[string]func(*testing.T, int) []way{"sqlite": benchSQLite, "mysql": benchMySQL, "postgres": benchPostgres} {
 			t.Run(fmt.Sprint(name, megabytes), func(t *testing.T) { report(t, megabytes, bench(t, megabytes)) })
@@ -67,7 +67,7 @@ func report(t *testing.T, megabytes int, ways []way) {
 	for i, w := range ways {
 		engine, name, _ := strings.Cut(w.name, ": ")
 		median, first := took[i][rounds/2].Seconds(), took[0][rounds/2].Seconds()
-		fmt.Printf("%-12s %5d MB  %-40s %8.3f s %8.3f s %7.2fx\n", engine, megabytes, name, took[i][0].Seconds(), median, median/first)
+		_, _ = fmt.Fprintf(os.Stdout, "%-12s %5d MB  %-40s %8.3f s %8.3f s %7.2fx\n", engine, megabytes, name, took[i][0].Seconds(), median, median/first)
 	}
 }
 
@@ -128,6 +128,7 @@ func pair(t *testing.T, create func(site models.Site, label string) (models.Data
 }
 
 func benchSQLite(t *testing.T, megabytes int) []way {
+	t.Helper()
 	e := sqlite.New(sites.Layout{Root: t.TempDir()}, run.New(run.Config{}))
 	from, to := pair(t, func(s models.Site, label string) (models.Database, error) { return e.Create(t.Context(), s, label) }, nil)
 	db, err := sql.Open("sqlite", "file:"+from.Name+"?_pragma=journal_mode(WAL)")
@@ -162,6 +163,7 @@ func one(server models.DatabaseServer) func(context.Context, int64) (models.Data
 }
 
 func benchMySQL(t *testing.T, megabytes int) []way {
+	t.Helper()
 	s := testmysql.Start(t, "--innodb-flush-log-at-trx-commit=1")
 	server := s.Socket()
 	e := mysql.New(sites.Layout{Root: t.TempDir()}, run.New(run.Config{}), one(server))
@@ -178,6 +180,7 @@ mysqldump $c --single-transaction --quick "$3" | mysql $c "$4"`
 }
 
 func benchPostgres(t *testing.T, megabytes int) []way {
+	t.Helper()
 	s := testpg.Start(t, "-c", "fsync=on", "-c", "full_page_writes=on")
 	server := s.Socket()
 	e := postgres.New(sites.Layout{Root: t.TempDir()}, run.New(run.Config{}), one(server))

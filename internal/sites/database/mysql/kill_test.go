@@ -37,6 +37,7 @@ func TestEngine_ServerKilled(t *testing.T) {
 
 func TestEngine_DiskFull(t *testing.T) {
 	dbtest.DiskFull(t, t.Name(), 160, func(t *testing.T) {
+		t.Helper()
 		server := testmysql.Start(t)
 		s := newSubject(t, server, server.Socket())
 		dbtest.FillsUp(t, s, 5000)
