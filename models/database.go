@@ -49,7 +49,7 @@ type DatabaseServer struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 
-	Password string `gorm:"-" audit:"secret"` // open, only on its way to and from the server
+	Password string `gorm:"-" audit:"-"` // open, only on its way to and from the server
 }
 
 // TLSMode says how a connection to a database server is protected.

@@ -45,8 +45,11 @@ type Identity struct {
 	Subject   string // never changes and is never given to another, says the provider
 	Name      string // what the provider called the person last
 	CreatedAt time.Time
-	UsedAt    *time.Time
+	UsedAt    *time.Time `audit:"-"`
 }
+
+// Said is the identity as the record of changes names it.
+func (i Identity) Said() string { return i.Name + " at " + i.Issuer }
 
 // Throttle counts attempts of one kind, such as passwords for an account. Key is a
 // hash: people type passwords where names belong.

@@ -61,28 +61,21 @@ func (f *Fleet) CreateDistribution(ctx context.Context, by string, in NewDistrib
 // UpdateDistribution changes a distribution's name and source; its short name
 // stays. The source is looked at anew.
 func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in NewDistribution) (models.Distribution, error) {
-	old, err := f.store.Distribution(ctx, id)
-	if err != nil {
-		return models.Distribution{}, err
-	}
-	in.UpdateType = old.UpdateType
-	var host string
-	if before, err := f.open(old); err == nil {
-		host = before.Upstream().Host
-	}
-	d, source, err := f.fill(old, in, host)
-	if err != nil {
-		return models.Distribution{}, err
-	}
-	if wrong := d.Validate(); len(wrong) > 0 {
-		return models.Distribution{}, models.InvalidFields(wrong)
-	}
-	told := d
-	if f.sameSecrets(old, d) {
-		told.Secrets = old.Secrets
-	}
-	moved := !maps.Equal(old.Settings, d.Settings) || !f.sameSecrets(old, d)
-	err = f.store.InTx(ctx, func(tx Tx) error {
+	var d models.Distribution
+	err := f.store.InTx(ctx, func(tx Tx) error {
+		old, err := tx.LockDistribution(ctx, id)
+		if err != nil {
+			return err
+		}
+		var source plugins.Source
+		if d, source, err = f.edited(old, in); err != nil {
+			return err
+		}
+		told := d
+		if f.sameSecrets(old, d) {
+			told.Secrets = old.Secrets
+		}
+		moved := !maps.Equal(old.Settings, d.Settings) || !f.sameSecrets(old, d)
 		u, err := f.attach(ctx, tx, &d, source)
 		if err != nil {
 			return err
@@ -90,7 +83,7 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		if err := tx.SaveDistribution(ctx, &d); err != nil {
 			return err
 		}
-		if err := tx.RecordEvent(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+".").With(typed(old), typed(told))); err != nil {
+		if err := tx.RecordEdit(ctx, f.event(by, "edit", distributionSubject(d.ID), "Changed distribution "+d.Name+".").With(typed(old), typed(told))); err != nil {
 			return err
 		}
 		if d.UpstreamID == nil || !moved && samePointer(old.CheckEvery, d.CheckEvery) && old.RebuildDays == d.RebuildDays {
@@ -105,6 +98,23 @@ func (f *Fleet) UpdateDistribution(ctx context.Context, by string, id int64, in 
 		return f.lookAnew(ctx, tx, by, d, u)
 	})
 	return d, err
+}
+
+// edited gives a distribution as a person changed it, and its source.
+func (f *Fleet) edited(old models.Distribution, in NewDistribution) (models.Distribution, plugins.Source, error) {
+	in.UpdateType = old.UpdateType
+	var host string
+	if before, err := f.open(old); err == nil {
+		host = before.Upstream().Host
+	}
+	d, source, err := f.fill(old, in, host)
+	if err != nil {
+		return models.Distribution{}, nil, err
+	}
+	if wrong := d.Validate(); len(wrong) > 0 {
+		return models.Distribution{}, nil, models.InvalidFields(wrong)
+	}
+	return d, source, nil
 }
 
 // typed is what of a distribution people type.

@@ -99,7 +99,7 @@ func (f *Fleet) welcome(ctx context.Context, tx Tx, who External, allow Admissio
 	if err != nil {
 		return u, err
 	}
-	if err := tx.RecordEvent(ctx, f.event(u.Name, "create user", userSubject(u.ID), fmt.Sprintf("%s, %s, known to %s", u.Name, u.Role, who.Issuer))); err != nil {
+	if err := tx.RecordEvent(ctx, f.event(u.Name, "create user", userSubject(u.ID), fmt.Sprintf("%s, %s, known to %s", u.Name, u.Role, who.Issuer)).With(nil, u)); err != nil {
 		return u, err
 	}
 	return u, f.link(ctx, tx, u, who)
@@ -115,11 +115,11 @@ func (a Admission) admits(who External) bool {
 
 func (f *Fleet) link(ctx context.Context, tx Tx, u models.User, who External) error {
 	now := f.cfg.Now()
-	err := tx.CreateIdentity(ctx, &models.Identity{UserID: u.ID, Issuer: who.Issuer, Subject: who.Subject, Name: who.Name, CreatedAt: now, UsedAt: &now})
-	if err != nil {
+	identity := models.Identity{UserID: u.ID, Issuer: who.Issuer, Subject: who.Subject, Name: who.Name, CreatedAt: now, UsedAt: &now}
+	if err := tx.CreateIdentity(ctx, &identity); err != nil {
 		return err
 	}
-	return tx.RecordEvent(ctx, f.event(u.Name, "link identity", userSubject(u.ID), fmt.Sprintf("%s at %s", who.Name, who.Issuer)))
+	return tx.RecordEvent(ctx, f.event(u.Name, "link identity", userSubject(u.ID), identity.Said()).With(nil, identity))
 }
 
 // followGroups gives a user the role that the groups stand for. Somebody must be left who
@@ -131,10 +131,14 @@ func (f *Fleet) followGroups(ctx context.Context, u models.User, role models.Rol
 	if role == "" || role == u.Role {
 		return u, nil
 	}
-	was := u
-	u.Role = role
+	var was models.User
 	last := false
-	err := f.store.InTx(ctx, func(tx Tx) error {
+	err := f.store.InTx(ctx, func(tx Tx) (err error) {
+		if was, err = tx.LockUser(ctx, u.ID); err != nil {
+			return err
+		}
+		u = was
+		u.Role = role
 		if err := tx.SaveUser(ctx, u); err != nil {
 			return err
 		}
@@ -145,7 +149,7 @@ func (f *Fleet) followGroups(ctx context.Context, u models.User, role models.Rol
 		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "change user", userSubject(u.ID), fmt.Sprintf("%s: %s → %s, by groups of the provider", u.Name, was.Role, role)).With(models.User{Role: was.Role}, models.User{Role: role}))
+		return tx.RecordEdit(ctx, f.event(u.Name, "change user", userSubject(u.ID), fmt.Sprintf("%s: %s → %s, by groups of the provider", u.Name, was.Role, role)).With(models.User{Role: was.Role}, models.User{Role: role}))
 	})
 	if last {
 		f.logger.WarnContext(ctx, "the last administrator keeps the role although the provider's groups give another",
@@ -175,7 +179,7 @@ func (f *Fleet) Identities(ctx context.Context, userID int64) ([]models.Identity
 // UnlinkIdentity ends a link. Conflict: it is the user's only way in.
 func (f *Fleet) UnlinkIdentity(ctx context.Context, userID, id int64) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
-		u, err := tx.User(ctx, userID)
+		u, err := tx.LockUser(ctx, userID) // of two links, one of which must stay, not both go at once
 		if err != nil {
 			return err
 		}
@@ -183,12 +187,13 @@ func (f *Fleet) UnlinkIdentity(ctx context.Context, userID, id int64) error {
 		if err != nil {
 			return err
 		}
-		if u.PasswordHash == "" && len(linked) == 1 && linked[0].ID == id {
+		i := slices.IndexFunc(linked, func(l models.Identity) bool { return l.ID == id })
+		if i >= 0 && u.PasswordHash == "" && len(linked) == 1 {
 			return models.Errorf(models.Conflict, "This is your only way to sign in. Set a password first.")
 		}
 		if err := tx.DeleteIdentity(ctx, userID, id); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(u.Name, "unlink identity", userSubject(userID), ""))
+		return tx.RecordEvent(ctx, f.event(u.Name, "unlink identity", userSubject(userID), linked[i].Said()).With(linked[i], nil))
 	})
 }

@@ -30,6 +30,7 @@ type Notices interface {
 	DeleteChannel(ctx context.Context, by string, id int64) error
 	DeleteChannelsOf(ctx context.Context, by string, distributionID int64) error
 	Channel(ctx context.Context, id int64) (models.Channel, error)
+	LockChannel(ctx context.Context, id int64) (models.Channel, error) // others that change it wait
 	ChannelRow(ctx context.Context, id int64) (ChannelRow, error)
 	ChannelRows(ctx context.Context) ([]ChannelRow, error) // by name
 	DueChannels(ctx context.Context, now time.Time, limit int) ([]models.Channel, error)
@@ -126,7 +127,7 @@ func (f *Fleet) SaveChannel(ctx context.Context, by string, in models.Channel, o
 		return in, "", err
 	}
 	if in.ID != 0 {
-		return in, "", f.changeChannel(ctx, by, &in, outlet)
+		return in, "", f.changeChannel(ctx, by, &in)
 	}
 	return f.createChannel(ctx, by, in, outlet, once)
 }
@@ -207,7 +208,10 @@ func (f *Fleet) createChannel(ctx context.Context, by string, c models.Channel, 
 		if len(all) >= models.MaxChannels {
 			return models.Errorf(models.Conflict, "There are %d channels already. Delete one that is not used any more.", len(all))
 		}
-		if err := f.keepChannel(ctx, tx, by, &c, outlet); err != nil {
+		if err := f.keepChannel(ctx, tx, by, &c); err != nil {
+			return err
+		}
+		if err := f.sealChannel(ctx, tx, &c, outlet); err != nil {
 			return err
 		}
 		return useForm(ctx, tx, once, c.ID)
@@ -221,7 +225,7 @@ func (f *Fleet) createChannel(ctx context.Context, by string, c models.Channel, 
 
 // changeChannel stores a channel. Whom it tells of what may have changed, so
 // where its scope did, it begins anew.
-func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel, outlet models.Outlet) error {
+func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
 		old, err := tx.Channel(ctx, c.ID)
 		if err != nil {
@@ -231,8 +235,13 @@ func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel,
 		if old.Every != c.Every || old.Hour != c.Hour {
 			c.DigestAt = c.NextDigest(c.LookAt)
 		}
-		if err := f.keepChannel(ctx, tx, by, c, outlet); err != nil {
+		if err := f.keepChannel(ctx, tx, by, c); err != nil {
 			return err
+		}
+		if c.URL != "" {
+			if err := f.redirect(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 		if same(old.DistributionID, c.DistributionID) && same(old.ClientID, c.ClientID) {
 			return nil
@@ -243,17 +252,29 @@ func (f *Fleet) changeChannel(ctx context.Context, by string, c *models.Channel,
 
 func same(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// keepChannel stores a channel and what it keeps secret. Invalid: what it is about
+// redirect puts the URL that was typed into what a stored channel keeps secret. Keys
+// that were made since somebody looked at it stay.
+func (f *Fleet) redirect(ctx context.Context, tx Tx, c *models.Channel) error {
+	stored, err := tx.LockChannel(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	outlet, err := f.outlet(stored)
+	if err != nil { // the key file is another one
+		outlet = models.Outlet{ChannelID: c.ID, Kind: c.Kind}
+	}
+	outlet.URL = c.URL
+	return f.sealChannel(ctx, tx, c, outlet)
+}
+
+// keepChannel stores a channel without what it keeps secret. Invalid: what it is about
 // was deleted since it was looked at.
-func (f *Fleet) keepChannel(ctx context.Context, tx Tx, by string, c *models.Channel, outlet models.Outlet) error {
+func (f *Fleet) keepChannel(ctx context.Context, tx Tx, by string, c *models.Channel) error {
 	err := tx.SaveChannel(ctx, by, c)
 	if models.CodeOf(err) == models.NotFound {
 		return models.InvalidFields(map[string]string{"scope": scopeGone})
 	}
-	if err != nil {
-		return err
-	}
-	return f.sealChannel(ctx, tx, c, outlet)
+	return err
 }
 
 // sealChannel stores what a channel keeps secret, if it keeps anything.
@@ -302,7 +323,7 @@ func (f *Fleet) RotateChannelSecret(ctx context.Context, by string, id int64, on
 		if err := f.refuseTwin(ctx, tx, sent{once, "channel", []any{"secret", id}}, &first); err != nil {
 			return err
 		}
-		c, err := tx.Channel(ctx, id)
+		c, err := tx.LockChannel(ctx, id) // of two who press at once, the second keeps the first's secret good
 		if err != nil {
 			return err
 		}

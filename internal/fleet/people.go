@@ -222,7 +222,7 @@ func (f *Fleet) LoginLink(ctx context.Context, by, name string) (token string, e
 		if err := tx.CreateLoginLink(ctx, link); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "make login link", userSubject(u.ID), u.Name))
+		return tx.RecordEvent(ctx, f.event(by, "make login link", userSubject(u.ID), u.Name).With(nil, link))
 	})
 }
 

@@ -149,6 +149,7 @@ type Tx interface {
 	CancelTask(ctx context.Context, by string, id int64) error
 
 	Queues(ctx context.Context) ([]models.Queue, error)
+	LockQueue(ctx context.Context, updateType string) (models.Queue, error)  // others that change it wait
 	SaveQueue(ctx context.Context, q models.Queue) error                     // creates or replaces
 	MarkQueueRun(ctx context.Context, updateType string, at time.Time) error // sets only LastRunAt
 	RunningChecks(ctx context.Context, updateType string) (int, error)       // queued or running
@@ -171,6 +172,7 @@ type Tx interface {
 	MarkHook(ctx context.Context, upstreamID int64, at time.Time) error
 	PruneUpstreams(ctx context.Context) error // that no distribution comes from
 	Host(ctx context.Context, name string) (models.Host, error)
+	LockHost(ctx context.Context, name string) (models.Host, error) // others that change or ask it wait
 	SaveHost(ctx context.Context, h models.Host) error
 	// TakeHost begins one check at a host, if its limits allow.
 	TakeHost(ctx context.Context, name string, now time.Time) (bool, error)
@@ -182,6 +184,8 @@ type Tx interface {
 	SetStanding(ctx context.Context, platformID int64, findings []models.Finding) error
 
 	RecordEvent(ctx context.Context, e models.Event) error
+	// RecordEdit is RecordEvent unless nothing changed.
+	RecordEdit(ctx context.Context, e models.Event) error
 	// Once claims the token of a form that makes something. If the token was
 	// claimed before, fresh is false, and seen is what the form made and the content that
 	// it was claimed with. A claim waits for another one at the same time to end.

@@ -63,7 +63,7 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
-		q, err := queueOf(ctx, tx, in.UpdateType)
+		q, err := tx.LockQueue(ctx, in.UpdateType)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (f *Fleet) SaveQueue(ctx context.Context, by string, in models.Queue) error
 		if err := f.bringForward(ctx, tx, q); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
+		return tx.RecordEdit(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
 			fmt.Sprintf("Queue %s: every %s, %d at once.", q.UpdateType, q.Every, q.AtOnce)).With(old, q))
 	})
 }
@@ -108,7 +108,7 @@ func (f *Fleet) bringForward(ctx context.Context, tx Tx, q models.Queue) error {
 func (f *Fleet) PauseQueue(ctx context.Context, by, updateType string, paused bool) error {
 	verb := map[bool]string{true: "pause", false: "resume"}[paused]
 	return f.store.InTx(ctx, func(tx Tx) error {
-		q, err := queueOf(ctx, tx, updateType)
+		q, err := tx.LockQueue(ctx, updateType)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (f *Fleet) PauseQueue(ctx context.Context, by, updateType string, paused bo
 		if err := tx.SaveQueue(ctx, q); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, verb, models.Subject{Kind: models.SubjectQueue}, "Queue "+updateType+": "+verb+"d.").With(old, q))
+		return tx.RecordEdit(ctx, f.event(by, verb, models.Subject{Kind: models.SubjectQueue}, "Queue "+updateType+": "+verb+"d.").With(old, q))
 	})
 }
 

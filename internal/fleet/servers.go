@@ -54,6 +54,7 @@ func WithPassword(secrets Sealer, s models.DatabaseServer) (models.DatabaseServe
 func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.DatabaseServer) (models.DatabaseServer, error) {
 	s.Name, s.Host, s.User = strings.TrimSpace(s.Name), strings.TrimSpace(s.Host), strings.TrimSpace(s.User)
 	wrong := s.Validate()
+	var sealed []byte // with the same password as s
 	if s.ID != 0 {
 		old, err := f.OpenDatabaseServer(ctx, s.ID)
 		if err != nil {
@@ -71,6 +72,9 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 		} else if s.Password == "" && old.Password != "" {
 			wrong["password"] = "Type the password again: a stored one does not follow to another address."
 		}
+		if s.Password == old.Password && serverContext(old) == serverContext(s) {
+			sealed = old.Secret // the same is never sealed the same way, and the record would say that it changed
+		}
 		s.CreatedAt = old.CreatedAt
 	}
 	if len(wrong) > 0 {
@@ -79,7 +83,7 @@ func (f *Fleet) SaveDatabaseServer(ctx context.Context, by string, s models.Data
 	if err := f.test(ctx, &s); err != nil {
 		return s, err
 	}
-	if s.Password != "" {
+	if s.Secret = sealed; s.Secret == nil && s.Password != "" {
 		sealed, err := f.cfg.Secrets.Seal(serverContext(s), []byte(s.Password))
 		if err != nil {
 			return s, fmt.Errorf("seal password of %s: %w", s.Name, err)

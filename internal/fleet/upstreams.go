@@ -293,7 +293,7 @@ func (f *Fleet) SaveHost(ctx context.Context, by string, in models.Host) error {
 		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
-		h, err := tx.Host(ctx, in.Name)
+		h, err := tx.LockHost(ctx, in.Name)
 		if err != nil {
 			return err
 		}
@@ -302,7 +302,7 @@ func (f *Fleet) SaveHost(ctx context.Context, by string, in models.Host) error {
 		if err := tx.SaveHost(ctx, h); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
+		return tx.RecordEdit(ctx, f.event(by, "edit", models.Subject{Kind: models.SubjectQueue},
 			fmt.Sprintf("Host %s: %d at once, %d a minute.", h.Name, h.AtOnce, h.PerMinute)).With(old, h))
 	})
 }

@@ -12,12 +12,14 @@ import (
 // People is the part of the store that knows who there is.
 type People interface {
 	UserRows(ctx context.Context, f Filter) ([]UserRow, int, error)     // by name
+	LockUser(ctx context.Context, id int64) (models.User, error)        // others that change users wait
 	SaveUser(ctx context.Context, u models.User) error                  // role, client and whether disabled
 	Administrators(ctx context.Context) (int, error)                    // that may sign in and belong to no client
 	Clients(ctx context.Context) ([]ClientRow, error)                   // by name, with what they have
 	ClientRows(ctx context.Context, f Filter) ([]ClientRow, int, error) // by name, with what they have
 	ClientNames(ctx context.Context) ([]models.Client, error)           // by name
 	Client(ctx context.Context, id int64) (models.Client, error)        //
+	LockClient(ctx context.Context, id int64) (models.Client, error)    // others that change it wait
 	ClientNamed(ctx context.Context, name string) (models.Client, error)
 	SaveClient(ctx context.Context, c *models.Client) error                            // ID 0 makes a new one; Conflict: name taken
 	DeleteClient(ctx context.Context, by string, id int64) error                       // with its channels; Conflict: it has sites or users
@@ -117,7 +119,7 @@ func (f *Fleet) ChangeUser(ctx context.Context, by string, id int64, in NewUser)
 		return models.InvalidFields(wrong)
 	}
 	return f.store.InTx(ctx, func(tx Tx) error {
-		u, err := tx.User(ctx, id)
+		u, err := tx.LockUser(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,7 @@ func (f *Fleet) ChangeUser(ctx context.Context, by string, id int64, in NewUser)
 		if left, err := tx.Administrators(ctx); err != nil || left == 0 {
 			return orElse(err, models.Errorf(models.Conflict, "%s is the last administrator. Make somebody else one first.", u.Name))
 		}
-		return tx.RecordEvent(ctx, f.event(by, "change user", models.Subject{Kind: models.SubjectUser, ID: id}, fmt.Sprintf("%s: %s → %s", u.Name, was, describe(u))).With(old, u))
+		return tx.RecordEdit(ctx, f.event(by, "change user", models.Subject{Kind: models.SubjectUser, ID: id}, fmt.Sprintf("%s: %s → %s", u.Name, was, describe(u))).With(old, u))
 	})
 }
 
@@ -182,14 +184,14 @@ func (f *Fleet) SaveClient(ctx context.Context, by string, c models.Client) (mod
 		var old models.Client
 		if c.ID != 0 {
 			var err error
-			if old, err = tx.Client(ctx, c.ID); err != nil {
+			if old, err = tx.LockClient(ctx, c.ID); err != nil {
 				return err
 			}
 		}
 		if err := tx.SaveClient(ctx, &c); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, verb, clientSubject(c.ID), c.Name).With(old, c))
+		return tx.RecordEdit(ctx, f.event(by, verb, clientSubject(c.ID), c.Name).With(old, c))
 	})
 	return c, err
 }
@@ -198,7 +200,7 @@ func (f *Fleet) SaveClient(ctx context.Context, by string, c models.Client) (mod
 // of notices about it.
 func (f *Fleet) DeleteClient(ctx context.Context, by string, id int64) error {
 	return f.store.InTx(ctx, func(tx Tx) error {
-		c, err := tx.Client(ctx, id)
+		c, err := tx.LockClient(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -224,12 +226,8 @@ func (f *Fleet) GiveSite(ctx context.Context, by string, siteID, clientID int64)
 		if err != nil {
 			return err
 		}
-		e := f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name).
-			With(models.Site{ClientID: old.ClientID}, models.Site{ClientID: optional(clientID)})
-		if len(e.Changes) == 0 {
-			return nil // it is the client's already
-		}
-		return tx.RecordEvent(ctx, e)
+		return tx.RecordEdit(ctx, f.event(by, "give to client", models.Subject{Kind: models.SubjectSite, ID: siteID}, name).
+			With(models.Site{ClientID: old.ClientID}, models.Site{ClientID: optional(clientID)}))
 	})
 }
 

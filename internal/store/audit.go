@@ -39,6 +39,15 @@ func (s *Store) RecordEvent(ctx context.Context, e models.Event) error {
 	return nil
 }
 
+// RecordEdit is RecordEvent for an edit, which is none when it leaves everything as it
+// was: the record says nothing of who presses twice.
+func (s *Store) RecordEdit(ctx context.Context, e models.Event) error {
+	if len(e.Changes) == 0 {
+		return nil
+	}
+	return s.RecordEvent(ctx, e)
+}
+
 func (s *Store) event(ctx context.Context, by, verb string, subject models.Subject, text string) error {
 	return s.RecordEvent(ctx, models.Event{Actor: by, Verb: verb, Subject: subject, Text: text})
 }

@@ -16,8 +16,8 @@ func channelSubject(id int64) models.Subject {
 	return models.Subject{Kind: models.SubjectChannel, ID: id}
 }
 
-// SaveChannel stores a new channel or changes one: what a person types, and the
-// secret. Conflict: the name is taken. NotFound: what it is about is gone.
+// SaveChannel stores a new channel or changes one: what a person types. The secret is
+// SealChannel's. Conflict: the name is taken. NotFound: what it is about is gone.
 func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) error {
 	taken := fmt.Sprintf("There is a channel with the name %s already. Choose another.", c.Name)
 	return s.atomic(ctx, func(tx *Store) error {
@@ -31,19 +31,25 @@ func (s *Store) SaveChannel(ctx context.Context, by string, c *models.Channel) e
 			e := models.Event{Actor: by, Verb: "channel create", Subject: channelSubject(c.ID), Text: fmt.Sprintf("Added channel %s (%s).", c.Name, c.Kind)}
 			return tx.RecordEvent(ctx, e.With(nil, *c))
 		}
-		old, err := tx.Channel(ctx, c.ID)
+		old, err := tx.LockChannel(ctx, c.ID)
 		if err != nil {
 			return err
 		}
-		c.UpdatedAt = now()
+		c.UpdatedAt, c.Paused, c.Secret = now(), old.Paused, old.Secret
 		done := tx.with(ctx).Model(&models.Channel{}).Where("id = ?", c.ID).
-			Select("name", "target", "secret", "distribution_id", "client_id", "causes", "every", "hour", "look_at", "digest_at", "updated_at").Updates(c)
+			Select("name", "target", "distribution_id", "client_id", "causes", "every", "hour", "look_at", "digest_at", "updated_at").Updates(c)
 		if err := beside("name", saved(done, "channel", c.ID, taken)); err != nil {
 			return err
 		}
 		e := models.Event{Actor: by, Verb: "channel edit", Subject: channelSubject(c.ID), Text: fmt.Sprintf("Changed channel %s.", c.Name)}
-		return tx.RecordEvent(ctx, e.With(old, *c))
+		return tx.RecordEdit(ctx, e.With(old, *c))
 	})
+}
+
+// LockChannel makes others that change a channel wait for this transaction, and gives
+// it as it is then.
+func (s *Store) LockChannel(ctx context.Context, id int64) (models.Channel, error) {
+	return locked[models.Channel](ctx, s, "channel", id)
 }
 
 // holdScope makes whoever deletes or tells of a distribution or a client wait for
@@ -133,7 +139,7 @@ func (s *Store) deleteChannels(ctx context.Context, by, column string, about int
 // DeleteChannel removes a channel with its messages.
 func (s *Store) DeleteChannel(ctx context.Context, by string, id int64) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		c, err := tx.Channel(ctx, id)
+		c, err := tx.LockChannel(ctx, id)
 		if err != nil {
 			return err
 		}

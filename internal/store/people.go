@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -72,6 +74,23 @@ func (s *Store) SaveUser(ctx context.Context, u models.User) error {
 	return nil
 }
 
+// LockUser makes others that change a user wait for this transaction, and gives the
+// user as it is then. They wait also when it is about another one: each might be the
+// last administrator but for the other.
+func (s *Store) LockUser(ctx context.Context, id int64) (models.User, error) {
+	var list []models.User
+	err := s.with(ctx).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
+		Where("id = ? OR role = ?", id, models.RoleAdministrator).Order("id").Find(&list).Error
+	if err != nil {
+		return models.User{}, fmt.Errorf("lock user %d: %w", id, err)
+	}
+	i := slices.IndexFunc(list, func(u models.User) bool { return u.ID == id })
+	if i < 0 {
+		return models.User{}, missing("user", id)
+	}
+	return list[i], nil
+}
+
 // Administrators counts the administrators who may sign in.
 func (s *Store) Administrators(ctx context.Context) (int, error) {
 	var n int64
@@ -135,6 +154,12 @@ func (s *Store) ClientNames(ctx context.Context) ([]models.Client, error) {
 // Client loads one.
 func (s *Store) Client(ctx context.Context, id int64) (models.Client, error) {
 	return get[models.Client](ctx, s, "client", id)
+}
+
+// LockClient makes others that change a client wait for this transaction, and gives it
+// as it is then.
+func (s *Store) LockClient(ctx context.Context, id int64) (models.Client, error) {
+	return locked[models.Client](ctx, s, "client", id)
 }
 
 // ClientNamed finds a client by its name.

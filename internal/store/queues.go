@@ -20,6 +20,13 @@ func (s *Store) Queues(ctx context.Context) ([]models.Queue, error) {
 	return list, nil
 }
 
+// LockQueue makes others that change a queue wait for this transaction, and gives it as
+// it is then.
+func (s *Store) LockQueue(ctx context.Context, updateType string) (models.Queue, error) {
+	query := s.with(ctx).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).Where("update_type = ?", updateType)
+	return first[models.Queue](query, "queue for the update type", updateType)
+}
+
 // SaveQueue creates or replaces a queue.
 func (s *Store) SaveQueue(ctx context.Context, q models.Queue) error {
 	if err := s.with(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&q).Error; err != nil {

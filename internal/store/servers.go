@@ -59,7 +59,7 @@ func (s *Store) SaveDatabaseServer(ctx context.Context, by string, server *model
 			}
 			return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "create", Subject: serverSubject(server.ID), Text: server.Name}.With(nil, *server))
 		}
-		old, err := tx.DatabaseServer(ctx, server.ID)
+		old, err := locked[models.DatabaseServer](ctx, tx, "database server", server.ID)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (s *Store) SaveDatabaseServer(ctx context.Context, by string, server *model
 		if done.RowsAffected == 0 {
 			return missing("database server", server.ID)
 		}
-		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "edit", Subject: serverSubject(server.ID), Text: server.Name}.With(old, *server))
+		return tx.RecordEdit(ctx, models.Event{Actor: by, Verb: "edit", Subject: serverSubject(server.ID), Text: server.Name}.With(old, *server))
 	})
 }
 
@@ -88,7 +88,7 @@ func (s *Store) MarkDatabaseServer(ctx context.Context, server models.DatabaseSe
 // DeleteDatabaseServer forgets a server that no site uses or used.
 func (s *Store) DeleteDatabaseServer(ctx context.Context, by string, id int64) error {
 	return s.atomic(ctx, func(tx *Store) error {
-		server, err := tx.DatabaseServer(ctx, id)
+		server, err := locked[models.DatabaseServer](ctx, tx, "database server", id)
 		if err != nil {
 			return err
 		}

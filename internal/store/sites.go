@@ -79,7 +79,7 @@ func (s *Store) ConfigureSite(ctx context.Context, by string, site models.Site) 
 		if err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, models.Event{Actor: by, Verb: "configure", Subject: siteSubject(site.ID)}.With(old, after))
+		return tx.RecordEdit(ctx, models.Event{Actor: by, Verb: "configure", Subject: siteSubject(site.ID)}.With(old, after))
 	})
 }
 

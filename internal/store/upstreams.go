@@ -180,6 +180,19 @@ func (s *Store) Host(ctx context.Context, name string) (models.Host, error) {
 	return h, nil
 }
 
+// LockHost makes others that change a host or ask it wait for this transaction, and
+// gives it as it is then. One that is not known yet is stored.
+func (s *Store) LockHost(ctx context.Context, name string) (models.Host, error) {
+	h := models.NewHost(name, now())
+	err := s.with(ctx).Clauses(clause.OnConflict{
+		Columns: []clause.Column{{Name: "name"}}, DoUpdates: clause.Assignments(map[string]any{"name": name}),
+	}).Create(&h).Error
+	if err != nil {
+		return models.Host{}, fmt.Errorf("lock host %s: %w", name, err)
+	}
+	return s.Host(ctx, name)
+}
+
 // SaveHost creates or replaces a host.
 func (s *Store) SaveHost(ctx context.Context, h models.Host) error {
 	if err := s.with(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&h).Error; err != nil {
