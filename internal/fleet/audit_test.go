@@ -4,13 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"hefring/internal/fleet"
+	"hefring/internal/store"
 	"hefring/models"
 )
 
@@ -38,16 +45,46 @@ func (w *world) saysWhatChanged(lines []fleet.EventRow) {
 		if len(e.Changes) == 0 && !w.changesNothing(e.Event) {
 			w.Errorf("the record does not say what was before and after: %s %s of %s: %s", e.Actor, e.Verb, e.Kind, e.Text)
 		}
+		makes, ends := verbOf(e.Event, "create", "link", "make"), verbOf(e.Event, "delete", "revoke", "unlink", "end", "remove")
+		for _, c := range e.Changes {
+			if !c.Secret && (makes && c.Before != "" || ends && c.After != "" || c.Before == c.After) {
+				w.Errorf("%s %s of %s: %s says %+v", e.Actor, e.Verb, e.Kind, e.Text, c)
+			}
+		}
 	}
 }
 
+// verbOf tells whether one of these words is in the name of what was done.
+func verbOf(e models.Event, words ...string) bool {
+	return slices.ContainsFunc(strings.Fields(e.Verb), func(word string) bool { return slices.Contains(words, word) })
+}
+
+// saysWhoAndWhence fails where a line does not say who it was, or by which door and,
+// of a page, from which address somebody came.
+func (w *world) saysWhoAndWhence(lines []fleet.EventRow) {
+	w.Helper()
+	for _, e := range lines {
+		if e.Actor == "" || e.Verb == "" || e.At.IsZero() || e.Door == "" || e.Door == models.DoorPage && e.Address == "" {
+			w.Errorf("the record does not say who did it, what or from where: %+v", e.Event)
+		}
+	}
+}
+
+// changingNothing are the kinds of lines that have no before and after, and why. All
+// others say what was before and after.
+var changingNothing = map[string]string{
+	"sign in":        "somebody came; whatever the person changes then has its own line",
+	"sign in failed": "somebody did not get in",
+	"login":          "a site gives a link, and nothing of it is kept here",
+	"test":           "a database server is asked; what it says is no setting",
+	"channel test":   "a message that says that it is a test",
+	"run":            "sources are looked at; each look has its own lines",
+}
+
 // changesNothing tells whether a line of the record is of what leaves everything as it
-// was. All others say what was before and after.
+// was.
 func (w *world) changesNothing(e models.Event) bool {
-	switch e.Verb {
-	case "make login link", "login", "sign in failed": // somebody comes or may come
-		return true
-	case "test", "channel test", "run": // somebody is asked
+	if changingNothing[e.Verb] != "" {
 		return true
 	}
 	// A task begins or ends. What it changes it records by itself: its site's state and
@@ -120,11 +157,16 @@ func (w *walker) secret(text string) string {
 // Whatever changes something leaves a line that says who and from where, and nothing
 // that is secret. Whoever adds a use case to the desk calls it here.
 func TestDesk_EveryChange_IsInTheRecord(t *testing.T) {
-	db := onSQLite(t)
-	plain := newWorld(t, db)
+	each(t, everyChangeIsInTheRecord)
+}
+
+func everyChangeIsInTheRecord(plain *world) {
+	t := plain.T
 	by := models.Actor{Name: "walker", Role: models.RoleAdministrator, Entrance: walkerEntrance}
 	w := &walker{world: plain, Desk: plain.fleet.For(by), called: map[string]bool{}}
+	w.inTasks()
 	w.people()
+	w.account()
 	w.settings()
 	w.sourcesAndPlatforms()
 	w.siteCare()
@@ -133,8 +175,11 @@ func TestDesk_EveryChange_IsInTheRecord(t *testing.T) {
 			t.Errorf("nobody looked whether %s leaves a line in the record", name)
 		}
 	}
-	w.saysWhatChanged(w.lines(fleet.EventFilter{}))
-	text, err := json.Marshal(w.lines(fleet.EventFilter{}))
+	lines := w.lines(fleet.EventFilter{})
+	w.saysWhatChanged(lines)
+	w.saysWhoAndWhence(lines)
+	w.everyKindIsThere(lines)
+	text, err := json.Marshal(lines)
 	ok(t, err)
 	for _, secret := range w.secrets {
 		if secret == "" || strings.Contains(string(text), secret) {
@@ -142,6 +187,68 @@ func TestDesk_EveryChange_IsInTheRecord(t *testing.T) {
 		}
 	}
 	t.Logf("%d use cases, %d secrets, %d bytes of lines", len(w.called), len(w.secrets), len(text))
+}
+
+// inTasks has what tasks do come from tasks, as package main arranges it.
+func (w *walker) inTasks() {
+	from := models.Entrance{Door: models.DoorTask}
+	through, is := w.world.Store.Through(from).(*store.Store)
+	if !is {
+		w.Fatal("the store is another one")
+	}
+	w.world.Store, w.fleet = through, w.fleet.Through(from)
+}
+
+// account walks what people do with their own account, which needs no desk.
+func (w *walker) account() {
+	f := w.fleet.Through(walkerEntrance)
+	first, second := w.secret("correct horse battery 3"), w.secret("correct horse battery 4")
+	u, err := w.AddUser(w.ctx, fleet.NewUser{Name: "walker", Role: models.RoleAdministrator, Password: first})
+	ok(w.T, err)
+	for _, token := range []string{"planted-session-1", "planted-session-2", "planted-session-3"} {
+		ok(w.T, w.world.Store.Sessions().CommitCtx(w.ctx, w.secret(token), []byte("data"), w.clock.time().Add(models.SessionLife)))
+		w.did("StartSession", func() error {
+			return f.StartSession(w.ctx, models.SignIn{Token: token, UserID: u.ID, Address: here, Agent: "Firefox"})
+		})
+	}
+	w.did("EndSession", func() error { return f.EndSession(w.ctx, u.ID, "planted-session-1") })
+	w.did("EndOtherSessions", func() error { _, err := f.EndOtherSessions(w.ctx, u.ID, "planted-session-2"); return err })
+	w.did("ChangePassword", func() error {
+		return f.ChangePassword(w.ctx, u.ID, fleet.NewPassword{Present: first, Password: second, Address: here}, "planted-session-2")
+	})
+	codes := w.ownSecondFactor(f, u)
+	w.did("CheckCode", func() error { return f.CheckCode(w.ctx, u.ID, codes[0]) })
+	w.did("RemoveSecondFactor", func() error { return f.RemoveSecondFactor(w.ctx, u.ID, second, here) })
+	w.did("LinkIdentity", func() error { return f.LinkIdentity(w.ctx, u.ID, person("42", "walker")) })
+	linked, err := f.Identities(w.ctx, u.ID)
+	ok(w.T, err)
+	w.did("UnlinkIdentity", func() error { return f.UnlinkIdentity(w.ctx, u.ID, linked[0].ID) })
+	groups := fleet.Admission{AutoCreate: true, Roles: map[string]models.Role{"web": models.RoleOperator, "lead": models.RoleManager}}
+	for _, group := range []string{"web", "lead"} {
+		_, err = f.ExternalLogin(w.ctx, person("43", "bob", group), groups)
+		ok(w.T, err)
+	}
+	_, err = f.CreateUser(w.ctx, "root", w.secret("correct horse battery 5"))
+	ok(w.T, err)
+}
+
+// ownSecondFactor sets one up and gives its newest recovery codes.
+func (w *walker) ownSecondFactor(f *fleet.Fleet, u models.User) []string {
+	ok(w.T, f.SetUpSecondFactor(w.ctx, u.ID))
+	state, err := f.SecondFactor(w.ctx, u.ID)
+	ok(w.T, err)
+	seed := w.secret(state.Secret)
+	var codes []string
+	keep := func(made []string, err error) error {
+		for codes = made; len(made) > 0; made = made[1:] {
+			w.secret(made[0])
+		}
+		return err
+	}
+	w.did("ConfirmSecondFactor", func() error { return keep(f.ConfirmSecondFactor(w.ctx, u.ID, w.code(seed))) })
+	w.clock.pass(time.Minute)
+	w.did("NewRecoveryCodes", func() error { return keep(f.NewRecoveryCodes(w.ctx, u.ID, w.code(seed))) })
+	return codes
 }
 
 func (w *walker) people() {
@@ -178,6 +285,8 @@ func (w *walker) people() {
 			w.Errorf("an unknown %s: %v", field, err)
 		}
 	}
+	client.Note = "In the old town"
+	w.did("SaveClient", func() error { _, err := w.SaveClient(w.ctx, client); return err })
 	w.did("DeleteClient", func() error { return w.DeleteClient(w.ctx, client.ID) })
 	role := w.lines(fleet.EventFilter{Name: "eva", Verb: "change user"})
 	if len(role) != 1 || !slices.Equal(role[0].Changes, models.Changes{{Field: "role", Before: "viewer", After: "administrator"}}) {
@@ -203,6 +312,9 @@ func (w *walker) settings() {
 	})
 	w.did("RotateChannelSecret", func() error { key, err := w.RotateChannelSecret(w.ctx, hook.ID, ""); w.secret(key); return err })
 	w.did("PauseChannel", func() error { return w.PauseChannel(w.ctx, hook.ID, true) })
+	w.did("PauseChannel", func() error { return w.PauseChannel(w.ctx, hook.ID, false) })
+	hook.Name, hook.URL = "Team", "https://chat.example.org/"+w.secret("planted-path-2")
+	w.did("SaveChannel", func() error { _, _, err := w.SaveChannel(w.ctx, hook, ""); return err })
 	w.did("TestChannel", func() error {
 		_, err := w.fleet.Through(walkerEntrance).TestChannel(w.ctx, "walker", hook.ID, &post{})
 		return err
@@ -214,6 +326,11 @@ func (w *walker) sourcesAndPlatforms() {
 	var d, byHand models.Distribution
 	in := fleet.NewDistribution{Name: "Intranet", UpdateType: "scripted", Settings: models.Settings{"url": "https://example.org/intranet.git", "auth": "1", "password": w.secret("planted-credential")}}
 	w.did("CreateDistribution", func() (err error) { d, err = w.CreateDistribution(w.ctx, in); return err })
+	w.did("CreateDistribution", func() error {
+		address := "https://ada:" + w.secret("planted-in-address") + "@example.org/x.git?access_token=" + w.secret("planted-in-query")
+		_, err := w.CreateDistribution(w.ctx, fleet.NewDistribution{Name: "Pasted", UpdateType: "scripted", Settings: models.Settings{"url": address}})
+		return err
+	})
 	w.work()
 	in.Name, in.Settings = "Intranet 2", models.Settings{"url": "https://example.org/intranet.git", "auth": "1", "password": w.secret("planted-credential-2")}
 	w.did("UpdateDistribution", func() error { _, err := w.UpdateDistribution(w.ctx, d.ID, in); return err })
@@ -338,4 +455,123 @@ func (w *walker) siteCare() {
 	ok(w.T, err)
 	w.work()
 	w.did("DeleteDistribution", func() error { return w.DeleteDistribution(w.ctx, spare.ID) })
+}
+
+// kindsElsewhere are kinds of lines that other tests look for, and why.
+var kindsElsewhere = map[string]string{
+	"invite":         elsewhere["AddServer"],
+	"join":           elsewhere["AddServer"],
+	"remove":         elsewhere["AddServer"],
+	"relocate":       elsewhere["RelocateSite"],
+	"channel resend": elsewhere["ResendMessage"],
+	"approve":        elsewhere["Approve"],
+}
+
+// everyKindIsThere fails unless the record has a line of every kind that the code names.
+// Those that are named after a state come from the tables of transitions.
+func (w *world) everyKindIsThere(lines []fleet.EventRow) {
+	w.Helper()
+	there := map[string]bool{}
+	for _, e := range lines {
+		there[e.Verb] = true
+	}
+	kinds := kindsInCode(w.T, ".", "../store")
+	for _, kind := range kinds {
+		if !there[kind] && kindsElsewhere[kind] == "" {
+			w.Errorf("nobody looked at a line of the kind %q: have the test do it, or say where it is looked at", kind)
+		}
+	}
+	for kind := range kindsElsewhere {
+		if !slices.Contains(kinds, kind) {
+			w.Errorf("there is no kind %q in the code any more", kind)
+		}
+	}
+	w.Logf("%d kinds are named in the code", len(kinds))
+}
+
+// kindsInCode lists the verbs of the record that packages write down.
+func kindsInCode(t *testing.T, dirs ...string) []string {
+	t.Helper()
+	found := map[string]bool{}
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		ok(t, err)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || filepath.Base(file) == "seed.go" {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			ok(t, err)
+			for _, part := range parsed.Decls {
+				kindsIn(t, part, found)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// kindsIn finds verbs where one is put into an event: f.event(by, VERB, …) or
+// models.Event{Verb: VERB}.
+func kindsIn(t *testing.T, part ast.Decl, found map[string]bool) {
+	ast.Inspect(part, func(n ast.Node) bool {
+		var verb ast.Expr
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if to, is := n.Fun.(*ast.SelectorExpr); is && to.Sel.Name == "event" && len(n.Args) == 4 {
+				verb = n.Args[1] // of Fleet
+			} else if is && to.Sel.Name == "event" && len(n.Args) == 5 {
+				verb = n.Args[2] // of Store
+			}
+		case *ast.KeyValueExpr:
+			if key, is := n.Key.(*ast.Ident); is && key.Name == "Verb" {
+				verb = n.Value
+			}
+		}
+		if verb != nil {
+			for _, kind := range valuesOf(t, part, verb) {
+				found[kind] = true
+			}
+		}
+		return true
+	})
+}
+
+// valuesOf gives the texts that an expression may be: a text, what a variable of the
+// function is set to, or both joined. One that comes from a state or another event has
+// none here.
+func valuesOf(t *testing.T, part ast.Decl, e ast.Expr) (list []string) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		ok(t, err)
+		return []string{text}
+	case *ast.BinaryExpr:
+		for _, left := range valuesOf(t, part, e.X) {
+			for _, right := range valuesOf(t, part, e.Y) {
+				list = append(list, left+right)
+			}
+		}
+	case *ast.IndexExpr: // map[bool]string{true: "pause", false: "resume"}[paused]
+		if all, is := e.X.(*ast.CompositeLit); is {
+			for _, one := range all.Elts {
+				if pair, is := one.(*ast.KeyValueExpr); is {
+					list = append(list, valuesOf(t, part, pair.Value)...)
+				}
+			}
+		}
+	case *ast.Ident:
+		ast.Inspect(part, func(n ast.Node) bool {
+			set, is := n.(*ast.AssignStmt)
+			if !is || len(set.Lhs) != len(set.Rhs) {
+				return true
+			}
+			for i, to := range set.Lhs {
+				if name, is := to.(*ast.Ident); is && name.Name == e.Name {
+					list = append(list, valuesOf(t, part, set.Rhs[i])...)
+				}
+			}
+			return true
+		})
+	}
+	return list
 }

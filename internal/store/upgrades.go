@@ -66,7 +66,8 @@ func (s *Store) MoveUpgrade(ctx context.Context, u models.Upgrade, to models.Upg
 		if err != nil {
 			return err
 		}
-		if err := tx.event(ctx, task.Actor, "upgrade "+string(to), siteSubject(u.SiteID), reason); err != nil {
+		e := models.Event{Actor: task.Actor, Verb: "upgrade " + string(to), Subject: siteSubject(u.SiteID), Text: reason}
+		if err := tx.RecordEvent(ctx, e.Changed("upgrade", string(u.State), string(to))); err != nil {
 			return err
 		}
 		return tx.wake(ctx, u.TaskID)
