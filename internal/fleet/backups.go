@@ -266,7 +266,7 @@ func (f *Fleet) endHolds(ctx context.Context) error {
 		return err
 	}
 	for _, site := range ended {
-		if err := f.store.SetHeld(ctx, ActorSystem, site.ID, false, "", nil); err != nil && models.CodeOf(err) != models.NotFound {
+		if err := f.store.EndHold(ctx, ActorSystem, site.ID, f.cfg.Now()); err != nil && models.CodeOf(err) != models.NotFound {
 			return err
 		}
 	}

@@ -82,6 +82,9 @@ type Tx interface {
 	PlaceSite(ctx context.Context, s models.Site, platformID int64, db models.Database) error
 	SetHeld(ctx context.Context, by string, siteID int64, held bool, reason string, until *time.Time) error
 	EndedHolds(ctx context.Context, now time.Time, limit int) ([]models.Site, error)
+	// EndHold lets a site go whose hold has come to its end; one that somebody holds
+	// for longer by now stays.
+	EndHold(ctx context.Context, by string, siteID int64, now time.Time) error
 	// ConfigureSite stores how a site is served and looked after. Conflict: a
 	// name is another site's.
 	ConfigureSite(ctx context.Context, by string, s models.Site) error

@@ -93,6 +93,18 @@ func (s *Store) EndedHolds(ctx context.Context, at time.Time, limit int) ([]mode
 	return list, nil
 }
 
+// EndHold lets a site go whose hold has come to its end. One that somebody holds for
+// longer by now stays.
+func (s *Store) EndHold(ctx context.Context, by string, siteID int64, at time.Time) error {
+	return s.atomic(ctx, func(tx *Store) error {
+		site, err := locked[models.Site](ctx, tx, "site", siteID)
+		if err != nil || site.HeldUntil == nil || site.HeldUntil.After(at) {
+			return err
+		}
+		return tx.SetHeld(ctx, by, siteID, false, "", nil)
+	})
+}
+
 // takesSites answers Conflict unless the platform is ready and unlocked. It
 // writes, so that nobody can lock or delete the platform before the end of the
 // transaction.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"hefring/internal/fleet"
 	"hefring/models"
@@ -37,5 +38,28 @@ func TestStore_PressedAtOnce_IsRecordedOnce(t *testing.T) {
 			ok(t, err)
 			want(t, "lines of "+verb, len(lines.Rows), 1)
 		}
+	})
+}
+
+// Who prolongs a hold while its end is being looked for keeps the site held.
+func TestStore_EndHold_Prolonged_Stays(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, w *world) {
+		t.Helper()
+		site := w.site(t, "museum.example.org")
+		over, later := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+		ok(t, w.SetHeld(w.ctx, "ada", site.ID, true, "A fair is on.", &over))
+		ended, err := w.EndedHolds(w.ctx, time.Now(), 10)
+		ok(t, err)
+		want(t, "ended holds", len(ended), 1)
+		ok(t, w.SetHeld(w.ctx, "ada", site.ID, true, "It goes on.", &later))
+		ok(t, w.EndHold(w.ctx, "hefring", site.ID, time.Now()))
+		kept, err := w.Site(w.ctx, site.ID)
+		ok(t, err)
+		want(t, "held", kept.Held, true)
+		ok(t, w.EndHold(w.ctx, "hefring", site.ID, later.Add(time.Second)))
+		kept, err = w.Site(w.ctx, site.ID)
+		ok(t, err)
+		want(t, "held after its end", kept.Held, false)
 	})
 }
