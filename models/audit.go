@@ -117,7 +117,7 @@ func Diff(before, after any) Changes {
 			list = append(list, Change{Field: name, Secret: true})
 			continue
 		}
-		list = append(list, Change{Field: name, Before: shown(a.text), After: shown(b.text)})
+		list = append(list, Change{Field: name, Before: a.said(), After: b.said()})
 	}
 	return list[:min(len(list), maxChanges)]
 }
@@ -126,6 +126,15 @@ func Diff(before, after any) Changes {
 type field struct {
 	text   string
 	secret bool
+	flag   bool // what is yes or no
+}
+
+// said is the field as the record shows it. What is no says so beside a yes.
+func (f field) said() string {
+	if f.flag && f.text == "" {
+		return "no"
+	}
+	return shown(f.text)
 }
 
 // urlUser is who an address of the record is asked as.
@@ -160,7 +169,7 @@ func flatten(all map[string]field, name string, v reflect.Value, secret bool) {
 		}
 	default:
 		bytes := v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8
-		all[name] = field{plain(v), secret || bytes}
+		all[name] = field{text: plain(v), secret: secret || bytes, flag: v.Kind() == reflect.Bool}
 	}
 }
 

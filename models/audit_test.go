@@ -37,6 +37,10 @@ func TestDiff_Changed_SaysFieldsInWords(t *testing.T) {
 	if got := Diff(&Site{Aliases: []string{"a", "b"}, Held: true, Database: Database{Engine: "mysql"}}, nil); !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}
+	want = Changes{{Field: "held", Before: "no", After: "yes"}, {Field: "held reason", After: "A fair is on."}}
+	if got := Diff(Site{}, Site{Held: true, HeldReason: "A fair is on."}); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestDiff_Addresses_LoseTheirSecrets(t *testing.T) {

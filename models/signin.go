@@ -13,7 +13,7 @@ const (
 // session.
 type SignIn struct {
 	Token     string    `gorm:"primaryKey" audit:"secret"` // hash of the browser's token; it lets nobody in
-	UserID    int64     // who
+	UserID    int64     `audit:"-"`                        // who
 	CreatedAt time.Time // when the person signed in
 	SeenAt    time.Time // when the person last did something, see SessionSeen
 	Address   string    // where the person signed in from
@@ -33,14 +33,14 @@ type SecondFactor struct {
 // RecoveryCode stands in for a second factor that was lost, once. Only its hash is
 // kept.
 type RecoveryCode struct {
-	UserID int64  `gorm:"primaryKey"`
+	UserID int64  `gorm:"primaryKey" audit:"-"`
 	Hash   string `gorm:"primaryKey" audit:"secret"` // SHA-256 in hex
 }
 
 // Identity is a user as an OpenID Connect provider knows it.
 type Identity struct {
 	ID        int64
-	UserID    int64
+	UserID    int64 `audit:"-"`
 	Issuer    string
 	Subject   string // never changes and is never given to another, says the provider
 	Name      string // what the provider called the person last

@@ -140,7 +140,7 @@ const (
 // LoginLink is a one-time way in for a user. Only the hash of its token is kept.
 type LoginLink struct {
 	TokenHash string `gorm:"primaryKey" audit:"secret"`
-	UserID    int64
+	UserID    int64  `audit:"-"`
 	ExpiresAt time.Time
 	UsedAt    *time.Time
 }
@@ -148,7 +148,7 @@ type LoginLink struct {
 // Token lets a program act for a user. Only its hash is kept.
 type Token struct {
 	ID        int64
-	UserID    int64
+	UserID    int64  `audit:"-"`
 	Name      string // what it is for
 	Hash      string `audit:"secret"` // SHA-256 in hex
 	ExpiresAt time.Time

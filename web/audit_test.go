@@ -29,7 +29,7 @@ func TestAudit_Page_ShowsAndNarrows(t *testing.T) {
 	f.Recorded, f.Older = sampleRecord(), 7
 	b := signedIn(t, f)
 	a := b.get("/audit?actor=ada&kind=user&name=eva&door=page&since=2026-11-01&until=2026-11-22&q=role&before=99")
-	wantPage(t, "record", a, http.StatusOK, "change user", "192.0.2.7", `href="/users/3"`, "viewer", "&lt;b&gt;operator", "it is a secret and not recorded", "with the token Deployment (viewer)", "Older", "before=7", "/audit/export.csv?", `value="2026-11-22"`)
+	wantPage(t, "record", a, http.StatusOK, "change user", "192.0.2.7", `href="/users/3"`, "viewer", "&lt;b&gt;operator", "a secret, not recorded", "with the token Deployment (viewer)", "Older", "before=7", "/audit/export.csv?", `value="2026-11-22"`)
 	want := fleet.EventFilter{
 		Actor: "ada", Subject: models.Subject{Kind: models.SubjectUser}, Name: "eva", Door: models.DoorPage, Query: "role", Before: 99, Limit: pageSize,
 		Since: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC),

@@ -45,7 +45,7 @@ func (w *world) saysWhatChanged(lines []fleet.EventRow) {
 		if len(e.Changes) == 0 && !w.changesNothing(e.Event) {
 			w.Errorf("the record does not say what was before and after: %s %s of %s: %s", e.Actor, e.Verb, e.Kind, e.Text)
 		}
-		makes, ends := verbOf(e.Event, "create", "link", "make"), verbOf(e.Event, "delete", "revoke", "unlink", "end", "remove")
+		makes, ends := verbOf(e.Event, "create", "link", "make"), verbOf(e.Event, "delete", "revoke", "unlink", "end")
 		for _, c := range e.Changes {
 			if !c.Secret && (makes && c.Before != "" || ends && c.After != "" || c.Before == c.After) {
 				w.Errorf("%s %s of %s: %s says %+v", e.Actor, e.Verb, e.Kind, e.Text, c)

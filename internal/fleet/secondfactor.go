@@ -173,7 +173,7 @@ func (f *Fleet) ConfirmSecondFactor(ctx context.Context, userID int64, code stri
 		if err := tx.ConfirmSecondFactor(ctx, factor, hashed); err != nil {
 			return err
 		}
-		return f.recordFor(ctx, tx, userID, models.Event{Verb: "set up second factor"}.Changed("second factor", "", "on"))
+		return f.recordFor(ctx, tx, userID, models.Event{Verb: "set up second factor"}.Changed("second factor", "off", "on"))
 	})
 	if err != nil {
 		return nil, err
@@ -350,6 +350,6 @@ func (f *Fleet) dropSecondFactor(ctx context.Context, by string, userID int64) e
 		if err := tx.RemoveSecondFactor(ctx, userID); err != nil {
 			return err
 		}
-		return tx.RecordEvent(ctx, f.event(by, "remove second factor", userSubject(userID), u.Name).Changed("second factor", "on", ""))
+		return tx.RecordEvent(ctx, f.event(by, "remove second factor", userSubject(userID), u.Name).Changed("second factor", "on", "off"))
 	})
 }

@@ -603,7 +603,7 @@ func fieldChange(one models.Change) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		if one.Secret {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<span class=\"muted\">changed; it is a secret and not recorded</span>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<span class=\"muted\">a secret, not recorded</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
