@@ -1160,6 +1160,10 @@ var many = map[string]string{
 	"/notices/:id/test":      "notice_messages", // it is tried as often as one asks
 }
 
+// asItStands is why the record has nothing of an edit that is sent as it was shown.
+// TestFleet_PressedAtOnce_IsRecordedOnce presses edits that change something.
+const asItStands = "it changes nothing"
+
 // silent are routes whose forms do nothing here that the record has, and why.
 var silent = map[string]string{
 	"/theme": "it is kept in the browser", "/logout": "the session is just gone",
@@ -1167,6 +1171,8 @@ var silent = map[string]string{
 	"/account/second-factor":   "it is recorded when it is confirmed",
 	"/databases":               "there is no database server", "/databases/:id": "there is no database server",
 	"/sites/:id/login": "there is no site on the disk", "/backups/:id/delete": "there is no backup on the disk",
+	"/clients/:id": asItStands, "/notices/:id/edit": asItStands, "/queues/:type": asItStands, "/queues/hosts": asItStands,
+	"/sites/:id/client": asItStands, "/users/:id": asItStands,
 }
 
 // twice presses a form's button in two windows at the same moment, and once more when
