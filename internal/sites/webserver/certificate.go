@@ -72,14 +72,19 @@ func readCertificate(site Vhost) (certificate, error) {
 	return came, nil
 }
 
+// readPair names the certificate before the key where neither can be read, so that what
+// is told twice is told in the same words.
 func readPair(site Vhost) (certificate, error) {
 	var c certificate
-	for path, text := range map[string]*string{site.Certificate: &c.chain, site.CertificateKey: &c.key} {
-		content, err := readSmall(path)
-		if err != nil {
-			return c, models.Wrapf(models.Invalid, err, "The file %s for HTTPS of %s cannot be read: %s.", path, site.URI, reason(err))
-		}
-		*text = content
+	var err error
+	unread := func(path string) error {
+		return models.Wrapf(models.Invalid, err, "The file %s for HTTPS of %s cannot be read: %s.", path, site.URI, reason(err))
+	}
+	if c.chain, err = readSmall(site.Certificate); err != nil {
+		return c, unread(site.Certificate)
+	}
+	if c.key, err = readSmall(site.CertificateKey); err != nil {
+		return c, unread(site.CertificateKey)
 	}
 	return parseCertificate(site, c)
 }
@@ -133,12 +138,13 @@ func keyFile(siteID int64) string { return fmt.Sprintf("certs/%d%s", siteID, key
 // goes wrong must not keep nginx from starting, nor other sites from changing.
 func (s *Server) copied(site Vhost) (certificate, error) {
 	var c certificate
-	for name, text := range map[string]*string{certificateFile(site.SiteID): &c.chain, keyFile(site.SiteID): &c.key} {
-		content, err := readSmall(filepath.Join(s.nginx().tree.link, name))
-		if err != nil {
-			return c, fmt.Errorf("read copied certificate of %s: %w", site.URI, err)
-		}
-		*text = content
+	var err error
+	dir := s.nginx().tree.link
+	if c.chain, err = readSmall(filepath.Join(dir, certificateFile(site.SiteID))); err == nil {
+		c.key, err = readSmall(filepath.Join(dir, keyFile(site.SiteID)))
+	}
+	if err != nil {
+		return c, fmt.Errorf("read copied certificate of %s: %w", site.URI, err)
 	}
 	return parseCertificate(site, c)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -312,6 +313,21 @@ func TestServer_Reload_RenewedCertificate(t *testing.T) {
 	}
 	if trouble := s.trouble(); !strings.Contains(trouble, "still in use") {
 		t.Errorf("got %q", trouble)
+	}
+}
+
+// What is told at every check is told in the same words, or it would be news each time.
+func TestOffered_NeitherFile_NamesTheCertificate(t *testing.T) {
+	t.Parallel()
+	site := Vhost{URI: host, HTTPS: models.HTTPSOn, Certificate: filepath.Join(t.TempDir(), "site.crt"), CertificateKey: filepath.Join(t.TempDir(), "site.key")}
+	for range 50 {
+		if _, err := Offered(site); !strings.HasPrefix(models.Explain(err), "The file "+site.Certificate+" ") {
+			t.Fatalf("it says %q", models.Explain(err))
+		}
+	}
+	failed, _ := errors.AsType[*models.Error](Vhost{HTTPS: models.HTTPSOn}.checkTLS())
+	if failed == nil || len(failed.Fields) != 2 {
+		t.Errorf("without both it marks %v", failed)
 	}
 }
 

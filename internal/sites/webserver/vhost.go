@@ -129,10 +129,14 @@ func (v Vhost) checkTLS() error {
 	default:
 		return models.InvalidField("https", fmt.Sprintf("%q is no choice for HTTPS.", v.HTTPS))
 	}
+	wrong := map[string]string{}
 	for field, path := range map[string]string{"certificate": v.Certificate, "certificate_key": v.CertificateKey} {
 		if !filepath.IsAbs(path) {
-			return models.InvalidField(field, "HTTPS needs a certificate and its key: name both as absolute files in PEM, or switch HTTPS off.")
+			wrong[field] = "HTTPS needs a certificate and its key: name both as absolute files in PEM, or switch HTTPS off."
 		}
+	}
+	if len(wrong) > 0 {
+		return models.InvalidFields(wrong)
 	}
 	return nil
 }
