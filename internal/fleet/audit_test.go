@@ -335,7 +335,10 @@ func (w *walker) sourcesAndPlatforms() {
 	in.Name, in.Settings = "Intranet 2", models.Settings{"url": "https://example.org/intranet.git", "auth": "1", "password": w.secret("planted-credential-2")}
 	w.did("UpdateDistribution", func() error { _, err := w.UpdateDistribution(w.ctx, d.ID, in); return err })
 	w.work()
+	source := w.sources.at(in.Settings["url"])
+	source.breaks(models.Errorf(models.Forbidden, "Nobody is let in.").Because(models.ReasonAuthentication))
 	w.asked("CheckNow", func() (models.Task, error) { return w.CheckNow(w.ctx, d.ID) })
+	source.breaks(nil)
 	w.asked("TryAgain", func() (models.Task, error) { return w.TryAgain(w.ctx, d.ID) })
 	w.did("RunQueueNow", func() error { _, err := w.RunQueueNow(w.ctx, "scripted"); return err })
 	w.work()

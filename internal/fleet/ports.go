@@ -160,6 +160,7 @@ type Tx interface {
 	// EnsureUpstream finds the upstream with u's update type and key, or stores u.
 	EnsureUpstream(ctx context.Context, u models.Upstream) (models.Upstream, error)
 	Upstream(ctx context.Context, id int64) (models.Upstream, error)
+	LockUpstream(ctx context.Context, id int64) (models.Upstream, error) // others that change it wait
 	UpstreamsOfType(ctx context.Context, updateType string) ([]models.Upstream, error)
 	Subscribers(ctx context.Context, upstreamID int64) ([]models.Distribution, error) // by name
 	Rebuilt(ctx context.Context) ([]models.Distribution, error)                       // distributions that are rebuilt every some days

@@ -275,16 +275,30 @@ func (f *Fleet) TryAgain(ctx context.Context, by string, id int64) (models.Task,
 		return models.Task{}, err
 	}
 	if d.UpstreamID != nil {
-		u, err := f.store.Upstream(ctx, *d.UpstreamID)
-		if err != nil {
-			return models.Task{}, err
-		}
-		u.Stalled, u.Failures = false, 0
-		if err := f.store.RecordUpstream(ctx, u); err != nil {
+		if err := f.store.InTx(ctx, func(tx Tx) error { return f.unstall(ctx, tx, by, d) }); err != nil {
 			return models.Task{}, err
 		}
 	}
 	return f.CheckNow(ctx, by, id)
+}
+
+// unstall forgets how often a distribution's upstream failed, so that it is asked again.
+func (f *Fleet) unstall(ctx context.Context, tx Tx, by string, d models.Distribution) error {
+	u, err := tx.LockUpstream(ctx, *d.UpstreamID)
+	if err != nil {
+		return err
+	}
+	before := stall(u)
+	u.Stalled, u.Failures = false, 0
+	if err := tx.RecordUpstream(ctx, u); err != nil {
+		return err
+	}
+	return tx.RecordEdit(ctx, f.event(by, "try again", distributionSubject(d.ID), "Checks of "+d.Name+" go on.").With(before, stall(u)))
+}
+
+// stall is what of an upstream a person who acts changes.
+func stall(u models.Upstream) models.Upstream {
+	return models.Upstream{Stalled: u.Stalled, Failures: u.Failures}
 }
 
 // SaveHost changes the politeness towards a host.

@@ -1,7 +1,9 @@
 package fleet_test
 
 import (
+	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -93,13 +95,17 @@ func TestFleet_RunCheck_AuthenticationFails_StallsAfterThree(t *testing.T) {
 		want(w.T, "checks by themselves", w.dispatch(), 0)
 
 		source.breaks(nil)
-		task, err := w.fleet.TryAgain(w.ctx, "ada", d.ID)
-		ok(w.T, err)
-		want(w.T, "try again", w.run(task.ID).State, models.TaskSucceeded)
+		w.onceInRecord("try again", func() error { _, err := w.fleet.TryAgain(w.ctx, "ada", d.ID); return err })
+		w.work()
+		want(w.T, "outcome", w.checks(d)[0].Outcome, models.CheckUnchanged)
 		u = w.upstream(d)
 		if u.Stalled || u.NextCheckAt == nil {
 			w.Errorf("after the mend stalled is %t, the next check is at %v", u.Stalled, u.NextCheckAt)
 		}
+		lines := w.lines(fleet.EventFilter{Verb: "try again"})
+		want(w.T, "what changed", fmt.Sprint(lines[0].Changes), fmt.Sprint(models.Changes{
+			{Field: "failures", Before: strconv.Itoa(models.MaxAuthFailed)}, {Field: "stalled", Before: "yes", After: "no"},
+		}))
 	})
 }
 

@@ -43,6 +43,11 @@ func (s *Store) Upstream(ctx context.Context, id int64) (models.Upstream, error)
 	return get[models.Upstream](ctx, s, "upstream", id)
 }
 
+// LockUpstream is Upstream; others that change it wait for this transaction.
+func (s *Store) LockUpstream(ctx context.Context, id int64) (models.Upstream, error) {
+	return locked[models.Upstream](ctx, s, "upstream", id)
+}
+
 // UpstreamsOfType lists the upstreams of an update type that have subscribers.
 func (s *Store) UpstreamsOfType(ctx context.Context, updateType string) ([]models.Upstream, error) {
 	var all []models.Upstream

@@ -169,12 +169,13 @@ func (s *Server) nginxFiles(account *account, sites siteList) (configuration, er
 // fixedFiles are those of nginx that are not drawn: the list of sites, and
 // copies of their certificates.
 func (s *Server) fixedFiles(sites siteList) (files, error) {
-	list, err := json.MarshalIndent(sites.sorted(), "", "  ")
+	sorted := sites.sorted()
+	list, err := json.MarshalIndent(sorted, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write list of sites: %w", err)
 	}
 	content := files{sitesFile: string(list)}
-	for id, site := range sites {
+	for _, site := range sorted {
 		if site.HTTPS == models.HTTPSOff {
 			continue
 		}
@@ -182,7 +183,7 @@ func (s *Server) fixedFiles(sites siteList) (files, error) {
 		if err != nil {
 			return nil, err
 		}
-		content[certificateFile(id)], content[keyFile(id)] = found.chain, found.key
+		content[certificateFile(site.SiteID)], content[keyFile(site.SiteID)] = found.chain, found.key
 	}
 	return content, nil
 }

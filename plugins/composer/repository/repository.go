@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -205,8 +206,8 @@ func (r *Repository) Inline(name string) ([]Package, error) {
 		if err := json.Unmarshal(text, &byVersion); err != nil {
 			return nil, fmt.Errorf("parse packages of packages.json: %w", err)
 		}
-		for _, entry := range byVersion {
-			entries = append(entries, entry)
+		for _, version := range slices.Sorted(maps.Keys(byVersion)) { // of two that are the same version always one comes first
+			entries = append(entries, byVersion[version])
 		}
 	} else if err := json.Unmarshal(text, &entries); err != nil {
 		return nil, fmt.Errorf("parse packages of packages.json: %w", err)
