@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -150,8 +151,8 @@ func (d *dumpReader) end(m dumpLine) error {
 	if m.Rows != d.contents.Rows {
 		return d.bad("%d rows are claimed, and %d were there", m.Rows, d.contents.Rows)
 	}
-	for name := range d.missing {
-		return d.bad("the dump ends without the table %s", name)
+	if missing := slices.Sorted(maps.Keys(d.missing)); len(missing) > 0 {
+		return d.bad("the dump ends without the table %s", missing[0])
 	}
 	for d.lines.Scan() {
 		if len(d.lines.Bytes()) > 0 {
