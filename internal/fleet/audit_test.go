@@ -192,11 +192,11 @@ func everyChangeIsInTheRecord(plain *world) {
 // inTasks has what tasks do come from tasks, as package main arranges it.
 func (w *walker) inTasks() {
 	from := models.Entrance{Door: models.DoorTask}
-	through, is := w.world.Store.Through(from).(*store.Store)
+	through, is := w.Through(from).(*store.Store)
 	if !is {
 		w.Fatal("the store is another one")
 	}
-	w.world.Store, w.fleet = through, w.fleet.Through(from)
+	w.Store, w.fleet = through, w.fleet.Through(from)
 }
 
 // account walks what people do with their own account, which needs no desk.
@@ -206,7 +206,7 @@ func (w *walker) account() {
 	u, err := w.AddUser(w.ctx, fleet.NewUser{Name: "walker", Role: models.RoleAdministrator, Password: first})
 	ok(w.T, err)
 	for _, token := range []string{"planted-session-1", "planted-session-2", "planted-session-3"} {
-		ok(w.T, w.world.Store.Sessions().CommitCtx(w.ctx, w.secret(token), []byte("data"), w.clock.time().Add(models.SessionLife)))
+		ok(w.T, w.Store.Sessions().CommitCtx(w.ctx, w.secret(token), []byte("data"), w.clock.time().Add(models.SessionLife)))
 		w.did("StartSession", func() error {
 			return f.StartSession(w.ctx, models.SignIn{Token: token, UserID: u.ID, Address: here, Agent: "Firefox"})
 		})
@@ -516,6 +516,7 @@ func kindsInCode(t *testing.T, dirs ...string) []string {
 // kindsIn finds verbs where one is put into an event: f.event(by, VERB, …) or
 // models.Event{Verb: VERB}.
 func kindsIn(t *testing.T, part ast.Decl, found map[string]bool) {
+	t.Helper()
 	ast.Inspect(part, func(n ast.Node) bool {
 		var verb ast.Expr
 		switch n := n.(type) {
@@ -543,6 +544,7 @@ func kindsIn(t *testing.T, part ast.Decl, found map[string]bool) {
 // function is set to, or both joined. One that comes from a state or another event has
 // none here.
 func valuesOf(t *testing.T, part ast.Decl, e ast.Expr) (list []string) {
+	t.Helper()
 	switch e := e.(type) {
 	case *ast.BasicLit:
 		text, err := strconv.Unquote(e.Value)

@@ -13,12 +13,12 @@ import (
 	"hefring/models"
 )
 
-// atOnce presses from several sides at once, fails unless somebody succeeded and the
-// others at most came too late, and gives how many did.
-func (w *world) atOnce(what string, sides int, press func(side int) error) int {
+// atOnce presses from several sides at once, and fails unless somebody succeeded and the
+// others at most came too late.
+func (w *world) atOnce(what string, sides int, press func(side int) error) {
 	w.Helper()
 	var group sync.WaitGroup
-	var done atomic.Int64
+	var done atomic.Bool
 	for side := range sides {
 		group.Go(func() {
 			switch err := press(side); models.CodeOf(err) {
@@ -27,17 +27,16 @@ func (w *world) atOnce(what string, sides int, press func(side int) error) int {
 				if err != nil {
 					w.Errorf("%s: %v", what, err)
 				}
-				done.Add(1)
+				done.Store(true)
 			default:
 				w.Errorf("%s: %v", what, err)
 			}
 		})
 	}
 	group.Wait()
-	if done.Load() == 0 {
+	if !done.Load() {
 		w.Errorf("%s: nobody succeeded", what)
 	}
-	return int(done.Load())
 }
 
 // onceInRecord presses from several sides at once, then once more, and fails unless the

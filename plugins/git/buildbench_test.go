@@ -70,6 +70,7 @@ func benchRepo(t *testing.T) *upstream {
 }
 
 func benchBuilds(t *testing.T, u *upstream, composer bool) {
+	t.Helper()
 	if _, err := os.Stat(filepath.Join(u.work, "vendor/autoload.php")); err != nil {
 		composer = true
 	}
